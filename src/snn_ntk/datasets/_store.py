@@ -1,0 +1,43 @@
+"""Finds official data files on disk, or downloads them when asked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pooch
+
+__all__ = ["find", "folders", "retrieve"]
+
+
+def folders() -> list[Path]:
+    """Where official files are looked for: `SNN_NTK_DATA` (if set), then the user's cache folder."""
+    named = os.environ.get("SNN_NTK_DATA")
+    return ([Path(named).expanduser()] if named else []) + [Path(pooch.os_cache("snn_ntk"))]
+
+
+def find(dataset: str, name: str) -> Path | None:
+    """The first `<folder>/<dataset>/<name>` or `<folder>/<name>` that exists."""
+    candidates = [path for folder in folders() for path in (folder / dataset / name, folder / name)]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def retrieve(dataset: str, name: str, url: str, sha256: str | None) -> Path:
+    """The file on disk, downloaded to the user's cache folder if it is not there yet.
+
+    Raises:
+        FileNotFoundError: if it is not there and cannot be downloaded, naming what to put where.
+        ValueError: if the download is not the file expected.
+    """
+    found = find(dataset, name)
+    if found is not None:
+        return found
+    target = folders()[-1] / dataset
+    try:
+        path = pooch.retrieve(url, known_hash=sha256, fname=name, path=target, progressbar=True)
+    except OSError as error:
+        places = " or ".join(str(folder / dataset) for folder in folders())
+        raise FileNotFoundError(
+            f"{name} is not on disk and could not be downloaded from {url} ({error}); put the file into {places}"
+        ) from error
+    return Path(path)

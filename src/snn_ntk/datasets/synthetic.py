@@ -1,0 +1,28 @@
+"""Synthetic inputs."""
+
+from __future__ import annotations
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+__all__ = ["sphere"]
+
+
+def sphere(key: PRNGKeyArray, n: int, d: int) -> Float[Array, "n d"]:
+    """n independent points, uniform on the unit sphere of R^d.
+
+    Args:
+        key: JAX random key.
+        n: number of points.
+        d: dimension.
+
+    Returns:
+        Unit vectors, shape (n, d), in JAX's default float type.
+
+    >>> sphere(jax.random.key(0), 4, 3).shape
+    (4, 3)
+    """
+    if n < 1 or d < 1:
+        raise ValueError(f"expected n ≥ 1 points in d ≥ 1 dimensions, got n = {n}, d = {d}")
+    points = jax.random.normal(key, (n, d))
+    return points / (points**2).sum(axis=1, keepdims=True) ** 0.5

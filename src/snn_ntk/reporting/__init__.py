@@ -1,0 +1,37 @@
+"""Records, verdicts and figures: what the notebooks of the book share."""
+
+from snn_ntk.reporting.chapter import Chapter, load_records
+from snn_ntk.reporting.claims import (
+    Claim,
+    ExpectationError,
+    Record,
+    check_expectations,
+    judge,
+    load_claims,
+    scorecard,
+    substitutions,
+    summary,
+    verdicts,
+)
+from snn_ntk.reporting.provenance import book_root
+from snn_ntk.reporting.statistics import Estimate, bootstrap_interval, mean_interval, slope_interval
+
+__all__ = [
+    "Chapter",
+    "Claim",
+    "Estimate",
+    "ExpectationError",
+    "Record",
+    "book_root",
+    "bootstrap_interval",
+    "check_expectations",
+    "judge",
+    "load_claims",
+    "load_records",
+    "mean_interval",
+    "scorecard",
+    "slope_interval",
+    "substitutions",
+    "summary",
+    "verdicts",
+]

@@ -1,0 +1,130 @@
+"""What a notebook talks to: `Chapter` collects its figures and the records of its claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from IPython.display import HTML, Markdown, display
+from matplotlib.figure import Figure
+
+from snn_ntk.reporting.claims import Record, _region, _show, load_claims, verdicts
+from snn_ntk.reporting.figures import atomic_write, figure_html, save_figure, use_style
+from snn_ntk.reporting.provenance import book_root, provenance
+from snn_ntk.reporting.statistics import Estimate
+
+__all__ = ["Chapter", "load_records"]
+
+
+class Chapter:
+    """One execution of one chapter.
+
+    Output goes to the folder named by `SNN_NTK_OUTPUT`, which the build sets, else to
+    `_build/interactive/<chapter>` of the checkout. Claims are read from `book/claims.yml` there.
+
+    Args:
+        name: the notebook's stem, such as "05-stochastic-ntk".
+        profile: "smoke", "laptop" or "gpu".
+    """
+
+    def __init__(self, name: str, profile: str) -> None:
+        root = book_root()
+        self.name, self.profile = name, profile
+        self._all_claims = load_claims(root / "book" / "claims.yml")
+        self.claims = {claim.id: claim for claim in self._all_claims.values() if claim.chapter == name}
+        if not self.claims:
+            chapters = sorted({claim.chapter for claim in self._all_claims.values()})
+            raise ValueError(f"expected a chapter of book/claims.yml, one of {chapters}, got {name!r}")
+        built = os.environ.get("SNN_NTK_OUTPUT")
+        self.folder = Path(built) if built else root / "_build" / "interactive" / name
+        self._links = bool(built)
+        self._stamp = provenance(root, name, profile)
+        self._records: dict[str, Record] = {}
+        use_style()
+
+    def record(
+        self,
+        id: str,
+        value: float | Estimate,
+        *,
+        interval: tuple[float, float] | None = None,
+        seeds: int | None = None,
+        note: str = "",
+        **detail: Any,
+    ) -> Record:
+        """Records the measurement of one claim; the verdict follows from `book/claims.yml`.
+
+        Args:
+            id: the claim.
+            value: the measured number, or an `Estimate` that brings interval and sample size along.
+            interval: its 95 % interval; (value, value) for a number that has no sampling error.
+            seeds: number of independent runs behind it.
+            note: a few words for the scorecard, such as a fit's range.
+            detail: further numbers that prose or tables quote.
+
+        Raises:
+            ValueError: if the claim is not this chapter's or already recorded, a number is not finite,
+                or the interval does not contain the value.
+        """
+        if id not in self.claims:
+            raise ValueError(f"expected a claim of {self.name}, one of {sorted(self.claims)}, got {id!r}")
+        if id in self._records:
+            raise ValueError(f"expected one record a claim, got a second of {id!r}")
+        if isinstance(value, Estimate):
+            value, interval, seeds = value.value, interval or value.interval, seeds or value.n
+        if interval is None or seeds is None:
+            raise ValueError(f"record {id}: expected an interval and a number of seeds, got {interval} and {seeds}")
+        bounds = (float(interval[0]), float(interval[1]))
+        numbers = {key: item if isinstance(item, str | int | bool) else float(item) for key, item in detail.items()}
+        record = Record(id, float(value), bounds, int(seeds), note, numbers, self._stamp)
+        self._records[id] = record
+        return record
+
+    def figure(self, figure: Figure, name: str, *, caption: str, alt: str, data: Mapping[str, object]) -> None:
+        """Stamps, saves (SVG, PNG, plotted data as JSON) and displays a figure.
+
+        Args:
+            figure: a matplotlib figure; it is closed.
+            name: file name without ending.
+            caption: a sentence that can be read without the text around it.
+            alt: what a reader who cannot see the figure needs to know.
+            data: the plotted numbers by name.
+        """
+        svg = save_figure(figure, self.folder / "figures", name, data, self._stamp)
+        folder = f"../figures/{self.name}/{name}"
+        links = {kind: f"{folder}.{kind.lower()}" for kind in ("SVG", "PNG", "JSON")} if self._links else {}
+        display(HTML(figure_html(svg, caption=caption, alt=alt, links=links)))
+
+    def close(self) -> None:
+        """Writes the records at once and shows the verdicts.
+
+        Raises:
+            ValueError: if a claim of this chapter was not recorded.
+        """
+        missing = sorted(set(self.claims) - set(self._records))
+        if missing:
+            raise ValueError(f"expected a record of every claim of {self.name}, got none of {missing}")
+        records = list(self._records.values())
+        atomic_write(
+            self.folder / "claims.json",
+            json.dumps([dataclasses.asdict(record) for record in records], indent=1).encode(),
+        )
+        atomic_write(self.folder / "provenance.json", json.dumps(self._stamp, indent=1).encode())
+        outcome = verdicts(self._all_claims, records)
+        rows = [
+            f"| `{r.id}` | {_show(r.value)} | {_region(r.interval)} | {_region(self.claims[r.id].accept)} "
+            f"| {r.seeds} | **{outcome[r.id]}** |"
+            for r in records
+        ]
+        head = "| Claim | Measured | 95 % interval | Accepted | Runs | Verdict |\n|---|---|---|---|---|---|\n"
+        display(Markdown(head + "\n".join(rows)))
+
+
+def load_records(path: str | Path) -> list[Record]:
+    """Reads a `claims.json` that `Chapter.close` wrote."""
+    entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    return [Record(**{**entry, "interval": tuple(entry["interval"])}) for entry in entries]

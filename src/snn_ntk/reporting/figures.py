@@ -1,0 +1,94 @@
+"""Figures of the book: one style, saved as SVG and PNG with the plotted data beside them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+
+__all__ = ["atomic_write", "figure_html", "save_figure", "use_style"]
+
+
+def use_style() -> None:
+    """seaborn's ticks style with its colour-blind palette; SVG text stays text and is reproducible."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette="colorblind",
+        rc={
+            "figure.figsize": (7.0, 4.2),
+            "figure.constrained_layout.use": True,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "snn-ntk",
+            "savefig.facecolor": "white",
+        },
+    )
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _rendered(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    undated = {"Date": None} if kind == "svg" else {}
+    with mpl.rc_context({"svg.fonttype": "path" if kind == "svg" else "none"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=undated)
+    return buffer.getvalue()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    return np.asarray(value).tolist()
+
+
+def save_figure(figure: Figure, folder: Path, name: str, data: Mapping[str, object], stamp: Mapping[str, object]) -> bytes:
+    """Writes `name`.svg, .png and .json (the plotted data and the provenance) and returns the SVG."""
+    figure.text(
+        0.995,
+        0.002,
+        f"profile {stamp['profile']} · {stamp['device']} · {stamp['sources']}",
+        ha="right",
+        va="bottom",
+        fontsize=6,
+        color="0.45",
+    )
+    svg = _rendered(figure, "svg")
+    atomic_write(folder / f"{name}.svg", svg)
+    atomic_write(folder / f"{name}.png", _rendered(figure, "png"))
+    record = {"data": _plain(data), "provenance": stamp}
+    atomic_write(folder / f"{name}.json", json.dumps(record, indent=1).encode())
+    plt.close(figure)
+    return svg
+
+
+def figure_html(svg: bytes, *, caption: str, alt: str, links: Mapping[str, str]) -> str:
+    """The figure as it stands in the executed notebook: the image inside the page, its caption, its downloads."""
+    source = base64.b64encode(svg).decode()
+    downloads = " · ".join(f'<a href="{html.escape(url)}" download>{html.escape(kind)}</a>' for kind, url in links.items())
+    return (
+        f'<figure class="snn-figure"><img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{source}">'
+        f"<figcaption>{html.escape(caption)}{' (' + downloads + ')' if downloads else ''}</figcaption></figure>"
+    )

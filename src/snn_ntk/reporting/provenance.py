@@ -1,0 +1,53 @@
+"""Where a number came from: versions, device, a hash of the sources."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import jax
+
+__all__ = ["book_root", "provenance", "sources_hash"]
+
+_PACKAGES = ("jax", "jaxlib", "neural-tangents", "numpy", "scipy")
+
+
+def book_root(start: Path | None = None) -> Path:
+    """The folder that holds `book/claims.yml`, found from the working directory upwards.
+
+    Raises:
+        FileNotFoundError: if there is none, naming what was looked for.
+    """
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "book" / "claims.yml").is_file():
+            return folder
+    raise FileNotFoundError(f"expected to run inside a checkout that holds book/claims.yml, got {start}")
+
+
+@functools.cache
+def sources_hash(root: Path, chapter: str) -> str:
+    """SHA-256 (first 16 digits) of the package's sources, the lock and the chapter's notebook."""
+    digest = hashlib.sha256()
+    files = [*sorted((root / "src" / "snn_ntk").rglob("*.py")), root / "requirements.txt"]
+    for path in [*files, root / "notebooks" / f"{chapter}.md"]:
+        if path.is_file():
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
+    """The stamp that every record and figure carries."""
+    device = jax.devices()[0]
+    return {
+        "chapter": chapter,
+        "profile": profile,
+        "device": f"{device.platform} ({device.device_kind})",
+        "x64": bool(jax.config.read("jax_enable_x64")),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "sources": sources_hash(root, chapter),
+    }

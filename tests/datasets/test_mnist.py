@@ -1,0 +1,98 @@
+"""MNIST from official files (small ones written here) and from the packaged subset."""
+
+import gzip
+import sys
+
+import numpy as np
+import pytest
+from snn_ntk.datasets import mnist
+from snn_ntk.datasets.mnist import read_idx
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(1, 255, (20, 28, 28)), np.arange(20) % 10
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels)))
+    monkeypatch.setenv("SNN_NTK_DATA", str(tmp_path))
+    return folder, images, labels
+
+
+def test_official_files_are_used(official):
+    _, images, labels = official
+    data = mnist(unit_norm=False)
+    assert data.source == "MNIST train set, official files"
+    order = [int(np.flatnonzero((images.reshape(20, -1) / 255 - row).__abs__().max(1) < 1e-6)[0]) for row in data.images]
+    assert sorted(order) == list(range(20))
+    np.testing.assert_array_equal(data.labels, labels[order])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda b: b[:-40], "corrupt"),
+        (lambda b: gzip.compress(gzip.decompress(b)[:-5]), "expected 15680 values"),
+        (lambda b: gzip.compress(b"\0\0\x08\x01" + gzip.decompress(b)[4:]), "IDX header 00000803"),
+        (lambda b: b"", "IDX header"),
+    ],
+)
+def test_damaged_files_give_one_clear_error(official, damage, message):
+    path = official[0] / "train-images-idx3-ubyte.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        mnist()
+
+
+def test_labels_must_match_images(official):
+    (official[0] / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(3))))
+    with pytest.raises(ValueError, match="n labels"):
+        mnist()
+
+
+def test_uncompressed_files_are_read(tmp_path):
+    (tmp_path / "a").write_bytes(idx_bytes(np.arange(6)))
+    np.testing.assert_array_equal(read_idx(tmp_path / "a", 1), np.arange(6))
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNN_NTK_DATA", str(tmp_path))
+    monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path)
+
+
+def test_packaged_subset(packaged):
+    train, test = mnist(unit_norm=False), mnist(split="test", unit_norm=False)
+    assert train.images.shape == (4000, 784)
+    assert test.images.shape == (1000, 784)
+    assert "subset" in train.source
+    assert {row.tobytes() for row in train.images}.isdisjoint(row.tobytes() for row in test.images)
+    assert 0 <= train.images.min() < train.images.max() == 1
+    assert np.bincount(train.labels).min() > 300
+
+
+def test_order_norm_and_classes(packaged):
+    data = mnist(64, classes=(3, 5), seed=1)
+    np.testing.assert_allclose(np.linalg.norm(data.images, axis=1), 1, rtol=1e-5)
+    assert set(data.labels) == {3, 5}
+    np.testing.assert_array_equal(data.images, mnist(64, classes=(3, 5), seed=1).images)
+    assert not np.array_equal(data.images, mnist(64, classes=(3, 5), seed=2).images)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"n": 10**6}, "n = 1000000"), ({"split": "valid"}, "'valid'")])
+def test_bad_arguments(packaged, options, message):
+    with pytest.raises(ValueError, match=message):
+        mnist(**options)
+
+
+def test_failed_download_says_what_to_put_where(packaged, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[mnist.__module__], "_URL", "http://localhost:9/")
+    with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte\.gz is not on disk.*put the file into"):
+        mnist(download=True)

@@ -1,0 +1,74 @@
+"""A chapter's output: figures, records, and what it refuses."""
+
+import base64
+import json
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+import yaml
+from snn_ntk.reporting import Chapter, Estimate, load_records
+from snn_ntk.reporting import chapter as module
+
+CLAIM = {"id": "a", "chapter": "c", "source": "[P]", "statement": "s", "accept": [0, 1], "near_miss": 2.0, "why": "w"}
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "claims.yml").write_text(yaml.safe_dump([CLAIM]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SNN_NTK_OUTPUT", str(tmp_path / "out"))
+    displayed = []
+    monkeypatch.setattr(module, "display", displayed.append)
+    return displayed
+
+
+def test_records_are_written_at_the_end_and_read_back(shown, tmp_path):
+    chapter = Chapter("c", "smoke")
+    chapter.record("a", Estimate(0.5, (0.4, 0.6), 3), note="widths 1–2", slope=1)
+    assert not (tmp_path / "out" / "claims.json").exists()
+    chapter.close()
+    (record,) = load_records(tmp_path / "out" / "claims.json")
+    assert (record.value, record.interval, record.seeds, record.detail) == (0.5, (0.4, 0.6), 3, {"slope": 1})
+    assert record.provenance["profile"] == "smoke"
+    assert len(record.provenance["sources"]) == 16
+    assert "**reproduced**" in shown[-1].data
+
+
+def test_figure_is_saved_with_its_data_and_displayed_with_alt_text(shown, tmp_path):
+    chapter = Chapter("c", "smoke")
+    figure, axis = plt.subplots()
+    axis.plot([1, 2], [3, 4])
+    chapter.figure(figure, "line", caption="A <line>.", alt='It "rises".', data={"x": [1, 2]})
+    page = shown[-1].data
+    svg = base64.b64decode(re.search("base64,([^\"]+)", page)[1])
+    assert svg == (tmp_path / "out" / "figures" / "line.svg").read_bytes()
+    assert "A &lt;line&gt;." in page
+    assert 'alt="It &quot;rises&quot;."' in page
+    assert 'href="../figures/c/line.png"' in page
+    saved = json.loads((tmp_path / "out" / "figures" / "line.json").read_text())
+    assert saved["data"] == {"x": [1, 2]}
+    assert saved["provenance"]["profile"] == "smoke"
+
+
+def test_refusals(shown):
+    with pytest.raises(ValueError, match="'d'"):
+        Chapter("d", "smoke")
+    chapter = Chapter("c", "smoke")
+    with pytest.raises(ValueError, match="none of \\['a'\\]"):
+        chapter.close()
+    with pytest.raises(ValueError, match="got 'b'"):
+        chapter.record("b", 0.0, interval=(0, 0), seeds=1)
+    with pytest.raises(ValueError, match="interval and a number of seeds"):
+        chapter.record("a", 0.0)
+    chapter.record("a", 0.0, interval=(0, 0), seeds=1)
+    with pytest.raises(ValueError, match="second"):
+        chapter.record("a", 0.0, interval=(0, 0), seeds=1)
+    assert not any(chapter.folder.glob("*"))
+
+
+def test_outside_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"book/claims\.yml"):
+        Chapter("c", "smoke")
