@@ -1,0 +1,86 @@
+# make help says what there is. Each target sets up what it needs: Python 3.11 to 3.13 and make are enough.
+
+PROFILE ?= laptop
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+UV ?= uv
+
+# CUDA's packages go into an environment of their own.
+ifeq ($(PROFILE),gpu)
+LOCK := requirements-cuda.txt
+VENV ?= .venv-cuda
+else
+LOCK := requirements.txt
+VENV ?= .venv
+endif
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The first of these that is 3.11, 3.12 or 3.13; `make PYTHON=/path/to/python …` chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+# Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
+.NOTPARALLEL:
+.PHONY: help book chapter test unit lint types format setup lock clean
+
+help:
+	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
+	@echo "make chapter CHAPTER=05-stochastic-ntk [PROFILE=…]  run one chapter only"
+	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser"
+	@echo "make unit      unit tests and doctests only"
+	@echo "make lint types format   ruff · pyright · put files into ruff's format"
+	@echo "make setup     only create the environment ($(VENV)), for Jupyter or an editor"
+	@echo "make lock      compile requirements.txt and requirements-cuda.txt anew (needs uv)"
+	@echo "make clean     remove everything that was built (_build)"
+	@echo
+	@echo "Profiles: smoke (a minute, everything runs, little is decided) · laptop (the default) · gpu (full scale, CUDA)."
+
+$(READY): $(LOCK) pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and none was found ($$(python3 --version 2>&1))." \
+		"Install one, or name it: make PYTHON=/path/to/python3 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "Creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing $(LOCK) into $(VENV) (about 1.5 GB the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(READY)
+
+book: $(READY)
+	@$(BIN)/python workflow/build.py --profile $(PROFILE) --cores $(CORES)
+
+chapter: $(READY)
+	@test -n "$(CHAPTER)" || { echo "Which one? make chapter CHAPTER=NAME, NAME a file of notebooks/ without .md" >&2; exit 2; }
+	@$(BIN)/python workflow/build.py --profile $(PROFILE) --cores $(CORES) --chapter $(CHAPTER)
+
+lint: $(READY)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(READY)
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+format: $(READY)
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+unit: $(READY)
+	@$(BIN)/python -m pytest --numprocesses $(CORES) --ignore tests/test_browser.py
+
+test: lint types
+	@$(BIN)/python workflow/build.py --profile smoke --cores $(CORES)
+	@$(BIN)/python -m pytest --numprocesses $(CORES)
+
+lock:
+	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test \
+		--no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --extra cuda --constraint requirements.txt \
+		--no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements-cuda.txt
+
+clean:
+	rm -rf _build .snakemake

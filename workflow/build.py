@@ -1,0 +1,108 @@
+"""Brings the book of a profile up to date: `make book` calls this, and this calls Snakemake.
+
+It keeps two builds of one profile apart, passes an interruption on to everything it started, and says how it went.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import project
+
+__all__ = ["main"]
+
+WORKFLOW = Path(__file__).resolve().parent
+
+
+def _lock(path: Path) -> int:
+    """Takes the build's lock; the system releases it when the last process that has it ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Another build of this profile is running; waiting for it to end.", flush=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def _snakemake(root: Path, profile: str, cores: int, targets: list[str]) -> list[str]:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(root)]
+    command += ["--config", f"profile={profile}", "--cores", str(cores), "--resources", "gpu=1"]
+    # A chapter that fails must not stop the others; one that was cut off is run again.
+    command += ["--keep-going", "--rerun-incomplete"]
+    # The build's own lock dies with its processes; Snakemake's would outlive a kill -9.
+    command += ["--nolock"]
+    # Times decide, not contents: touching a source re-runs what depends on it.
+    command += ["--max-checksum-file-size", "0"]
+    command += ["--scheduler", "greedy", "--quiet", "all", "--", *targets]
+    return command
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path("."))
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--chapter", action="append", default=[], help="run this chapter and do not render the book")
+    options = parser.parse_args(arguments)
+    root = options.root.resolve()
+    try:
+        out = project.output(root, options.profile)
+        if unknown := sorted(set(options.chapter) - set(project.chapters(root))):
+            raise ValueError(f"expected chapters of notebooks/, one of {project.chapters(root)}, got {unknown}")
+        lock = _lock(out / ".lock")
+        project.write_blocks(root, options.profile)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not (out / "html" / "index.html").is_file():
+        (out / "book.json").unlink(missing_ok=True)
+    targets = [f"_build/{options.profile}/chapters/{name}/notebook.ipynb" for name in options.chapter] or ["book"]
+    command = _snakemake(root, options.profile, options.cores, targets)
+    # Its own process group, so that an interruption reaches every process exactly once, however it was sent.
+    engine = subprocess.Popen(command, start_new_session=True, pass_fds=[lock])
+    interrupted = 0
+
+    def pass_on(number: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = number
+        try:
+            os.killpg(engine.pid, signal.SIGINT)
+        except ProcessLookupError:
+            pass
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pass_on)
+    status = engine.wait()
+    if interrupted:
+        print("\nInterrupted. The published book is as it was; the same command goes on from here.", file=sys.stderr)
+        return 128 + interrupted
+    if status:
+        print(
+            f"\nThe book of profile {options.profile} was not updated: see the messages above. "
+            f"What is finished is kept; the same command goes on from here.",
+            file=sys.stderr,
+        )
+        return 1
+    if options.chapter:
+        for name in options.chapter:
+            print(f"Executed: {os.path.relpath(out / 'chapters' / name / 'notebook.ipynb')}")
+        return 0
+    outcome = json.loads((out / "book.json").read_text(encoding="utf-8"))
+    page = out / "html" / "index.html"
+    print(f"\nThe book:  {os.path.relpath(page)}\n           {page.absolute().as_uri()}")
+    print(f"Profile:   {outcome['profile']}, {len(outcome['chapters'])} chapters")
+    print(f"Scorecard: {outcome['claims']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

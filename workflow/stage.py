@@ -1,0 +1,220 @@
+"""Stages, checks and renders the book of one profile, and publishes it at once.
+
+Staging holds the pages of `book/` and the executed notebooks (never the .md of one beside its .ipynb), the
+scorecard and the API page. The rendered book appears under `_build/<profile>/html` by one rename, so a reader,
+or an interrupted build, sees the old book or the new one and nothing between.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import importlib.util
+import json
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gate
+import project
+import yaml
+
+__all__ = ["api_page", "expand_toc", "publish", "render", "stage"]
+
+BIBLIOGRAPHY = "# Bibliography\n\n```{bibliography}\n:all:\n```\n"
+
+
+def expand_toc(toc: Any, pages: set[str], notebooks: set[str]) -> Any:
+    """Lists what exists: expands globs, drops files that do not exist, puts a chapter's notebook below its page."""
+    if isinstance(toc, dict):
+        expanded = {}
+        for key, value in toc.items():
+            value = expand_toc(value, pages, notebooks)
+            if value or key not in ("parts", "chapters", "sections"):
+                expanded[key] = value
+        return expanded
+    if not isinstance(toc, list):
+        return toc
+    entries = []
+    for entry in toc:
+        if "glob" in entry:
+            names = sorted(fnmatch.filter(pages, entry["glob"]))
+            entries += expand_toc([{"file": name} for name in names], pages, notebooks)
+        elif "file" in entry:
+            if entry["file"] not in pages:
+                continue
+            entry = expand_toc(entry, pages, notebooks)
+            stem = entry["file"].removeprefix("book/")
+            if stem in notebooks and "sections" not in entry:
+                entry = {**entry, "sections": [{"file": f"notebooks/{stem}"}]}
+            entries.append(entry)
+        else:
+            entry = expand_toc(entry, pages, notebooks)
+            if entry.get("chapters"):
+                entries.append(entry)
+    return entries
+
+
+def _toc_files(toc: Any) -> set[str]:
+    if isinstance(toc, dict):
+        mine = {toc[key] for key in ("root", "file") if key in toc}
+        return mine.union(*map(_toc_files, toc.values()))
+    return set().union(*map(_toc_files, toc)) if isinstance(toc, list) else set()
+
+
+def api_page(modules: list[str]) -> str:
+    """One section a module, from docstrings."""
+    lines = ["(sec:api)=", "# API reference", ""]
+    for name in modules:
+        title = name.removeprefix("snn_ntk.")
+        lines += [f"## `{title}`", "", "```{eval-rst}", f".. automodule:: {name}", "```", ""]
+    return "\n".join(lines)
+
+
+def _modules(root: Path) -> list[str]:
+    """Public modules of the package in the checkout, `reporting` last; a package stands for what it re-exports."""
+    package = root / "src" / "snn_ntk"
+    names = [item.name for item in pkgutil.iter_modules([str(package)]) if not item.name.startswith("_")]
+    order = sorted(names, key=lambda name: (name == "reporting", name))
+    nested = []
+    for name in order:
+        nested.append(f"snn_ntk.{name}")
+        for item in pkgutil.iter_modules([str(package / name)]):
+            if not item.name.startswith("_"):
+                nested.append(f"snn_ntk.{name}.{item.name}")
+    return nested
+
+
+def _mathjax(extra: Path) -> None:
+    """The one bundle that the book loads, with the TeX extensions that it may ask for."""
+    spec = importlib.util.find_spec("sphinx-mathjax-offline")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("expected the package sphinx-mathjax-offline, got none: run make again")
+    source = Path(spec.submodule_search_locations[0]) / "static" / "mathjax"
+    target = extra / "mathjax"
+    target.mkdir(parents=True)
+    shutil.copy(source / "tex-svg.js", target)
+    shutil.copytree(source / "input" / "tex" / "extensions", target / "input" / "tex" / "extensions")
+
+
+def stage(root: Path, profile: str) -> dict[str, Any]:
+    """Fills `_build/<profile>/staging` and returns what `book.json` says of the claims.
+
+    Raises:
+        gate.UnfinishedNotebook: if a notebook failed or never finished.
+        snn_ntk.reporting.ExpectationError: if a claim is missing or its verdict is not the committed one.
+        ValueError: if a page of book/ or a notebook is not in the table of contents.
+    """
+    from snn_ntk import reporting
+
+    out = project.output(root, profile)
+    folder = out / "staging"
+    shutil.rmtree(folder, ignore_errors=True)
+    chapters = project.chapters(root)
+    records = []
+    for chapter in chapters:
+        made = out / "chapters" / chapter
+        gate.check_file(made / "notebook.ipynb", chapter)
+        records += reporting.load_records(made / "claims.json") if (made / "claims.json").is_file() else []
+        (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+        shutil.copy(made / "notebook.ipynb", folder / "notebooks" / f"{chapter}.ipynb")
+        for kind in ("figures", "claims.json"):
+            target = folder / "extra" / ("figures" if kind == "figures" else "records") / chapter
+            if (made / kind).is_dir():
+                shutil.copytree(made / kind, target)
+            elif (made / kind).is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(made / kind, target.with_suffix(".json"))
+    claims = reporting.load_claims(root / "book" / "claims.yml")
+    reporting.check_expectations(records, claims, profile, chapters)
+
+    shutil.copytree(root / "book", folder / "book", ignore=shutil.ignore_patterns("claims.yml", ".ipynb_checkpoints"))
+    generated = {"scorecard": reporting.scorecard(records, claims, profile), "bibliography": BIBLIOGRAPHY}
+    if modules := _modules(root):
+        generated["api"] = api_page(modules)
+    for name, text in generated.items():
+        page = folder / "book" / f"{name}.md"
+        if not page.exists():
+            page.write_text(text, encoding="utf-8")
+    _mathjax(folder / "extra")
+
+    pages = {path.relative_to(folder).with_suffix("").as_posix() for path in (folder / "book").rglob("*.md")}
+    toc = expand_toc(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")), pages, set(chapters))
+    wanted = pages | {f"notebooks/{chapter}" for chapter in chapters}
+    if unlisted := sorted(wanted - _toc_files(toc)):
+        raise ValueError(f"_toc.yml: expected to list every page, got no entry for {unlisted}")
+    (folder / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
+    sphinx["myst_substitutions"] = {
+        "r": reporting.substitutions(records, claims),
+        "profile": profile,
+        "summary": reporting.summary(records, claims),
+    }
+    (folder / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return {"profile": profile, "chapters": chapters, "claims": reporting.summary(records, claims)}
+
+
+def render(out: Path) -> Path:
+    """Runs Sphinx over the staging folder with warnings as errors.
+
+    Returns:
+        A new folder under `editions` with the rendered book.
+
+    Raises:
+        SystemExit: after Sphinx's own messages, if there was a warning.
+    """
+    shutil.rmtree(out / "rendering", ignore_errors=True)
+    entry = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
+    command = [sys.executable, "-c", entry, "build", "-q", "-n", "-W", "--keep-going"]
+    command += ["--path-output", str(out / "rendering"), str(out / "staging")]
+    plain = {**os.environ, "NO_COLOR": "1"}
+    finished = subprocess.run(command, env=plain, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if finished.returncode:
+        message = finished.stdout.replace(str((out / "staging").resolve()) + os.sep, "")
+        print(f"{message}\nThe book was not built. Its sources as staged: {os.path.relpath(out / 'staging')}", file=sys.stderr)
+        raise SystemExit(1)
+    edition = out / "editions" / time.strftime("%Y%m%d-%H%M%S")
+    edition.parent.mkdir(exist_ok=True)
+    os.rename(out / "rendering" / "_build" / "html", edition)
+    shutil.rmtree(out / "rendering")
+    return edition
+
+
+def publish(out: Path, edition: Path) -> None:
+    """Points `html` at the new edition, in one rename, and removes older ones."""
+    link = out / f".html.{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(edition.relative_to(out), target_is_directory=True)
+    if (out / "html").is_dir() and not (out / "html").is_symlink():
+        shutil.rmtree(out / "html")
+    os.replace(link, out / "html")
+    for old in edition.parent.iterdir():
+        if old != edition:
+            shutil.rmtree(old)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="laptop", choices=project.PROFILES)
+    parser.add_argument("--root", type=Path, default=Path("."))
+    arguments = parser.parse_args()
+    out = project.output(arguments.root, arguments.profile)
+    started = time.monotonic()
+    print("book: checking and rendering", flush=True)
+    try:
+        outcome = stage(arguments.root, arguments.profile)
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        raise SystemExit(f"book: {error}") from None
+    publish(out, render(out))
+    project.write_atomically(out / "book.json", json.dumps(outcome, indent=1))
+    print(f"book: done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
