@@ -1,0 +1,421 @@
+"""The ordinary (deterministic) deep network and its tangent kernel, layer by layer.
+
+neural-tangents gives the total kernel of a composed network. A primer needs the pieces: each layer's own share of the
+kernel, at finite width and in the limit; the explicit feature map; the kernel principal components; and the Hermite
+coefficients that decide positive-definiteness. These few functions give them, written straight from the derivation of
+chapter 01 and independent of neural-tangents, so that comparing the two means something.
+
+Network of depth L (L weight matrices, L - 1 hidden layers), NTK parameterisation, n_0 inputs:
+
+    f^(1)(x) = (W_std/√n_0) W^(0) x + b_std b^(0),    f^(h+1)(x) = (W_std/√n_h) W^(h) φ(f^(h)(x)) + b_std b^(h)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from snn_ntk.arc_cosine import kappa0, kappa1
+
+__all__ = [
+    "MLP",
+    "LimitLayer",
+    "feature_map",
+    "hermite_coefficients",
+    "init_mlp",
+    "layer_kernels",
+    "mlp_output",
+    "principal_components",
+    "recursion",
+    "relu_dual",
+    "tangent_kernel_row",
+]
+
+Dual = Callable[[Array, Array, Array], tuple[Array, Array]]
+
+
+class MLP(NamedTuple):
+    """Weights and biases of a fully connected network, all N(0, 1) at initialisation.
+
+    Args:
+      weights: `(n_{h+1}, n_h)` for h = 0, …, L-1.
+      biases: `(n_{h+1},)` for h = 0, …, L-1.
+    """
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+
+
+class LimitLayer(NamedTuple):
+    """Kernels of layer h in the infinite-width limit.
+
+    Args:
+      nngp: Σ^(h), covariance of the pre-activations f^(h), shape `(n1, n2)`.
+      derivative: Σ̇^(h) = W_std² E[φ'φ'] under Σ^(h-1) (ones for h = 1, where no activation comes before).
+      ntk: Θ^(h), tangent kernel of the network cut after layer h.
+    """
+
+    nngp: Float[Array, "n1 n2"]
+    derivative: Float[Array, "n1 n2"]
+    ntk: Float[Array, "n1 n2"]
+
+
+def init_mlp(key: Array, sizes: Sequence[int], *, dtype=None) -> MLP:
+    """Draw a network with standard normal parameters, the initialisation of the NTK parameterisation.
+
+    Args:
+      key: JAX random key.
+      sizes: `(n_0, n_1, …, n_L)`, at least two positive integers.
+      dtype: of the parameters; JAX's default float if not given.
+
+    Returns:
+      The parameters, an `MLP`.
+
+    Raises:
+      ValueError: fewer than two sizes, or a size that is not positive.
+
+    Example:
+      >>> import jax
+      >>> [w.shape for w in init_mlp(jax.random.key(0), (2, 8, 1)).weights]
+      [(8, 2), (1, 8)]
+
+    Source: Jacot, Gabriel, Hongler (2018), Section 2.
+    """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"expected at least two positive layer sizes, got {tuple(sizes)}")
+    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    keys = jax.random.split(key, 2 * (len(sizes) - 1))
+    pairs = pairwise(sizes)
+    weights, biases = [], []
+    for (n_in, n_out), key_w, key_b in zip(pairs, keys[::2], keys[1::2], strict=True):
+        weights.append(jax.random.normal(key_w, (n_out, n_in), dtype))
+        biases.append(jax.random.normal(key_b, (n_out,), dtype))
+    return MLP(tuple(weights), tuple(biases))
+
+
+def _forward(params, x, phi, W_std, b_std):
+    """Inputs g^(h) and slopes φ'(f^(h)) of every layer, and the output."""
+    inputs, slopes, g = [], [], x
+    last = len(params.weights) - 1
+    for h, (w, b) in enumerate(zip(params.weights, params.biases, strict=True)):
+        inputs.append(g)
+        f = W_std / math.sqrt(w.shape[1]) * g @ w.T + b_std * b
+        if h < last:
+            g, slope = jax.jvp(phi, (f,), (jnp.ones_like(f),))
+            slopes.append(slope)
+    return inputs, slopes, f
+
+
+def mlp_output(
+    params: MLP,
+    x: Float[Array, "n d_in"],
+    *,
+    phi: Callable = jax.nn.relu,
+    W_std: float = 1.0,
+    b_std: float = 0.0,
+) -> Float[Array, "n d_out"]:
+    """Output of the network in the NTK parameterisation.
+
+        f^(h+1)(x) = (W_std/√n_h) W^(h) φ(f^(h)(x)) + b_std b^(h)
+
+    Args:
+      params: the parameters.
+      x: inputs, `(n, n_0)`.
+      phi: activation, applied entrywise.
+      W_std: scale of the weights.
+      b_std: scale of the biases (Jacot's β).
+
+    Returns:
+      Outputs, `(n, n_L)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> mlp_output(init_mlp(jax.random.key(0), (2, 8, 1)), jnp.ones((3, 2))).shape
+      (3, 1)
+
+    Source: Jacot, Gabriel, Hongler (2018), Section 2.
+    """
+    return _forward(params, x, phi, W_std, b_std)[2]
+
+
+def _inputs_and_errors(params, x, phi, W_std, b_std):
+    inputs, slopes, _ = _forward(params, x, phi, W_std, b_std)
+    # b^(L) = 1 for a scalar output; then b^(h) = φ'(f^(h)) ∘ (W_std/√n_h) W^(h)ᵀ b^(h+1).
+    errors = [jnp.ones((x.shape[0], 1), x.dtype)]
+    for w, slope in zip(params.weights[:0:-1], reversed(slopes), strict=True):
+        errors.append(slope * (W_std / math.sqrt(w.shape[1]) * errors[-1] @ w))
+    return inputs, errors[::-1]
+
+
+def layer_kernels(
+    params: MLP,
+    x1: Float[Array, "n1 d_in"],
+    x2: Float[Array, "n2 d_in"] | None = None,
+    *,
+    phi: Callable = jax.nn.relu,
+    W_std: float = 1.0,
+    b_std: float = 0.0,
+) -> Float[Array, "L n1 n2"]:
+    """Each layer's share of the finite network's tangent kernel, by one forward and one backward pass.
+
+        ⟨∂f(x)/∂θ^(h), ∂f(x')/∂θ^(h)⟩ = (W_std² ⟨g^(h)(x), g^(h)(x')⟩/n_h + b_std²) ⟨b^(h+1)(x), b^(h+1)(x')⟩
+
+    No Jacobian is formed: memory is O(n · width), not O(n · width²).
+
+    Args:
+      params: a network with one output.
+      x1: inputs, `(n1, n_0)`.
+      x2: inputs, `(n2, n_0)`; `x1` if not given.
+      phi: activation.
+      W_std: scale of the weights.
+      b_std: scale of the biases.
+
+    Returns:
+      `(L, n1, n2)`; the sum over the first axis is the tangent kernel.
+
+    Raises:
+      ValueError: the network has more than one output.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> layer_kernels(init_mlp(jax.random.key(0), (2, 8, 8, 1)), jnp.ones((3, 2))).shape
+      (3, 3, 3)
+
+    Source: Arora et al. (2019), Section 3; Jacot, Gabriel, Hongler (2018), Appendix A.1.
+    """
+    if params.weights[-1].shape[0] != 1:
+        raise ValueError(f"expected a network with one output, got {params.weights[-1].shape[0]}")
+    g1, e1 = _inputs_and_errors(params, x1, phi, W_std, b_std)
+    g2, e2 = (g1, e1) if x2 is None else _inputs_and_errors(params, x2, phi, W_std, b_std)
+    return jnp.stack(
+        [
+            (W_std**2 / a.shape[1] * a @ b.T + b_std**2) * (u @ v.T)
+            for a, b, u, v in zip(g1, g2, e1, e2, strict=True)
+        ]
+    )
+
+
+def tangent_kernel_row(
+    function: Callable[[object, Array], Array],
+    params: object,
+    x0: Float[Array, " d_in"],
+    x: Float[Array, "n d_in"],
+) -> Float[Array, " n"]:
+    """One row Θ(x0, x) of a tangent kernel: the derivative of f(x) along the gradient of f(x0).
+
+        Θ(x0, x) = ⟨∇_θ f(x0), ∇_θ f(x)⟩ = d/dε f(θ + ε ∇_θ f(x0), x) at ε = 0
+
+    One backward and one forward pass, whatever the number of points; `function` may be any differentiable model.
+
+    Args:
+      function: `(params, x) -> (n, 1)`.
+      params: a pytree of parameters.
+      x0: one input, `(n_0,)`.
+      x: inputs, `(n, n_0)`.
+
+    Returns:
+      The row, `(n,)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> net = init_mlp(jax.random.key(0), (2, 8, 1))
+      >>> x = jnp.eye(2)
+      >>> bool(jnp.allclose(tangent_kernel_row(mlp_output, net, x[0], x), layer_kernels(net, x).sum(0)[0], atol=1e-5))
+      True
+
+    Source: chapter 01 of the book.
+    """
+    direction = jax.grad(lambda p: function(p, x0[None])[0, 0])(params)
+    return jax.jvp(lambda p: function(p, x)[:, 0], (params,), (direction,))[1]
+
+
+def relu_dual(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
+    """E[φφ] and E[φ'φ'] of the ReLU for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
+
+        E[φ(a)φ(b)] = √(q1 q2) κ1(ρ)/2,    E[φ'(a)φ'(b)] = κ0(ρ)/2,    ρ = c/√(q1 q2)
+
+    Args:
+      c: covariance.
+      q1: variance of a.
+      q2: variance of b.
+
+    Returns:
+      The two expectations, shaped as the arguments broadcast.
+
+    Example:
+      >>> [round(float(k), 4) for k in relu_dual(1.0, 1.0, 1.0)]
+      [0.5, 0.5]
+
+    Source: Cho and Saul (2009).
+    """
+    scale = jnp.sqrt(jnp.asarray(q1) * q2)
+    rho = c / scale
+    return scale * kappa1(rho) / 2, kappa0(rho) / 2
+
+
+def recursion(
+    x1: Float[Array, "n1 d_in"],
+    x2: Float[Array, "n2 d_in"] | None = None,
+    *,
+    depth: int,
+    dual: Dual = relu_dual,
+    W_std: float = 1.0,
+    b_std: float = 0.0,
+) -> list[LimitLayer]:
+    """The limiting kernels of every layer, by the recursion of Jacot's Theorem 1.
+
+        Σ^(1) = W_std² ⟨x, x'⟩/n_0 + b_std²,                  Θ^(1) = Σ^(1)
+        Σ^(h+1) = W_std² E[φφ] + b_std²,  Σ̇^(h+1) = W_std² E[φ'φ'],  Θ^(h+1) = Θ^(h) Σ̇^(h+1) + Σ^(h+1)
+
+    with the expectations taken under N(0, Σ^(h)).
+
+    Args:
+      x1: inputs, `(n1, n_0)`.
+      x2: inputs, `(n2, n_0)`; `x1` if not given.
+      depth: L, the number of weight matrices; L - 1 hidden layers.
+      dual: `(c, q1, q2) -> (E[φφ], E[φ'φ'])`; the ReLU's if not given.
+      W_std: scale of the weights.
+      b_std: scale of the biases.
+
+    Returns:
+      A list of L `LimitLayer`s; the last one's `ntk` is the network's.
+
+    Raises:
+      ValueError: `depth` is not positive.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> round(float(recursion(jnp.ones((1, 1)), depth=2, W_std=2.0**0.5)[-1].ntk[0, 0]), 4)
+      4.0
+
+    Source: Jacot, Gabriel, Hongler (2018), Proposition 1 and Theorem 1.
+    """
+    if depth < 1:
+        raise ValueError(f"expected a positive depth, got {depth}")
+    x2 = x1 if x2 is None else x2
+    n_0 = x1.shape[1]
+    nngp = W_std**2 / n_0 * x1 @ x2.T + b_std**2
+    q1 = W_std**2 / n_0 * jnp.sum(x1**2, axis=1)[:, None] + b_std**2
+    q2 = W_std**2 / n_0 * jnp.sum(x2**2, axis=1)[None, :] + b_std**2
+    layers = [LimitLayer(nngp, jnp.ones_like(nngp), nngp)]
+    for _ in range(depth - 1):
+        value, slope = dual(nngp, q1, q2)
+        q1, q2 = (W_std**2 * dual(q, q, q)[0] + b_std**2 for q in (q1, q2))
+        nngp, derivative = W_std**2 * value + b_std**2, W_std**2 * slope
+        layers.append(LimitLayer(nngp, derivative, layers[-1].ntk * derivative + nngp))
+    return layers
+
+
+def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
+    """An explicit feature map of the ReLU tangent kernel on finitely many points.
+
+        Ψ_k = φ1(Ψ_{k-1}),    Φ_k = [φ0(Ψ_{k-1}) ⊗ Φ_{k-1},  φ1(Ψ_{k-1})],    Φ_0 = Ψ_0 = x
+
+    φ0 and φ1 live in infinite-dimensional spaces; on n points their span has dimension at most n, and the symmetric
+    square root of the Gram matrix is a coordinate system of that span. The inner products are therefore exact.
+
+    Args:
+      x: inputs, `(n, d)`, none of them zero.
+      hidden: number of hidden layers; features grow as n^hidden, so keep n and this small.
+
+    Returns:
+      Features, `(n, p)`: Φ Φᵀ is the kernel of the network without bias, scaled to c_σ = 2 and no 1/√d at the input.
+
+    Raises:
+      ValueError: `hidden` is negative.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> feature_map(jnp.eye(3), hidden=1).shape
+      (3, 12)
+
+    Source: Bietti and Mairal (2019), Lemma 1.
+    """
+    if hidden < 0:
+        raise ValueError(f"expected a non-negative number of hidden layers, got {hidden}")
+    psi = features = x
+    for _ in range(hidden):
+        gram = psi @ psi.T
+        norms = jnp.sqrt(jnp.diag(gram))
+        cosines = gram / jnp.outer(norms, norms)
+        outer = jnp.einsum("np,nq->npq", _square_root(kappa0(cosines)), features).reshape(x.shape[0], -1)
+        psi = _square_root(kappa1(cosines) * jnp.outer(norms, norms))
+        features = jnp.concatenate([outer, psi], axis=1)
+    return features
+
+
+def _square_root(matrix):
+    values, vectors = jnp.linalg.eigh(matrix)
+    return vectors * jnp.sqrt(jnp.clip(values, 0.0))
+
+
+def principal_components(
+    kernel: Float[Array, "n n"], count: int | None = None
+) -> tuple[Float[Array, " count"], Float[Array, "n count"]]:
+    """Eigenvalues and eigenfunctions of the kernel operator Π of the empirical measure, largest first.
+
+        (Π f)(x) = (1/N) Σ_j K(x, x_j) f(x_j),    ‖f‖² = (1/N) Σ_j f(x_j)² = 1
+
+    Args:
+      kernel: Gram matrix, `(n, n)`, symmetric.
+      count: how many; all if not given.
+
+    Returns:
+      `(eigenvalues, functions)`; column i is f^(i+1) on the data, its sign making the entry of largest size positive.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> values, functions = principal_components(2 * jnp.eye(4) + jnp.ones((4, 4)))
+      >>> round(float(values[0]), 3), round(float(jnp.mean(functions[:, 0] ** 2)), 3)
+      (1.5, 1.0)
+
+    Source: Jacot, Gabriel, Hongler (2018), Section 5.
+    """
+    n = kernel.shape[0]
+    values, vectors = jnp.linalg.eigh(kernel / n)
+    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
+    largest = jnp.take_along_axis(vectors, jnp.abs(vectors).argmax(axis=0, keepdims=True), axis=0)
+    return values, vectors * jnp.sign(largest) * jnp.sqrt(n)
+
+
+def hermite_coefficients(function: Callable[[Array], Array], count: int, *, nodes: int = 200) -> np.ndarray:
+    """Coefficients a_i = E[μ(z) h_i(z)], z ~ N(0, 1), in the orthonormal Hermite polynomials.
+
+        E[μ(a) μ(b)] = Σ_i a_i² ρ^i    for standard Gaussians of correlation ρ
+
+    Args:
+      function: μ, applied to an array.
+      count: number of coefficients, degrees 0, …, count - 1.
+      nodes: Gauss-Hermite nodes; exact for polynomials up to degree 2·nodes - count.
+
+    Returns:
+      The coefficients, float64, `(count,)`.
+
+    Raises:
+      ValueError: `count` is not between 1 and `nodes`.
+
+    Example:
+      >>> hermite_coefficients(lambda z: z**2, 4).round(4).tolist()
+      [1.0, 0.0, 1.4142, 0.0]
+
+    Source: Daniely, Frostig, Singer (2016), Lemma 12.
+    """
+    if not 1 <= count <= nodes:
+        raise ValueError(f"expected between 1 and {nodes} coefficients, got {count}")
+    z, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    values = np.asarray(function(z), dtype=float) * weights / weights.sum()
+    previous, current = np.zeros_like(z), np.ones_like(z)
+    coefficients = []
+    for degree in range(count):
+        coefficients.append(values @ current)
+        # √(i+1) h_{i+1} = z h_i - √i h_{i-1}: the normalised recurrence does not overflow.
+        following = (z * current - np.sqrt(degree) * previous) / np.sqrt(degree + 1)
+        previous, current = current, following
+    return np.array(coefficients)
