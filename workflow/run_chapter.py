@@ -35,13 +35,14 @@ def known_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str, An
         raise ValueError(f"notebooks/{name}.md: expected one cell tagged `parameters`, got {len(cells)}")
     known = {}
     for node in ast.parse(cells[0].source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        for target in targets:
-            if isinstance(target, ast.Name):
-                try:
-                    known[target.id] = ast.literal_eval(node.value)
-                except (ValueError, TypeError):
-                    known[target.id] = None
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        try:
+            default = ast.literal_eval(node.value)
+        except (ValueError, TypeError):
+            default = None
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        known |= {target.id: default for target in targets if isinstance(target, ast.Name)}
     return known
 
 
@@ -64,7 +65,9 @@ def check_parameters(parameters: dict[str, Any], known: dict[str, Any], where: s
         raise ValueError(f"{where}: expected parameters of the notebook, one of {sorted(known)}, got {unknown}")
     for name, value in parameters.items():
         if texts := _numbers_as_text(value, known[name]):
-            raise ValueError(f"{where}: expected numbers for {name}, got text {texts} (YAML reads 1e-3 as text: write 1.0e-3)")
+            raise ValueError(
+                f"{where}: expected numbers for {name}, got text {texts} (YAML reads 1e-3 as text: write 1.0e-3)"
+            )
 
 
 def _environment(folder: Path, profile: str) -> None:
@@ -119,7 +122,7 @@ def run(root: Path, profile: str, chapter: str) -> None:
             kernel_name="python3",
             language="python",
             cwd=source.parent,
-            progress_bar=False if quiet else {"desc": chapter},
+            progress_bar=not quiet and {"desc": chapter},  # pyright: ignore[reportArgumentType]
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
         gate.check_file(executed, chapter)

@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import yaml
 
 __all__ = ["api_page", "expand_toc", "publish", "render", "stage"]
 
+WORKFLOW = Path(__file__).resolve().parent
 BIBLIOGRAPHY = "# Bibliography\n\n```{bibliography}\n:all:\n```\n"
 
 
@@ -78,16 +80,9 @@ def api_page(modules: list[str]) -> str:
 
 def _modules(root: Path) -> list[str]:
     """Public modules of the package in the checkout, `reporting` last; a package stands for what it re-exports."""
-    package = root / "src" / "snn_ntk"
-    names = [item.name for item in pkgutil.iter_modules([str(package)]) if not item.name.startswith("_")]
-    order = sorted(names, key=lambda name: (name == "reporting", name))
-    nested = []
-    for name in order:
-        nested.append(f"snn_ntk.{name}")
-        for item in pkgutil.iter_modules([str(package / name)]):
-            if not item.name.startswith("_"):
-                nested.append(f"snn_ntk.{name}.{item.name}")
-    return nested
+    found = pkgutil.iter_modules([str(root / "src" / "snn_ntk")])
+    names = [item.name for item in found if not item.name.startswith("_")]
+    return [f"snn_ntk.{name}" for name in sorted(names, key=lambda name: (name == "reporting", name))]
 
 
 def _mathjax(extra: Path) -> None:
@@ -173,11 +168,18 @@ def render(out: Path) -> Path:
     entry = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
     command = [sys.executable, "-c", entry, "build", "-q", "-n", "-W", "--keep-going"]
     command += ["--path-output", str(out / "rendering"), str(out / "staging")]
-    plain = {**os.environ, "NO_COLOR": "1"}
-    finished = subprocess.run(command, env=plain, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    # Sphinx imports an extension from here, and the package's modules.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKFLOW), os.environ.get("PYTHONPATH", "")])}
+    finished = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if finished.returncode:
-        message = finished.stdout.replace(str((out / "staging").resolve()) + os.sep, "")
-        print(f"{message}\nThe book was not built. Its sources as staged: {os.path.relpath(out / 'staging')}", file=sys.stderr)
+        message = re.sub(r"\x1b\[[0-9;]*m", "", finished.stdout)
+        message = message.replace(str((out / "staging").resolve()) + os.sep, "")
+        print(
+            f"{message}\nThe book was not built. Its sources as staged: {os.path.relpath(out / 'staging')}",
+            file=sys.stderr,
+        )
         raise SystemExit(1)
     edition = out / "editions" / time.strftime("%Y%m%d-%H%M%S")
     edition.parent.mkdir(exist_ok=True)

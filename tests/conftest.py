@@ -1,0 +1,23 @@
+"""Shared by all tests: types are enforced at run time, and double precision is a fixture, never a global state."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+# The build's scripts are not part of the package.
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+
+# From here on, importing the package checks every annotation at every call; users do not pay for that.
+install_import_hook("snn_ntk", "beartype.beartype")
+
+
+@pytest.fixture
+def x64():
+    """Double precision for the duration of one test."""
+    with jax.enable_x64(True):
+        yield
