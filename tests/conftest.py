@@ -9,11 +9,11 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# The build's scripts are not part of the package.
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+# The build's scripts are not part of the package; the type checker below is imported by name.
+sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).parent)]
 
 # From here on, importing the package checks every annotation at every call; users do not pay for that.
-install_import_hook("snn_ntk", "beartype.beartype")
+install_import_hook("snn_ntk", "typechecker.check")
 
 
 @pytest.fixture
