@@ -1,33 +1,28 @@
-"""The two-layer ReLU network of the convergence and generalisation theory: three descents, and its bounds."""
+"""The two-layer ReLU network of the convergence theory: gradient, stochastic and natural descent, and what they move."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.optimize import minimize
 
 __all__ = [
-    "LogisticPath",
     "TwoLayer",
     "descend",
-    "generalisation_bound",
     "gradient_step",
     "gram",
     "init",
     "jacobian_change",
-    "logistic_path",
-    "margin_norm",
     "max_distance",
     "natural_gradient_step",
+    "online_logistic",
     "output",
     "pattern_changes",
     "predicted_loss",
-    "rademacher_bound",
-    "rademacher_linearised",
+    "pull_back",
     "stochastic_step",
+    "total_distance",
 ]
 
 
@@ -38,7 +33,9 @@ class TwoLayer(NamedTuple):
     a: Array
 
 
-def init(key: PRNGKeyArray, width: int, d: int, *, nu: float = 1.0, paired: bool = False, dtype: Any = None) -> TwoLayer:
+def init(
+    key: PRNGKeyArray, width: int, d: int, *, nu: float = 1.0, paired: bool = False, dtype: Any = None
+) -> TwoLayer:
     """Draw w_r ~ N(0, ν² I), a_r uniform on ±1.
 
     Args:
@@ -46,8 +43,8 @@ def init(key: PRNGKeyArray, width: int, d: int, *, nu: float = 1.0, paired: bool
         width: m; even if ``paired``.
         d: input dimension.
         nu: standard deviation ν of the first layer.
-        paired: draw m/2 neurons and add a copy of each with the opposite sign: the network then starts at f = 0 for
-            every input while its Gram matrix keeps the same law, which is what formulas that put u(0) = 0 ask for.
+        paired: draw m/2 neurons and add a copy of each with the opposite sign: the network then starts at
+            f = 0 for every input, which formulas that put u(0) = 0 ask for; E[G] is the same.
         dtype: floating type; JAX's default if left out.
 
     Returns:
@@ -94,8 +91,24 @@ def output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"]:
     return jnp.maximum(x @ net.w.T, 0) @ net.a / jnp.sqrt(net.a.size)
 
 
-def _pull(net: TwoLayer, x: Array, residual: Array) -> Array:
-    """Jᵀ residual, shape (m, d)."""
+def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"]) -> Float[Array, "m d"]:
+    """Jᵀv, the gradient of ⟨v, f(X)⟩ in the first layer: row r is m^{-1/2} a_r Σ_i v_i 1{w_r·x_i > 0} x_i.
+
+    Args:
+        net: the network.
+        x: inputs, one a row.
+        residual: v.
+
+    Returns:
+        The gradient, shape (m, d).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> pull_back(TwoLayer(jnp.eye(2)[:1], jnp.ones(1)), jnp.eye(2), jnp.ones(2)).tolist()
+        [[1.0, 0.0]]
+
+    Source: Du et al. (2019), Eq. 4.
+    """
     active = (x @ net.w.T > 0) * residual[:, None]
     return net.a[:, None] * (active.T @ x) / jnp.sqrt(net.a.size)
 
@@ -121,7 +134,9 @@ def gram(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
     return (x @ x.T) * (active @ active.T) / net.a.size
 
 
-def gradient_step(net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float) -> TwoLayer:
+def gradient_step(
+    net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float
+) -> TwoLayer:
     """One step of gradient descent on Φ(W) = ½ Σ_i (y_i − f(x_i))²: W ← W − η Jᵀ(u − y).
 
     Args:
@@ -142,7 +157,7 @@ def gradient_step(net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], 
 
     Source: the lecture's slide "Setup"; Du et al. (2019).
     """
-    return net._replace(w=net.w - learning_rate * _pull(net, x, output(net, x) - y))
+    return net._replace(w=net.w - learning_rate * pull_back(net, x, output(net, x) - y))
 
 
 def stochastic_step(
@@ -154,7 +169,7 @@ def stochastic_step(
     learning_rate: float,
     batch_size: int,
 ) -> TwoLayer:
-    """One step of SGD, W ← W − (η/B) Σ_{s in B} ∇ℓ(f(x_s), y_s), ℓ = ½(f − y)², the batch drawn without replacement.
+    """One step of SGD, W ← W − (η/B) Σ_{s in batch} ∇ℓ(f(x_s), y_s), ℓ = ½(f − y)², drawn without replacement.
 
     Args:
         net: the network.
@@ -190,8 +205,8 @@ def natural_gradient_step(
 ) -> TwoLayer:
     """One step of natural gradient descent for the squared loss, W ← W − η Jᵀ (J Jᵀ)⁻¹ (u − y).
 
-    The Fisher matrix F = JᵀJ is singular as soon as there are more parameters than data; Jᵀ(JJᵀ)⁻¹ is F⁺Jᵀ, the
-    minimum-norm step.
+    The Fisher matrix F = JᵀJ is singular as soon as there are more parameters than data; Jᵀ(JJᵀ)⁻¹ is
+    F⁺Jᵀ, the minimum-norm step.
 
     Args:
         net: the network.
@@ -213,11 +228,47 @@ def natural_gradient_step(
     Source: the lecture's slide "Natural Gradient Descent"; Zhang, Martens and Grosse (2019).
     """
     solved = jnp.linalg.solve(gram(net, x), output(net, x) - y)
-    return net._replace(w=net.w - learning_rate * _pull(net, x, solved))
+    return net._replace(w=net.w - learning_rate * pull_back(net, x, solved))
+
+
+def online_logistic(
+    net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float
+) -> tuple[TwoLayer, Array]:
+    """One pass of SGD on ℓ(y f(x)) = log(1 + e^{−y f(x)}), each sample predicted before it is learnt from.
+
+    The mistakes' mean is an unbiased estimate of the expected 0-1 error of a uniformly drawn iterate, which
+    is what the bound speaks of. In the lecture's scaling, f_W = √m W₂ σ(W₁x), its step κR/(m√n) is κR/√n here.
+
+    Args:
+        net: the start, W⁽¹⁾.
+        x: fresh samples, one a step.
+        y: labels ±1.
+        learning_rate: η.
+
+    Returns:
+        The last network and, for each sample, whether the network before it was wrong, shape (n,).
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> net = init(jax.random.key(0), 64, 2)
+        >>> x = jnp.tile(jnp.asarray([[1.0, 0.0]]), (50, 1))
+        >>> bool(online_logistic(net, x, jnp.ones(50), learning_rate=1.0)[1][-1])
+        False
+
+    Source: the lecture's "Algorithm (SGD)"; Cao and Gu (2019), Algorithm 1.
+    """
+
+    def body(net, sample):
+        x, y = sample[0][None], sample[1]
+        margin = y * output(net, x)[0]
+        slope = -y * jax.nn.sigmoid(-margin)
+        return net._replace(w=net.w - learning_rate * pull_back(net, x, slope[None])), margin <= 0
+
+    return jax.lax.scan(body, net, (x, y))
 
 
 def pattern_changes(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
-    """Fraction of activations that differ from the start, (1/mn) Σ_{i≤n} Σ_{r≤m} 1{sign w_r(0)·x_i ≠ sign w_r(k)·x_i}.
+    """Fraction of changed activations, (1/mn) Σ_{i≤n} Σ_{r≤m} 1{sign w_r(0)·x_i ≠ sign w_r(k)·x_i}.
 
     Args:
         net: the network now.
@@ -257,6 +308,27 @@ def max_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
     Source: the lecture's Figure 1 (c); Du et al. (2019).
     """
     return jnp.max(jnp.linalg.norm(net.w - start.w, axis=-1))
+
+
+def total_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
+    """Distance of all weights from the start, ‖W(k) − W(0)‖_F.
+
+    Args:
+        net: the network now.
+        start: the network at initialisation.
+
+    Returns:
+        The distance.
+
+    Example:
+        >>> import jax
+        >>> net = init(jax.random.key(0), 8, 2)
+        >>> float(total_distance(net, net))
+        0.0
+
+    Source: the B of the lecture's class F_{A,B}; Arora et al. (2019), Lemma 5.3.
+    """
+    return jnp.linalg.norm(net.w - start.w)
 
 
 def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
@@ -344,182 +416,3 @@ def predicted_loss(
     eigenvalues, vectors = jnp.linalg.eigh(kernel)
     powers = (1 - learning_rate * eigenvalues)[None, :] ** (2 * jnp.arange(steps + 1))[:, None]
     return powers @ (vectors.T @ residual) ** 2 / 2
-
-
-def generalisation_bound(
-    kernel: Float[Array, "n n"], y: Float[Array, " n"], *, delta: float | None = None
-) -> Float[Array, ""]:
-    """Bound on the expected loss of the trained network for any 1-Lipschitz loss with values in [0, 1].
-
-    √(2 yᵀ(H∞)⁻¹y / n) [+ 3 √(log(6/δ) / 2n)].
-
-    Args:
-        kernel: H∞ on the training inputs, positive definite; float64 where its smallest eigenvalue is small.
-        y: targets.
-        delta: probability of failure; with it the confidence term of Theorem 6 is added.
-
-    Returns:
-        The bound.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> round(float(generalisation_bound(jnp.eye(2) / 2, jnp.ones(2))), 4)
-        2.0
-
-    Source: the lecture's Eq. 4 and Eq. 18; Arora et al. (2019), Theorem 5.1.
-    """
-    factor = jnp.linalg.cholesky(kernel)
-    quadratic = jnp.sum(jax.scipy.linalg.solve_triangular(factor, y, lower=True) ** 2)
-    confidence = 0.0 if delta is None else 3 * jnp.sqrt(jnp.log(6 / delta) / (2 * y.size))
-    return jnp.sqrt(2 * quadratic / y.size) + confidence
-
-
-def rademacher_bound(
-    per_neuron: float, total: float, width: int, n: int, *, delta: float, nu: float | None = None
-) -> tuple[float, float, float]:
-    """The three terms of the bound on the Rademacher complexity of networks near their initialisation.
-
-    B/√(2n) (1 + (2 log(2/δ)/m)^{1/4}) + 2A²√m/ν + A √(2 log(2/δ)); the lecture prints it for ν = 1, without the ν.
-
-    Args:
-        per_neuron: A, the largest distance of a neuron.
-        total: B, the distance of all weights.
-        width: m.
-        n: sample size.
-        delta: probability of failure.
-        nu: standard deviation of the initialisation; 1 if left out.
-
-    Returns:
-        The three terms; the bound is their sum.
-
-    Example:
-        >>> [round(term, 3) for term in rademacher_bound(0.01, 1.0, 10_000, 100, delta=0.1)]
-        [0.082, 0.02, 0.024]
-
-    Source: the lecture's last generalisation slide; Arora et al. (2019), Lemma 5.4.
-    """
-    log_term = 2 * np.log(2 / delta)
-    first = total / np.sqrt(2 * n) * (1 + (log_term / width) ** 0.25)
-    second = 2 * per_neuron**2 * np.sqrt(width) / (1.0 if nu is None else nu)
-    return float(first), float(second), float(per_neuron * np.sqrt(log_term))
-
-
-def rademacher_linearised(
-    kernel: Float[Array, "n n"], total: float, signs: Float[Array, "s n"]
-) -> Float[Array, " s"]:
-    """Complexity of the linearised class {f₀ + ⟨∇f, Δ⟩ : ‖Δ‖ ≤ B} for given signs, (B/n) √(εᵀGε).
-
-    Args:
-        kernel: Gram matrix on the sample.
-        total: B.
-        signs: draws of ε, ±1, one a row.
-
-    Returns:
-        The supremum for each draw; its mean is the empirical Rademacher complexity, at most B √(tr G)/n.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> rademacher_linearised(jnp.eye(4), 2.0, jnp.ones((1, 4))).tolist()
-        [1.0]
-
-    Source: derived in the book's chapter 03.
-    """
-    quadratic = jnp.einsum("si,ij,sj->s", signs, kernel, signs)
-    return total / signs.shape[1] * jnp.sqrt(jnp.maximum(quadratic, 0))
-
-
-class LogisticPath(NamedTuple):
-    """Minimisers of the logistic loss over balls of a kernel's function space, one a penalty."""
-
-    radius: np.ndarray
-    loss: np.ndarray
-    dual: np.ndarray
-
-
-def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> LogisticPath:
-    """Best logistic loss (1/n) Σ log(1 + exp(−y_i f(x_i))) in the ball ‖f‖ ≤ R, for a range of R.
-
-    Each minimiser over a ball is the minimiser of loss + λ‖f‖²/2 for one λ; f = Σ_j α_j k(·, x_j), solved by Newton's
-    method from the strongest penalty down.
-
-    Args:
-        kernel: positive definite matrix (n, n), float64.
-        y: labels ±1.
-        penalties: λ > 0, in any order; returned in decreasing order, so increasing R.
-
-    Returns:
-        Radius R = ‖f‖, loss at the minimiser, and coefficients α (one row a penalty).
-
-    Raises:
-        ValueError: for labels other than ±1 or a penalty that is not positive.
-
-    Example:
-        >>> path = logistic_path(np.eye(4), np.array([1, -1, 1, -1.0]), np.array([1.0, 0.1]))
-        >>> bool(path.loss[1] < path.loss[0] < np.log(2))
-        True
-
-    Source: the first term of the lecture's NTRF bound; Cao and Gu (2019), Theorem 3.3.
-    """
-    kernel, y, n = np.asarray(kernel, dtype=np.float64), np.asarray(y, dtype=np.float64), len(y)
-    if not np.all(np.abs(y) == 1):
-        raise ValueError("expected labels -1 and 1, got others")
-    penalties = np.sort(np.asarray(penalties, dtype=np.float64))[::-1]
-    if penalties[-1] <= 0:
-        raise ValueError(f"expected positive penalties, got {penalties[-1]}")
-    eigenvalues, vectors = np.linalg.eigh(kernel)
-    features = vectors * np.sqrt(np.maximum(eigenvalues, 0))  # f = features @ v with ‖f‖ = ‖v‖
-    v, rows = np.zeros(n), []
-
-    def objective(v, penalty):
-        margins = y * (features @ v)
-        slope = -y / (1 + np.exp(np.clip(margins, -500, 500)))
-        value = np.mean(np.logaddexp(0, -margins)) + penalty * v @ v / 2
-        return value, features.T @ slope / n + penalty * v
-
-    def curvature(v, direction, penalty):
-        margins = y * (features @ v)
-        weight = 1 / (2 + np.exp(np.clip(margins, -500, 500)) + np.exp(-np.clip(margins, -500, 500)))
-        return features.T @ (weight * (features @ direction)) / n + penalty * direction
-
-    for penalty in penalties:
-        v = minimize(
-            objective, v, args=(penalty,), jac=True, method="Newton-CG",
-            hessp=lambda v, direction, penalty: curvature(v, direction, penalty), options={"xtol": 1e-8},
-        ).x
-        margins = y * (features @ v)
-        dual = y / (1 + np.exp(margins)) / (n * penalty)  # stationarity: α_i = −ℓ′_i/(nλ)
-        rows.append((np.linalg.norm(v), np.mean(np.logaddexp(0, -margins)), dual))
-    radius, loss, dual = (np.asarray(column) for column in zip(*rows, strict=True))
-    return LogisticPath(radius, loss, dual)
-
-
-def margin_norm(kernel: np.ndarray, y: np.ndarray) -> float:
-    """The infimum inf{√(ỹᵀK⁻¹ỹ) : ỹ_i y_i ≥ 1}, the norm of the hard-margin kernel support vector machine.
-
-    Solved in the dual, max_{α ≥ 0} Σα − ½ (α∘y)ᵀK(α∘y), whose value is half the squared norm.
-
-    Args:
-        kernel: positive definite matrix (n, n), float64.
-        y: labels ±1.
-
-    Returns:
-        The norm; at most √(yᵀK⁻¹y).
-
-    Example:
-        >>> round(margin_norm(np.eye(4), np.array([1, -1, 1, -1.0])), 4)
-        2.0
-
-    Source: the lecture's Corollary 3.10; Cao and Gu (2019), Corollary 3.10.
-    """
-    q = np.asarray(kernel, dtype=np.float64) * np.outer(y, y)
-
-    def negative_dual(alpha):
-        product = q @ alpha
-        return alpha @ product / 2 - alpha.sum(), product - 1
-
-    start = np.full(len(y), 1 / max(q.sum(axis=1).max(), 1e-12))
-    result = minimize(
-        negative_dual, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(y),
-        options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 30},
-    )
-    return float(np.sqrt(max(-2 * result.fun, 0.0)))
