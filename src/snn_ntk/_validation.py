@@ -1,0 +1,78 @@
+"""Checks at the boundary of the package: each says what was expected and what was given.
+
+Shapes and types are static and always checked. Values can only be checked when they are there, so under `jax.jit`,
+`jax.grad` and `jax.vmap` they are not.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+__all__ = ["inputs", "matching_inputs", "non_negative", "optional_non_negative", "positive_integer"]
+
+
+def _is_concrete(value: Any) -> bool:
+    return not isinstance(value, jax.core.Tracer)
+
+
+def inputs(x: Any, name: str = "x") -> Array:
+    """`x` as a non-empty, finite, real array of shape (n, d)."""
+    try:
+        x = jnp.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"expected {name} to be a real array of shape (n, d), got {type(x).__name__}") from error
+    if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)):
+        raise TypeError(f"expected {name} to be a real array, got dtype {x.dtype}")
+    if x.ndim != 2:
+        raise ValueError(f"expected {name} of rank 2, shape (n, d), got rank {x.ndim}, shape {x.shape}")
+    if x.size == 0:
+        raise ValueError(f"expected {name} with at least one row and one column, got shape {x.shape}")
+    x = x.astype(jnp.result_type(x.dtype, jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else float)
+    # numpy: inside a trace even jnp functions of a constant are traced.
+    if _is_concrete(x) and not np.isfinite(np.asarray(x)).all():
+        raise ValueError(f"expected finite values in {name}, got NaN or infinity")
+    return x
+
+
+def matching_inputs(x1: Any, x2: Any | None) -> tuple[Array, Array | None]:
+    """Two sets of inputs with the same number of features, or one set and None."""
+    x1 = inputs(x1, "x1")
+    if x2 is None:
+        return x1, None
+    x2 = inputs(x2, "x2")
+    if x1.shape[1] != x2.shape[1]:
+        raise ValueError(f"expected x2 with {x1.shape[1]} features like x1, got {x2.shape[1]}")
+    return x1, x2
+
+
+def non_negative(value: Any, name: str) -> Any:
+    """A finite scalar ≥ 0 (traced values are let through)."""
+    if not _is_concrete(value):
+        return value
+    if isinstance(value, (bool, str)) or jnp.ndim(value) != 0:
+        raise TypeError(f"expected {name} to be one number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"expected {name} to be one number, got {value!r}") from error
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"expected a finite {name} >= 0, got {number}")
+    return value
+
+
+def optional_non_negative(value: Any, name: str) -> Any:
+    """A finite scalar ≥ 0, or None."""
+    return None if value is None else non_negative(value, name)
+
+
+def positive_integer(value: Any, name: str) -> int:
+    """An integer ≥ 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"expected {name} to be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"expected {name} >= 1, got {value}")
+    return int(value)

@@ -1,0 +1,183 @@
+"""The limiting tangent kernels of a stochastic network with one hidden layer, in closed form (Lemma 1).
+
+Let c = ⟨x, x'⟩ and q = (1 + σ0²) ‖x‖², and κ(c; q, q') the dual of the activation. Then
+
+    Θ^(μ) = c κ'(c),     Θ^(σ) = σ0² ⟨x∘x, x'∘x'⟩ κ''(c),     Θ^(d) = κ(c),
+
+each times the identity of the outputs. The covariance c is not inflated by the noise, not even for x' = x, because the
+two gradients whose inner product is taken average over independent noise; only the variances q are.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from . import _validation as validation
+from .duals import Activation, resolve
+
+__all__ = ["TangentKernels", "tangent_kernels", "tangent_kernels_batched"]
+
+
+class TangentKernels(NamedTuple):
+    """The parts of a tangent kernel that belong to W_μ, W_σ and W_d.
+
+    Attributes:
+        mu: Θ^(μ), of the mean weights (and of the bias, where there is one).
+        sigma: Θ^(σ), of the variance weights.
+        d: Θ^(d), of the decoding weights.
+    """
+
+    mu: Float[Array, "..."]
+    sigma: Float[Array, "..."]
+    d: Float[Array, "..."]
+
+    @property
+    def total(self) -> Float[Array, "..."]:
+        """Θ = Θ^(μ) + Θ^(σ) + Θ^(d)."""
+        return self.mu + self.sigma + self.d
+
+
+def tangent_kernels(
+    x1: Float[ArrayLike, "n1 d"],
+    x2: Float[ArrayLike, "n2 d"] | None = None,
+    *,
+    activation: Any,
+    sigma0: float,
+    W_std: float | None = None,
+    b_std: float | None = None,
+) -> TangentKernels:
+    """The limiting tangent kernels of the stochastic network f̂(x) = m^{-1/2} W_dᵀ E φ(z) with one hidden layer.
+
+    Θ^(μ) = ⟨x, x'⟩ κ', Θ^(σ) = σ0² ⟨x∘x, x'∘x'⟩ κ'', Θ^(d) = κ at c = ⟨x, x'⟩, q = (1 + σ0²) ‖x‖²     (Lemma 1)
+
+    In the NTK parameterisation, z = (W_std/√d) (W_μ + W_σ∘ζ) x + b_std b, every inner product of inputs is multiplied by
+    W_std²/d and b_std² is added to c and q; the bias then adds b_std² κ' to Θ^(μ).
+
+    Args:
+        x1: Inputs, shape (n1, d).
+        x2: Other inputs, shape (n2, d); None stands for `x1`.
+        activation: φ: a nonlinearity of neural-tangents (`stax.Erf()`) or a smooth function (`jnp.tanh`).
+        sigma0: Initial value σ0 ≥ 0 of the variance weights.
+        W_std: Weight scale of the NTK parameterisation; None is the paper's parameterisation, without 1/√d.
+        b_std: Bias scale; None is no bias.
+
+    Returns:
+        The n1 × n2 factor of each group's kernel: Θ = `kernels.total` ⊗ I over outputs.
+
+    Raises:
+        TypeError: If the inputs are not real arrays, a scale is not one number, or the activation is unknown.
+        ValueError: If the inputs are not of rank 2, empty, not finite or of different dimension, a scale is negative, or
+            the activation is `stax.Hermite`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snn_ntk._neural_tangents import stax
+        >>> x = jnp.eye(3)
+        >>> kernels = tangent_kernels(x, activation=stax.Erf(), sigma0=0.5)
+        >>> kernels.total.shape
+        (3, 3)
+        >>> [round(float(k[0, 0]), 3) for k in kernels]
+        [0.444, 0.043, 0.388]
+
+    Source: Lemma 1 of the paper, its expectations evaluated by Price's theorem and Stein's lemma.
+    """
+    x1, x2 = validation.matching_inputs(x1, x2)
+    sigma0 = validation.non_negative(sigma0, "sigma0")
+    W_std = validation.optional_non_negative(W_std, "W_std")
+    b_std = validation.optional_non_negative(b_std, "b_std")
+    return _tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=resolve(activation))
+
+
+def _scaled_products(x1: Array, x2: Array | None, W_std: Any) -> tuple[Array, Array, Array, Array]:
+    """⟨x, x'⟩, ‖x‖², ‖x'‖² and ⟨x∘x, x'∘x'⟩ of the inputs, times W_std/√d where that is given."""
+    if x2 is None:
+        x2 = x1
+    dtype = jnp.result_type(x1.dtype, x2.dtype)
+    x1, x2 = x1.astype(dtype), x2.astype(dtype)
+    scale = 1.0 if W_std is None else jnp.asarray(W_std, dtype) ** 2 / x1.shape[1]
+    s1, s2 = x1 * x1, x2 * x2
+    # Full precision also on accelerators whose default matrix product rounds to fewer bits.
+    c = jnp.matmul(x1, x2.T, precision="highest") * scale
+    fourth = jnp.matmul(s1, s2.T, precision="highest") * scale**2
+    return c, s1.sum(1)[:, None] * scale, s2.sum(1)[None, :] * scale, fourth
+
+
+@functools.partial(jax.jit, static_argnames="activation")
+def _tangent_kernels(
+    x1: Array, x2: Array | None, sigma0: Any, W_std: Any, b_std: Any, *, activation: Activation
+) -> TangentKernels:
+    c, q1, q2, fourth = _scaled_products(x1, x2, W_std)
+    sigma0 = jnp.asarray(sigma0, c.dtype)
+    inflation = 1 + sigma0**2
+    shift = 0.0 if b_std is None else jnp.asarray(b_std, c.dtype) ** 2
+    c, q1, q2 = c + shift, inflation * q1 + shift, inflation * q2 + shift
+    value, slope, curvature = activation.derivatives(c, q1, q2)
+    weight = sigma0**2 * fourth
+    # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0 or x = 0: the product's limit is 0 there.
+    inert = weight == 0
+    sigma = weight * jnp.where(inert, 0, curvature)
+    return TangentKernels(mu=c * slope, sigma=sigma, d=value)
+
+
+def tangent_kernels_batched(
+    x1: Float[ArrayLike, "n1 d"],
+    x2: Float[ArrayLike, "n2 d"] | None = None,
+    *,
+    activation: Any,
+    sigma0: float,
+    W_std: float | None = None,
+    b_std: float | None = None,
+    batch_size: int = 512,
+) -> TangentKernels:
+    """`tangent_kernels` computed a block of rows at a time and kept in host memory.
+
+    Only the three n1 × n2 results and one block of intermediate values are ever held: 10,000 inputs of dimension 784 in
+    float32 need 1.2 GB for the results and well under 1 GB beside them.
+
+    Args:
+        x1: Inputs, shape (n1, d).
+        x2: Other inputs, shape (n2, d); None stands for `x1`.
+        activation: As in `tangent_kernels`.
+        sigma0: As in `tangent_kernels`.
+        W_std: As in `tangent_kernels`.
+        b_std: As in `tangent_kernels`.
+        batch_size: Rows of a block.
+
+    Returns:
+        NumPy arrays of shape (n1, n2).
+
+    Raises:
+        TypeError: As `tangent_kernels`.
+        ValueError: As `tangent_kernels`, and if `batch_size` < 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk._neural_tangents import stax
+        >>> x = np.eye(5, dtype=np.float32)
+        >>> tangent_kernels_batched(x, activation=stax.Erf(), sigma0=0.5, batch_size=2).d.shape
+        (5, 5)
+
+    Source: Lemma 1 of the paper.
+    """
+    x1, x2 = validation.matching_inputs(x1, x2)
+    sigma0 = validation.non_negative(sigma0, "sigma0")
+    W_std = validation.optional_non_negative(W_std, "W_std")
+    b_std = validation.optional_non_negative(b_std, "b_std")
+    batch_size = validation.positive_integer(batch_size, "batch_size")
+    activation = resolve(activation)
+    x2 = x1 if x2 is None else x2
+    out = None
+    for start in range(0, x1.shape[0], batch_size):
+        rows = slice(start, start + batch_size)
+        block = _tangent_kernels(x1[rows], x2, sigma0, W_std, b_std, activation=activation)
+        if out is None:
+            shape, dtype = (x1.shape[0], x2.shape[0]), block.d.dtype
+            out = TangentKernels(*(np.empty(shape, dtype) for _ in range(3)))
+        for whole, part in zip(out, block, strict=True):
+            whole[rows] = part
+    assert out is not None
+    return out
