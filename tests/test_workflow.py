@@ -1,0 +1,499 @@
+"""The build, tried on a book of two pages: gate, parameters, resumption, interruption at every stage, publication."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import check_notebooks
+import gate
+import nbformat
+import project
+import pytest
+import run_chapter
+import stage
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+NOTEBOOK = """\
+---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  name: python3
+  display_name: Python 3
+---
+
+# {title} (notebook)
+
+See [the page](../book/{chapter}.md).
+
+```{{code-cell}} ipython3
+:tags: [parameters]
+profile: str = "laptop"
+value: float = -0.45
+widths: list = [1, 2]
+```
+
+```{{code-cell}} ipython3
+import json, os, pathlib, signal, time
+folder = pathlib.Path(os.environ["SNN_NTK_OUTPUT"])
+trap = pathlib.Path("../trap").read_text() if pathlib.Path("../trap").exists() else ""
+pathlib.Path("../{chapter}.pid").write_text(str(os.getpid()))
+if trap == "die {chapter}":
+    os.kill(os.getpid(), signal.SIGKILL)
+if trap == "fail {chapter}":
+    raise RuntimeError("a cell that fails")
+if trap == "wait {chapter}":
+    time.sleep(60)
+```
+
+```{{code-cell}} ipython3
+record = {{"id": "{claim}", "value": value, "interval": [value, value], "seeds": 2}}
+(folder / "claims.json").write_text(json.dumps([record]))
+```
+"""
+
+CLAIM = """\
+- id: {claim}
+  chapter: {chapter}
+  source: "[P] Lemma 1"
+  statement: The rate is $m^{{-1/2}}$.
+  published: -0.5
+  accept: [-0.6, -0.4]
+  near_miss: -0.35
+  why: an example
+  expect: {{smoke: reproduced}}
+"""
+
+PAGE = """\
+(sec:{chapter})=
+# {title}
+
+```{{prf:lemma}} Rate
+:label: lem:{claim}
+Errors fall as $m^{{-1/2}}$.
+```
+
+{{prf:ref}}`lem:{claim}` was measured in {{doc}}`../notebooks/{chapter}`: {{{{ r["{claim}.rate"].value }}}} {{cite}}`price`.
+"""
+
+CHAPTERS = ("01-one", "02-two")
+
+
+def make_project(root: Path) -> None:
+    """A book of two chapters with the configuration of the real one, and no package."""
+    for folder in ("book", "notebooks", "profiles", "src"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "_config.yml", root)
+    shutil.copy(ROOT / "_toc.yml", root)
+    shutil.copytree(ROOT / "book" / "assets", root / "book" / "assets")
+    (root / "src" / "module.py").write_text("VALUE = 1\n")
+    (root / "requirements.txt").write_text("")
+    (root / "book" / "references.bib").write_text(
+        "@article{price, title={T}, author={Price, R.}, year={1958}, journal={J}}"
+    )
+    (root / "book" / "intro.md").write_text("# Introduction\n\n{{ summary }} at {{ profile }}.\n")
+    claims = ""
+    for chapter in CHAPTERS:
+        claim, title = chapter[3:], chapter[3:].title()
+        (root / "book" / f"{chapter}.md").write_text(PAGE.format(chapter=chapter, title=title, claim=claim))
+        text = NOTEBOOK.format(chapter=chapter, title=title, claim=f"{claim}.rate")
+        (root / "notebooks" / f"{chapter}.md").write_text(text)
+        claims += CLAIM.format(claim=f"{claim}.rate", chapter=chapter)
+    (root / "book" / "claims.yml").write_text(claims)
+    (root / "profiles" / "smoke.yml").write_text("01-one: {value: -0.5}\n02-two: {value: -0.5}\n")
+
+
+def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "workflow" / "build.py"), "--root", str(root), "--profile", "smoke"]
+    return subprocess.Popen(
+        [*command, "--cores", "2", *arguments],
+        env={**os.environ, "CI": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def build(root: Path, *arguments: str) -> tuple[int, str]:
+    process = start(root, *arguments)
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def fingerprint(root: Path) -> str:
+    """Every file of the published book and its content."""
+    digest, html = hashlib.sha256(), root / "_build" / "smoke" / "html"
+    for path in sorted(html.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(html).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def executed(root: Path, chapter: str) -> Path:
+    return root / "_build" / "smoke" / "chapters" / chapter / "notebook.ipynb"
+
+
+def later(path: Path, text: str | None = None) -> None:
+    """Changes a file, with a time that is surely later than every output's."""
+    if text is not None:
+        path.write_text(text)
+    moment = time.time() + 2
+    os.utime(path, (moment, moment))
+
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("built") / "project"
+    make_project(root)
+    status, output = build(root)
+    assert status == 0, output
+    assert "2 claims: 2 reproduced" in output
+    assert (root / "_build" / "smoke" / "html" / "index.html").absolute().as_uri() in output
+    return root
+
+
+@pytest.fixture
+def book(built, tmp_path) -> Path:
+    """A copy of the built project, times included, that a test may spoil."""
+    return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
+
+
+# The gate
+
+
+def notebook(**papermill: object) -> nbformat.NotebookNode:
+    cell = nbformat.v4.new_code_cell("1", metadata={"papermill": {"status": "completed", "exception": False}})
+    run = {"exception": None, "end_time": "2026-01-01T00:00:00", **papermill}
+    return nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": run})
+
+
+def test_gate_lets_a_finished_notebook_pass():
+    gate.check(notebook(), "x")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda n: n.metadata.clear(), "not executed"),
+        (lambda n: n.metadata.papermill.update(exception=True), "raised an exception"),
+        (lambda n: n.metadata.papermill.update(end_time=None), "never finished"),
+        (lambda n: n.metadata.papermill.pop("end_time"), "never finished"),
+        (lambda n: n.cells[0].metadata.papermill.update(status="pending"), "cell 1 is pending"),
+        (lambda n: n.cells[0].metadata.pop("papermill"), "cell 1 is not executed"),
+        (lambda n: n.cells[0].metadata.papermill.update(exception=True), "cell 1 raised"),
+        (lambda n: n.cells[0].outputs.append(nbformat.v4.new_output("error", ename="E", evalue="")), "cell 1 raised"),
+    ],
+)
+def test_gate_stops_a_failed_or_unfinished_notebook(spoil, message):
+    spoiled = notebook()
+    spoil(spoiled)
+    with pytest.raises(gate.UnfinishedNotebook, match=message):
+        gate.check(spoiled, "x")
+
+
+def test_an_unfinished_notebook_is_not_staged(book):
+    unfinished = nbformat.read(executed(book, "01-one"), as_version=4)
+    unfinished.metadata.papermill["end_time"] = None
+    nbformat.write(unfinished, executed(book, "01-one"))
+    before = fingerprint(book)
+    status, output = build(book)
+    assert status == 1
+    assert "01-one: execution never finished" in output
+    assert fingerprint(book) == before
+
+
+# Parameters and blocks
+
+
+def test_parameters_are_checked_by_name_and_kind():
+    cell = nbformat.v4.new_code_cell(
+        "a: int = 3\nb = [1.0, 2]\nc: str = 'x'\nd = f(1)", metadata={"tags": ["parameters"]}
+    )
+    known = run_chapter.known_parameters(nbformat.v4.new_notebook(cells=[cell]), "x")
+    assert known == {"a": 3, "b": [1.0, 2], "c": "x", "d": None}
+    run_chapter.check_parameters({"a": 4, "b": [3.0], "c": "y", "d": 5}, known, "smoke.yml, x")
+    with pytest.raises(ValueError, match=r"one of \['a', 'b', 'c', 'd'\], got \['e'\]"):
+        run_chapter.check_parameters({"e": 1}, known, "smoke.yml, x")
+    with pytest.raises(ValueError, match=r"write 1.0e-3"):
+        run_chapter.check_parameters({"b": [1.0, "1e-3"]}, known, "smoke.yml, x")
+    with pytest.raises(ValueError, match="one cell tagged"):
+        run_chapter.known_parameters(nbformat.v4.new_notebook(), "x")
+
+
+def test_an_unknown_parameter_or_chapter_stops_the_build(book):
+    profile = book / "profiles" / "smoke.yml"
+    later(profile, "01-one: {valu: 1}\n02-two: {value: -0.5}\n")
+    status, output = build(book)
+    assert status == 1
+    assert re.search(r"01-one: expected parameters of the notebook, one of \[.*'value'.*\], got \['valu'\]", output)
+    later(profile, "03-three: {}\n")
+    status, output = build(book)
+    assert status == 2
+    assert "got ['03-three']" in output
+    status, output = build(book, "--profile", "huge")
+    assert status == 2
+    assert "one of smoke, laptop, gpu" in output
+
+
+def test_a_shared_file_is_split_so_that_a_chapter_sees_only_its_own_block(tmp_path):
+    make_project(tmp_path)
+    project.write_blocks(tmp_path, "smoke")
+    blocks = {name: tmp_path / "_build" / "smoke" / "blocks" / f"{name}.yml" for name in CHAPTERS}
+    os.utime(blocks["01-one"], (1, 1))
+    (tmp_path / "profiles" / "smoke.yml").write_text("01-one: {value: -0.5}\n02-two: {value: -0.45}\n")
+    project.write_blocks(tmp_path, "smoke")
+    assert blocks["01-one"].stat().st_mtime == 1
+    assert project.read_block(tmp_path, "smoke", "02-two")["parameters"] == {"value": -0.45}
+    assert [claim["id"] for claim in project.read_block(tmp_path, "smoke", "02-two")["claims"]] == ["two.rate"]
+
+
+# Staging and the published book
+
+
+def test_toc_lists_what_exists_with_each_notebook_below_its_page():
+    toc = {
+        "root": "book/intro",
+        "parts": [
+            {"caption": "A", "chapters": [{"glob": "book/0*"}, {"file": "book/gone"}]},
+            {"caption": "B", "chapters": [{"file": "book/none"}]},
+        ],
+    }
+    pages = {"book/intro", "book/02-b", "book/01-a"}
+    assert stage.expand_toc(toc, pages, {"02-b"}) == {
+        "root": "book/intro",
+        "parts": [
+            {
+                "caption": "A",
+                "chapters": [
+                    {"file": "book/01-a"},
+                    {"file": "book/02-b", "sections": [{"file": "notebooks/02-b"}]},
+                ],
+            }
+        ],
+    }
+
+
+def test_the_published_book(built):
+    html = built / "_build" / "smoke" / "html"
+    assert html.is_symlink()
+    page = (html / "book" / "01-one.html").read_text()
+    assert "-0.5" in page
+    assert "Price" in (html / "book" / "bibliography.html").read_text()
+    assert "2 claims: 2 reproduced" in (html / "book" / "scorecard.html").read_text()
+    assert "2 claims: 2 reproduced at smoke" in (html / "book" / "intro.html").read_text()
+    # Each executed notebook can be downloaded; no .md stands beside its .ipynb.
+    downloads = sorted(path.name for path in (html / "_sources" / "notebooks").iterdir())
+    assert downloads == ["01-one.ipynb", "02-two.ipynb"]
+    gate.check_file(html / "_sources" / "notebooks" / "01-one.ipynb")
+    assert 'href="../_sources/notebooks/01-one.ipynb"' in (html / "notebooks" / "01-one.html").read_text()
+    assert (html / "records" / "01-one.json").is_file()
+    assert (html / "mathjax" / "tex-svg.js").is_file()
+
+
+def test_the_published_book_loads_nothing_from_the_network(built):
+    html = built / "_build" / "smoke" / "html"
+    for page in html.rglob("*.html"):
+        text = page.read_text()
+        assert not re.search(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=\"(?:https?:)?//", text), page
+        assert not re.search(r"unpkg|jsdelivr|cdnjs|googleapis", text), page
+
+
+def test_a_verdict_other_than_the_committed_one_stops_the_build(book):
+    before = fingerprint(book)
+    later(book / "profiles" / "smoke.yml", "01-one: {value: -0.3}\n02-two: {value: -0.5}\n")
+    later(book / "_build" / "smoke" / "blocks" / "01-one.yml")
+    status, output = build(book)
+    assert status == 1
+    assert "one.rate" in output
+    assert "not reproduced" in output
+    assert fingerprint(book) == before
+
+
+def test_a_warning_of_sphinx_stops_the_build(book):
+    before = fingerprint(book)
+    later(book / "book" / "01-one.md", "# One\n\n{doc}`nowhere`\n")
+    status, output = build(book)
+    assert status == 1
+    assert "nowhere" in output
+    assert "staging" in output
+    assert fingerprint(book) == before
+
+
+# What runs again
+
+
+def test_only_what_depends_on_a_change_runs_again(book):
+    stamp = book / "_build" / "smoke" / "book.json"
+    moment = stamp.stat().st_mtime_ns
+    status, output = build(book)
+    assert status == 0
+    assert "running" not in output
+    assert stamp.stat().st_mtime_ns == moment
+
+    later(book / "notebooks" / "02-two.md")
+    status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
+    assert status == 0, output
+    assert "02-two: running" in output
+    assert "01-one: running" not in output
+
+    later(book / "src" / "module.py")
+    status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
+    assert status == 0, output
+    assert "01-one: running" in output
+    assert "02-two: running" in output
+
+
+def test_a_published_book_that_was_deleted_comes_back(book):
+    (book / "_build" / "smoke" / "html").unlink()
+    status, output = build(book)
+    assert status == 0, output
+    assert "running" not in output
+    assert (book / "_build" / "smoke" / "html" / "index.html").is_file()
+
+
+# Failure and interruption
+
+
+@pytest.mark.parametrize("trap", ["fail", "die"])
+def test_a_failing_cell_or_a_killed_kernel_leaves_the_book_alone(book, trap):
+    before = fingerprint(book)
+    (book / "trap").write_text(f"{trap} 01-one")
+    later(book / "src" / "module.py")
+    status, output = build(book)
+    assert status == 1, output
+    assert "01-one: FAILED" in output
+    assert "02-two: done" in output
+    assert ("a cell that fails" if trap == "fail" else "Kernel died") in output
+    # What was executed is kept for reading, where the message says.
+    partial = book / "_build" / "smoke" / "running" / "01-one" / "notebook.ipynb"
+    assert os.path.relpath(partial, book) in output
+    nbformat.read(partial, as_version=4)
+    assert fingerprint(book) == before
+
+    (book / "trap").unlink()
+    status, output = build(book)
+    assert status == 0, output
+    assert "01-one: running" in output
+    assert "02-two: running" not in output
+    gate.check_file(executed(book, "01-one"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupting_a_chapter_leaves_the_book_alone(book, how):
+    before = fingerprint(book)
+    (book / "trap").write_text("wait 01-one")
+    (book / "01-one.pid").unlink()
+    later(book / "notebooks" / "01-one.md")
+    process = start(book)
+    wait_for(lambda: (book / "01-one.pid").is_file() and (book / "01-one.pid").read_text())
+    if how is signal.SIGINT:
+        process.send_signal(how)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "Interrupted" in output
+        kernel = int((book / "01-one.pid").read_text())
+        wait_for(lambda: not Path(f"/proc/{kernel}").exists(), 20)
+    else:
+        # The harshest case: every process of the build is gone at once.
+        engine = children(process.pid)
+        for pid in (process.pid, *engine):
+            os.kill(pid, how)
+        process.communicate(timeout=30)
+    assert fingerprint(book) == before
+    assert not executed(book, "01-one").exists()
+
+    (book / "trap").unlink()
+    status, output = build(book)
+    assert status == 0, output
+    assert "01-one: done" in output
+    assert "02-two: running" not in output
+
+
+def test_interrupting_the_rendering_leaves_the_book_alone(book):
+    before = fingerprint(book)
+    later(book / "book" / "intro.md", "# Introduction\n\nAnother text.\n")
+    process = start(book)
+    wait_for(lambda: (book / "_build" / "smoke" / "rendering").is_dir())
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert fingerprint(book) == before
+    status, output = build(book)
+    assert status == 0, output
+    assert "running" not in output
+    assert "Another text" in (book / "_build" / "smoke" / "html" / "book" / "intro.html").read_text()
+
+
+def children(pid: int) -> list[int]:
+    """All processes below a process, kernels included."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except FileNotFoundError:
+            continue
+        if parent == pid:
+            child = int(path.parent.name)
+            found += [child, *children(child)]
+    return found
+
+
+# Continuous integration
+
+
+def test_workflows_follow_the_schema():
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert [path.name for path in files] == ["ci.yml", "gpu.yml"]
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        *map(str, files),
+    ]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_slurm_profile_names_the_executor_and_the_card():
+    profile = yaml.safe_load((ROOT / "workflow" / "profiles" / "slurm" / "config.yaml").read_text())
+    assert profile["executor"] == "slurm"
+    assert profile["set-resources"]["chapter"]["gpu"] == 1
+
+
+# Notebooks in the repository
+
+
+def test_notebooks_are_clean(tmp_path):
+    for path in sorted((ROOT / "notebooks").glob("*.md")):
+        assert check_notebooks.problems(path) == []
+    assert not list((ROOT / "notebooks").glob("*.ipynb")) or "*.ipynb" in (ROOT / ".gitignore").read_text()
+    make_project(tmp_path)
+    path = tmp_path / "notebooks" / "01-one.md"
+    assert check_notebooks.problems(path) == []
+    path.write_text(path.read_text().replace("[parameters]", "[other]").replace("name: python3", "name: julia"))
+    assert len(check_notebooks.problems(path)) == 2
