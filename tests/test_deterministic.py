@@ -30,6 +30,13 @@ def test_recursion_is_neural_tangents(depth, W_std, b_std):
         np.testing.assert_allclose(last.ntk, expected.ntk, rtol=2e-4, atol=2e-5)
 
 
+def test_recursion_with_erf_is_neural_tangents():
+    expected = reference(4, stax.Erf(), 1.4, 0.1)[2](POINTS, None, ("nngp", "ntk"))
+    last = det.recursion(POINTS, depth=4, dual=det.erf_dual, W_std=1.4, b_std=0.1)[-1]
+    np.testing.assert_allclose(last.nngp, expected.nngp, rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(last.ntk, expected.ntk, rtol=2e-4, atol=2e-5)
+
+
 def test_recursion_layers_are_cut_networks():
     layers = det.recursion(POINTS, depth=4, b_std=0.1)
     for depth, layer in enumerate(layers, start=1):
@@ -107,13 +114,6 @@ def test_principal_components_solve_the_eigenproblem():
     assert np.all(np.diff(values) < 0)
 
 
-def test_hermite_coefficients():
-    # e^{tz} has coefficients e^{t²/2} t^i/√i!: a generating function, so every degree is tested.
-    got = det.hermite_coefficients(lambda z: np.exp(0.5 * z), 6)
-    expected = [np.exp(0.125) * 0.5**i / np.sqrt(float(np.prod(range(1, i + 1)))) for i in range(6)]
-    np.testing.assert_allclose(got, expected, rtol=1e-10)
-
-
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="at least two"):
         det.init_mlp(jax.random.key(0), (3,))
@@ -123,5 +123,3 @@ def test_bad_input_is_refused():
         det.layer_kernels(det.init_mlp(jax.random.key(0), (3, 4, 2)), POINTS)
     with pytest.raises(ValueError, match="non-negative"):
         det.feature_map(POINTS, hidden=-1)
-    with pytest.raises(ValueError, match="between 1"):
-        det.hermite_coefficients(np.tanh, 0)

@@ -1,9 +1,9 @@
 """The ordinary (deterministic) deep network and its tangent kernel, layer by layer.
 
 neural-tangents gives the total kernel of a composed network. A primer needs the pieces: each layer's own share of the
-kernel, at finite width and in the limit; the explicit feature map; the kernel principal components; and the Hermite
-coefficients that decide positive-definiteness. These few functions give them, written straight from the derivation of
-chapter 01 and independent of neural-tangents, so that comparing the two means something.
+kernel, at finite width and in the limit; the explicit feature map; the kernel principal components. These few functions
+give them, written straight from the derivation of chapter 01 and independent of neural-tangents, so that comparing the
+two means something.
 
 Network of depth L (L weight matrices, L - 1 hidden layers), NTK parameterisation, n_0 inputs:
 
@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from snn_ntk.arc_cosine import kappa0, kappa1
@@ -27,8 +27,8 @@ from snn_ntk.arc_cosine import kappa0, kappa1
 __all__ = [
     "MLP",
     "LimitLayer",
+    "erf_dual",
     "feature_map",
-    "hermite_coefficients",
     "init_mlp",
     "layer_kernels",
     "mlp_output",
@@ -257,9 +257,39 @@ def relu_dual(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
     """
     scale = jnp.sqrt(jnp.asarray(q1) * q2)
     rho = c / scale
+    # κ0 turns an error ε at ρ = ±1 into √ε: a correlation within rounding of ±1 is taken to be ±1, so that equal and
+    # opposite inputs keep the exact ranks of their Gram matrices.
+    rho = jnp.where(1.0 - jnp.abs(rho) < 8 * jnp.finfo(rho.dtype).eps, jnp.sign(rho), rho)
     return scale * kappa1(rho) / 2, kappa0(rho) / 2
 
 
+def erf_dual(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
+    """E[φφ] and E[φ'φ'] of erf for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
+
+        E[φφ] = (2/π) arcsin(2c/√((1 + 2q1)(1 + 2q2))),    E[φ'φ'] = (4/π)/√((1 + 2q1)(1 + 2q2) - 4c²)
+
+    The second is the derivative of the first with respect to c (Price's theorem).
+
+    Args:
+      c: covariance.
+      q1: variance of a.
+      q2: variance of b.
+
+    Returns:
+      The two expectations, shaped as the arguments broadcast.
+
+    Example:
+      >>> [round(float(k), 4) for k in erf_dual(0.5, 0.5, 0.5)]
+      [0.3333, 0.7351]
+
+    Source: Williams (1998), Eq. 11.
+    """
+    product = (1 + 2 * jnp.asarray(q1)) * (1 + 2 * jnp.asarray(q2))
+    value = 2 / jnp.pi * jnp.arcsin(2 * c / jnp.sqrt(product))
+    return value, 4 / jnp.pi / jnp.sqrt(product - 4 * jnp.asarray(c) ** 2)
+
+
+@partial(jax.jit, static_argnames=("depth", "dual"))
 def recursion(
     x1: Float[Array, "n1 d_in"],
     x2: Float[Array, "n2 d_in"] | None = None,
@@ -313,6 +343,7 @@ def recursion(
     return layers
 
 
+@partial(jax.jit, static_argnames="hidden")
 def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
     """An explicit feature map of the ReLU tangent kernel on finitely many points.
 
@@ -383,39 +414,3 @@ def principal_components(
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     largest = jnp.take_along_axis(vectors, jnp.abs(vectors).argmax(axis=0, keepdims=True), axis=0)
     return values, vectors * jnp.sign(largest) * jnp.sqrt(n)
-
-
-def hermite_coefficients(function: Callable[[Array], Array], count: int, *, nodes: int = 200) -> np.ndarray:
-    """Coefficients a_i = E[μ(z) h_i(z)], z ~ N(0, 1), in the orthonormal Hermite polynomials.
-
-        E[μ(a) μ(b)] = Σ_i a_i² ρ^i    for standard Gaussians of correlation ρ
-
-    Args:
-      function: μ, applied to an array.
-      count: number of coefficients, degrees 0, …, count - 1.
-      nodes: Gauss-Hermite nodes; exact for polynomials up to degree 2·nodes - count.
-
-    Returns:
-      The coefficients, float64, `(count,)`.
-
-    Raises:
-      ValueError: `count` is not between 1 and `nodes`.
-
-    Example:
-      >>> hermite_coefficients(lambda z: z**2, 4).round(4).tolist()
-      [1.0, 0.0, 1.4142, 0.0]
-
-    Source: Daniely, Frostig, Singer (2016), Lemma 12.
-    """
-    if not 1 <= count <= nodes:
-        raise ValueError(f"expected between 1 and {nodes} coefficients, got {count}")
-    z, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    values = np.asarray(function(z), dtype=float) * weights / weights.sum()
-    previous, current = np.zeros_like(z), np.ones_like(z)
-    coefficients = []
-    for degree in range(count):
-        coefficients.append(values @ current)
-        # √(i+1) h_{i+1} = z h_i - √i h_{i-1}: the normalised recurrence does not overflow.
-        following = (z * current - np.sqrt(degree) * previous) / np.sqrt(degree + 1)
-        previous, current = current, following
-    return np.array(coefficients)
