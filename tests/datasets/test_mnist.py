@@ -86,7 +86,7 @@ def test_order_norm_and_classes(packaged):
     assert not np.array_equal(data.images, mnist(64, classes=(3, 5), seed=2).images)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"n": 10**6}, "n = 1000000"), ({"split": "valid"}, "'valid'")])
+@pytest.mark.parametrize(("options", "message"), [({"n": 10**6}, "n = 1000000"), ({"split": "valid"}, "'valid'"), ({"side": 5}, "got 5")])
 def test_bad_arguments(packaged, options, message):
     with pytest.raises(ValueError, match=message):
         mnist(**options)
@@ -96,3 +96,9 @@ def test_failed_download_says_what_to_put_where(packaged, tmp_path, monkeypatch)
     monkeypatch.setattr(sys.modules[mnist.__module__], "_URL", "http://localhost:9/")
     with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte\.gz is not on disk.*put the file into"):
         mnist(download=True)
+
+
+def test_averaging_keeps_the_mean_of_blocks(packaged):
+    full, small = (mnist(3, unit_norm=False, side=side).images for side in (28, 7))
+    assert small.shape == (3, 49)
+    np.testing.assert_allclose(small[1, 8], full[1].reshape(28, 28)[4:8, 4:8].mean(), rtol=1e-5)

@@ -35,7 +35,7 @@ _TRAIN_SHARE = 4_000  # of the 5,000-image subset, which has no split of its own
 class Images(NamedTuple):
     """Flattened images, their labels and where they come from."""
 
-    images: Float[np.ndarray, "n 784"]
+    images: Float[np.ndarray, "n pixels"]
     labels: Int[np.ndarray, " n"]
     source: str
 
@@ -103,6 +103,7 @@ def mnist(
     classes: Sequence[int] | None = None,
     seed: int = 0,
     unit_norm: bool = True,
+    side: int = 28,
     split: str = "train",
     download: bool = False,
 ) -> Images:
@@ -113,14 +114,15 @@ def mnist(
         classes: digits to keep; all ten if None.
         seed: of the random order.
         unit_norm: divide each image by its Euclidean norm (the theorems' ‖x‖ = 1); else pixels in [0, 1].
+        side: images are averaged over blocks down to side × side pixels; a divisor of 28.
         split: "train" or "test". The 5,000-image subset is split 4,000 to 1,000, once and for all.
         download: fetch the official files if they are neither in `SNN_NTK_DATA` nor in the user's cache folder.
 
     Returns:
-        `Images` with float32 images (n, 784), int labels (n,) and the source in words.
+        `Images` with float32 images (n, side²), int labels (n,) and the source in words.
 
     Raises:
-        ValueError: on an unknown split, or more images than there are, or damaged files.
+        ValueError: on an unknown split or side, or more images than there are, or damaged files.
         FileNotFoundError: if `download` fails.
 
     >>> mnist(3, classes=(0, 1)).images.shape
@@ -128,6 +130,8 @@ def mnist(
     """
     if split not in _FILES:
         raise ValueError(f"expected split 'train' or 'test', got {split!r}")
+    if side < 1 or 28 % side:
+        raise ValueError(f"expected a side that divides 28, got {side}")
     images, labels, source = _official(split, download) or _subset(split)
     chosen = np.random.default_rng(seed).permutation(len(images))
     if classes is not None:
@@ -136,6 +140,10 @@ def mnist(
         raise ValueError(f"expected 0 < n ≤ {len(chosen)} images of {source}, got n = {n}")
     chosen = chosen[:n]
     pixels = images[chosen].astype(np.float32) / 255
+    if side < 28:
+        block = 28 // side
+        pixels = pixels.reshape(-1, side, block, side, block).mean(axis=(2, 4)).reshape(-1, side**2)
+        source += f", averaged to {side} × {side} pixels"
     if unit_norm:
         pixels /= np.linalg.norm(pixels, axis=1, keepdims=True)
     return Images(pixels, labels[chosen].astype(np.int64), source)
