@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 __all__ = ["atomic_write", "figure_html", "save_figure", "use_style"]
 
@@ -66,6 +67,10 @@ def _plain(value: object) -> object:
 
 def save_figure(figure: Figure, folder: Path, name: str, data: Mapping[str, object], stamp: Mapping[str, object]) -> bytes:
     """Writes `name`.svg, .png and .json (the plotted data and the provenance) and returns the SVG."""
+    strip = 0.16 / figure.get_figheight()  # inches kept free at the bottom for the stamp
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, strip, 1, 1 - strip))
     figure.text(
         0.995,
         0.002,

@@ -45,7 +45,7 @@ def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
     return {
         "chapter": chapter,
         "profile": profile,
-        "device": f"{device.platform} ({device.device_kind})",
+        "device": device.device_kind,
         "x64": bool(jax.config.read("jax_enable_x64")),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
