@@ -9,6 +9,7 @@ two gradients whose inner product is taken average over independent noise; only 
 """
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -92,34 +93,62 @@ def tangent_kernels(
     return _tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=resolve(activation))
 
 
-def _scaled_products(x1: Array, x2: Array | None, W_std: Any) -> tuple[Array, Array, Array, Array]:
-    """⟨x, x'⟩, ‖x‖², ‖x'‖² and ⟨x∘x, x'∘x'⟩ of the inputs, times W_std/√d where that is given."""
-    if x2 is None:
-        x2 = x1
-    dtype = jnp.result_type(x1.dtype, x2.dtype)
-    x1, x2 = x1.astype(dtype), x2.astype(dtype)
-    scale = 1.0 if W_std is None else jnp.asarray(W_std, dtype) ** 2 / x1.shape[1]
-    s1, s2 = x1 * x1, x2 * x2
-    # Full precision also on accelerators whose default matrix product rounds to fewer bits.
-    c = jnp.matmul(x1, x2.T, precision="highest") * scale
-    fourth = jnp.matmul(s1, s2.T, precision="highest") * scale**2
-    return c, s1.sum(1)[:, None] * scale, s2.sum(1)[None, :] * scale, fourth
+_MOST_BLOCKS = 8
+_SMALLEST_BLOCK = 256
 
 
 @functools.partial(jax.jit, static_argnames="activation")
 def _tangent_kernels(
     x1: Array, x2: Array | None, sigma0: Any, W_std: Any, b_std: Any, *, activation: Activation
 ) -> TangentKernels:
-    c, q1, q2, fourth = _scaled_products(x1, x2, W_std)
-    sigma0 = jnp.asarray(sigma0, c.dtype)
-    inflation = 1 + sigma0**2
-    shift = 0.0 if b_std is None else jnp.asarray(b_std, c.dtype) ** 2
-    c, q1, q2 = c + shift, inflation * q1 + shift, inflation * q2 + shift
+    if x2 is not None:
+        dtype = jnp.result_type(x1.dtype, x2.dtype)
+        return _rectangle(x1.astype(dtype), x2.astype(dtype), sigma0, W_std, b_std, activation)
+
+    # A kernel of one set is symmetric: square blocks on and above the diagonal are nearly half of the work. The last
+    # block overlaps its neighbour where the size does not divide, and one loop compiles the block once.
+    n, dtype = x1.shape[0], x1.dtype
+    blocks = min(n // _SMALLEST_BLOCK, _MOST_BLOCKS)
+    if blocks < 2:
+        return _rectangle(x1, x1, sigma0, W_std, b_std, activation)
+    size = -(-n // blocks)
+    starts = np.minimum(np.arange(blocks) * size, n - size)
+    above = np.array(list(itertools.combinations_with_replacement(starts, 2)))
+
+    def block(whole: TangentKernels, corner: Array) -> tuple[TangentKernels, None]:
+        row, column = corner
+        left = jax.lax.dynamic_slice_in_dim(x1, row, size)
+        right = jax.lax.dynamic_slice_in_dim(x1, column, size)
+        part = _rectangle(left, right, sigma0, W_std, b_std, activation)
+
+        def place(whole: Array, part: Array) -> Array:
+            whole = jax.lax.dynamic_update_slice(whole, part.T, (column, row))
+            return jax.lax.dynamic_update_slice(whole, part, (row, column))
+
+        return TangentKernels(*map(place, whole, part)), None
+
+    empty = jnp.zeros((n, n), dtype)
+    return jax.lax.scan(block, TangentKernels(empty, empty, empty), above)[0]
+
+
+def _rectangle(
+    x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activation: Activation
+) -> TangentKernels:
+    """The kernels between two sets: two matrix products, the rest entry by entry."""
+    dtype = x1.dtype
+    sigma0 = jnp.asarray(sigma0, dtype)
+    scale = 1.0 if W_std is None else jnp.asarray(W_std, dtype) ** 2 / x1.shape[1]
+    shift = 0.0 if b_std is None else jnp.asarray(b_std, dtype) ** 2
+    squares1, squares2 = x1 * x1, x2 * x2
+    # Full precision also on accelerators whose default matrix product rounds to fewer bits.
+    c = scale * jnp.matmul(x1, x2.T, precision="highest") + shift
+    weight = (sigma0 * scale) ** 2 * jnp.matmul(squares1, squares2.T, precision="highest")
+    inflated = (1 + sigma0**2) * scale
+    q1 = inflated * squares1.sum(axis=1)[:, None] + shift
+    q2 = inflated * squares2.sum(axis=1)[None, :] + shift
     value, slope, curvature = activation.derivatives(c, q1, q2)
-    weight = sigma0**2 * fourth
     # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0 or x = 0: the product's limit is 0 there.
-    inert = weight == 0
-    sigma = weight * jnp.where(inert, 0, curvature)
+    sigma = weight * jnp.where(weight == 0, 0, curvature)
     return TangentKernels(mu=c * slope, sigma=sigma, d=value)
 
 
