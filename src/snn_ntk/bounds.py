@@ -116,10 +116,10 @@ class Setting:
 
 
 def setting(
-    x: Float[Array, "n d"],
+    x: Float[Array | np.ndarray, "n d"],
     *,
-    latent_kernel: Float[Array, "n n"],
-    d_kernel: Float[Array, "n n"],
+    latent_kernel: Float[Array | np.ndarray, "n n"],
+    d_kernel: Float[Array | np.ndarray, "n n"],
     sigma0: float,
     constants: ActivationConstants | str,
 ) -> Setting:
