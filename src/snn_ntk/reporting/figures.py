@@ -60,6 +60,8 @@ def _rendered(figure: Figure, kind: str) -> bytes:
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, str | int | float | bool) or value is None:
         return value
     return np.asarray(value).tolist()
