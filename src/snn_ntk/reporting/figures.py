@@ -64,6 +64,8 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if isinstance(value, str | int | float | bool) or value is None:
         return value
+    if isinstance(value, list | tuple):  # item by item: curves of one figure may differ in length
+        return [_plain(item) for item in value]
     return np.asarray(value).tolist()
 
 
