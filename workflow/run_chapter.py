@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import logging
 import os
 import re
 import shutil
@@ -77,6 +78,8 @@ def _environment(folder: Path, profile: str) -> None:
     os.environ["TQDM_DISABLE"] = "1"
     # One card may serve other programs too, and preallocation takes three quarters of it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # XLA's remarks about slow compilations would go to the terminal, between the lines about chapters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if profile == "gpu":
         return
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -111,6 +114,8 @@ def run(root: Path, profile: str, chapter: str) -> None:
     executed = running / "notebook.ipynb"
     nbformat.write(notebook, running / "source.ipynb")
     _environment(running, profile)
+    # It warns about names that it cannot find by its own reading of the cell; check_parameters has read it properly.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
     started = time.monotonic()
     print(f"{chapter}: running ({profile})", flush=True)
