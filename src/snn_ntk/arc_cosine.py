@@ -1,4 +1,4 @@
-"""The tangent kernel of two-layer ReLU networks: closed form, smoothness of its feature map, spectrum on the sphere."""
+"""The tangent kernel of two-layer ReLU networks: closed form, smoothness of the features, spectrum on the sphere."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import gammaln, gammasgn, rgamma
+from scipy.special import gammaln, gammasgn, rgamma, roots_legendre
 
 __all__ = [
     "FeatureDistances",
@@ -460,7 +460,7 @@ def mercer_quadrature(
 
     Source: the Funk–Hecke formula, behind the lecture's Proposition 5.
     """
-    x, weights = np.polynomial.legendre.leggauss(nodes)
+    x, weights = roots_legendre(nodes)
     theta, weights = (x + 1) * np.pi / 2, weights * np.pi / 2
     measure = np.exp(gammaln(p / 2)) * rgamma((p - 1) / 2) / np.sqrt(np.pi) * weights * np.sin(theta) ** (p - 2)
     t = np.cos(theta)

@@ -227,7 +227,8 @@ def natural_gradient_step(
 
     Source: the lecture's slide "Natural Gradient Descent"; Zhang, Martens and Grosse (2019).
     """
-    solved = jnp.linalg.solve(gram(net, x), output(net, x) - y)
+    factor = jax.scipy.linalg.cho_factor(gram(net, x))
+    solved = jax.scipy.linalg.cho_solve(factor, output(net, x) - y)
     return net._replace(w=net.w - learning_rate * pull_back(net, x, solved))
 
 
