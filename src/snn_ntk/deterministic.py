@@ -387,6 +387,7 @@ def _square_root(matrix):
     return vectors * jnp.sqrt(jnp.clip(values, 0.0))
 
 
+@partial(jax.jit, static_argnames="count")
 def principal_components(
     kernel: Float[Array, "n n"], count: int | None = None
 ) -> tuple[Float[Array, " count"], Float[Array, "n count"]]:
