@@ -289,7 +289,6 @@ def erf_dual(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
     return value, 4 / jnp.pi / jnp.sqrt(product - 4 * jnp.asarray(c) ** 2)
 
 
-@partial(jax.jit, static_argnames=("depth", "dual"))
 def recursion(
     x1: Float[Array, "n1 d_in"],
     x2: Float[Array, "n2 d_in"] | None = None,
@@ -329,7 +328,11 @@ def recursion(
     """
     if depth < 1:
         raise ValueError(f"expected a positive depth, got {depth}")
-    x2 = x1 if x2 is None else x2
+    return _recursion(x1, x1 if x2 is None else x2, depth, dual, W_std, b_std)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _recursion(x1, x2, depth, dual, W_std, b_std):
     n_0 = x1.shape[1]
     nngp = W_std**2 / n_0 * x1 @ x2.T + b_std**2
     q1 = W_std**2 / n_0 * jnp.sum(x1**2, axis=1)[:, None] + b_std**2
@@ -343,7 +346,6 @@ def recursion(
     return layers
 
 
-@partial(jax.jit, static_argnames="hidden")
 def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
     """An explicit feature map of the ReLU tangent kernel on finitely many points.
 
@@ -371,6 +373,11 @@ def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
     """
     if hidden < 0:
         raise ValueError(f"expected a non-negative number of hidden layers, got {hidden}")
+    return _feature_map(x, hidden)
+
+
+@partial(jax.jit, static_argnums=1)
+def _feature_map(x, hidden):
     psi = features = x
     for _ in range(hidden):
         gram = psi @ psi.T
@@ -387,7 +394,6 @@ def _square_root(matrix):
     return vectors * jnp.sqrt(jnp.clip(values, 0.0))
 
 
-@partial(jax.jit, static_argnames="count")
 def principal_components(
     kernel: Float[Array, "n n"], count: int | None = None
 ) -> tuple[Float[Array, " count"], Float[Array, "n count"]]:
@@ -410,6 +416,11 @@ def principal_components(
 
     Source: Jacot, Gabriel, Hongler (2018), Section 5.
     """
+    return _principal_components(kernel, count)
+
+
+@partial(jax.jit, static_argnums=1)
+def _principal_components(kernel, count):
     n = kernel.shape[0]
     values, vectors = jnp.linalg.eigh(kernel / n)
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
