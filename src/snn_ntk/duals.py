@@ -9,6 +9,7 @@ smooth function.
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -720,7 +721,7 @@ def _from_layer(layer: tuple) -> Activation:
         )
     if name in _BY_LAYER:
         make = _BY_LAYER[name]
-        names = [n for n in make.__code__.co_varnames[: make.__code__.co_argcount] if n not in ("approximate", "do_stabilize")]
+        names = [n for n in inspect.signature(make).parameters if n not in ("approximate", "do_stabilize")]
         return make(**_arguments(layer, names))
     if name in ("Elementwise", "ExpNormalized", "RectifiedMonomial"):
         return _activation(name, _phi_of(layer), _dual_of(layer))
