@@ -67,20 +67,21 @@ def main(arguments: list[str] | None = None) -> int:
         (out / "book.json").unlink(missing_ok=True)
     targets = [f"_build/{options.profile}/chapters/{name}/notebook.ipynb" for name in options.chapter] or ["book"]
     command = _snakemake(root, options.profile, options.cores, targets)
-    # Its own process group, so that an interruption reaches every process exactly once, however it was sent.
-    engine = subprocess.Popen(command, start_new_session=True, pass_fds=[lock])
+    engine: subprocess.Popen[bytes] | None = None
     interrupted = 0
 
     def pass_on(number: int, _frame: object) -> None:
         nonlocal interrupted
-        interrupted = number
-        try:
-            os.killpg(engine.pid, signal.SIGINT)
-        except ProcessLookupError:
-            pass
+        first, interrupted = not interrupted, number
+        if engine is not None and engine.poll() is None:
+            # Whoever asks a second time means it.
+            os.killpg(engine.pid, signal.SIGINT if first else signal.SIGKILL)
 
+    # Before the engine starts: it must not inherit "ignore", which a shell gives to background jobs.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, pass_on)
+    # A process group of its own, so that an interruption reaches every process exactly once, however it was sent.
+    engine = subprocess.Popen(command, start_new_session=True, pass_fds=[lock])
     status = engine.wait()
     if interrupted:
         print("\nInterrupted. The published book is as it was; the same command goes on from here.", file=sys.stderr)

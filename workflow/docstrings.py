@@ -1,4 +1,7 @@
-"""A Sphinx extension: bars in a docstring, as in |φ'| ≤ L, are absolute values and not reStructuredText."""
+"""A Sphinx extension for docstrings with mathematics: bars, as in |φ'| ≤ L, are absolute values and not markup.
+
+It also leaves out the fields of named tuples, which their class describes under Attributes.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,11 @@ def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
     lines[:] = escape_bars(lines)
 
 
+def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True}
