@@ -232,7 +232,7 @@ def test_limits_in_beta():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda k, y: ridge.corrected(k[:1], y, y, beta=0.1), "expected a square kernel"),
+        (lambda k, y: ridge.corrected(k[:, :2], y, y, beta=0.1), "expected a square kernel"),
         (lambda k, y: ridge.corrected(k, y, y, beta=0.0), "expected beta > 0"),
         (lambda k, y: ridge.corrected(k, y, y, beta=0.1, kernel_test=k), "expected kernel_test and f0_test together"),
         (lambda k, y: ridge.as_printed(k, y, beta=0.1, kernel_test=k[:, :1]), "expected kernel_test of shape"),
