@@ -155,13 +155,9 @@ def _input_kernel(base: type) -> type:
     dataclass = importlib.import_module("neural_tangents._src.utils.dataclasses").dataclass
     plain_fields = [field.name for field in dataclasses.fields(base)]
 
-    class InputKernel(base):  # type: ignore[misc, valid-type]
-        inputs1: Any = None
-        inputs2: Any = None
-        spread: Any = None
-
-    InputKernel.__annotations__ = {"inputs1": Any, "inputs2": Any, "spread": Any}
-    kernel_class = dataclass(InputKernel)
+    own: dict[str, Any] = {"inputs1": None, "inputs2": None, "spread": None}
+    # Not a class statement: type checkers that rewrite those would replace the constructor that `dataclass` makes.
+    kernel_class = dataclass(type("InputKernel", (base,), own | {"__annotations__": dict.fromkeys(own, Any)}))
     replace_all = kernel_class.replace
 
     def asdict(self: Any) -> dict[str, Any]:

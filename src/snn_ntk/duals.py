@@ -427,7 +427,7 @@ def _gaussian(a: float = 1.0, b: float = -1.0) -> Activation:
     )
 
 
-def _polynomial(coef: Sequence[float]) -> Activation:
+def _polynomial(coef: Sequence[float] | np.ndarray) -> Activation:
     """φ(z) = Σ_k coef[k] zᵏ."""
     coef = [float(value) for value in coef] or [0.0]
     degree = len(coef) - 1
@@ -527,7 +527,7 @@ def _dual_of(layer: tuple) -> Dual:
     return kappa
 
 
-_BLOCK = 16
+_BLOCK = 8
 _MOST_TERMS = 2048
 
 
@@ -591,9 +591,12 @@ def _smooth(phi: Callable[[Array], Array], name: str) -> Activation:
     def moment(p: int, r: int) -> Dual:
         """E[φ^(p)(a) φ^(r)(b)]; its derivatives are moments again (Price), finite also at |ρ| = 1 and q = 0."""
 
+        # Compiled once for each shape: a loop run eagerly would be compiled anew at every call.
+        series = jax.jit(lambda c, q1, q2: _series(derivative(p), derivative(r), c, q1, q2))
+
         @jax.custom_jvp
         def value(c: Array, q1: Array, q2: Array) -> Array:
-            return _series(derivative(p), derivative(r), *_floats(c, q1, q2))
+            return series(*_floats(c, q1, q2))
 
         @value.defjvp
         def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
