@@ -24,21 +24,19 @@ def quadratic(w):
 def test_log_spaced_steps_are_increasing_and_hold_both_ends():
     for steps, count in [(1, 2), (1, 10), (100, 2), (2**17, 40)]:
         spaced = log_spaced_steps(steps, count)
-        assert spaced[0] == 0 and spaced[-1] == steps
-        assert np.all(np.diff(spaced) > 0) and len(spaced) <= max(count, 2)
+        assert spaced[0] == 0
+        assert spaced[-1] == steps
+        assert np.all(np.diff(spaced) > 0)
+        assert len(spaced) <= max(count, 2)
     with pytest.raises(ValueError, match="expected steps >= 1, got 0"):
         log_spaced_steps(0, 3)
 
 
 def test_descent_is_the_power_of_the_iteration_matrix():
-    run = gradient_descent(
-        quadratic, START, learning_rate=0.1, steps=50, record=lambda w: w, record_at=[0, 7, 50]
-    )
+    run = gradient_descent(quadratic, START, learning_rate=0.1, steps=50, record=lambda w: w, record_at=[0, 7, 50])
     step = np.eye(2) - 0.1 * np.asarray(HESSIAN, np.float64)
     for t, w in zip(run.steps, run.records, strict=True):
-        np.testing.assert_allclose(
-            w, np.linalg.matrix_power(step, t) @ np.asarray(START), rtol=2e-5, atol=1e-7
-        )
+        np.testing.assert_allclose(w, np.linalg.matrix_power(step, t) @ np.asarray(START), rtol=2e-5, atol=1e-7)
     np.testing.assert_array_equal(run.records[-1], run.params)
     assert not run.diverged
 
@@ -75,9 +73,7 @@ def test_noise_is_fresh_at_every_step_and_differs_between_runs():
     single = gradient_descent(noisy, jnp.array(0.0), learning_rate=1.0, steps=3, key=jax.random.key(3))
     expected = -sum(jax.random.normal(jax.random.fold_in(jax.random.key(3), t)) for t in range(3))
     np.testing.assert_allclose(single.params, expected, rtol=1e-6)
-    many = gradient_descent(
-        noisy, jnp.zeros(4), learning_rate=1.0, steps=3, key=jax.random.key(3), batched=True
-    )
+    many = gradient_descent(noisy, jnp.zeros(4), learning_rate=1.0, steps=3, key=jax.random.key(3), batched=True)
     assert len(np.unique(np.asarray(many.params))) == 4
 
 
@@ -211,9 +207,7 @@ def test_the_limit_is_exact_for_a_linear_model(learning_rate):
 
     times = np.array([0, 1, 5, 40])
     if learning_rate is None:
-        weights = gradient_flow(
-            loss, jnp.asarray(w, jnp.float32), [1e-6, 1, 5, 40], record=lambda w: w
-        ).records
+        weights = gradient_flow(loss, jnp.asarray(w, jnp.float32), [1e-6, 1, 5, 40], record=lambda w: w).records
     else:
         options = {"learning_rate": learning_rate, "steps": 40, "record_at": times, "record": lambda w: w}
         weights = gradient_descent(loss, jnp.asarray(w, jnp.float32), **options).records
@@ -227,16 +221,12 @@ def test_the_limit_is_exact_for_a_linear_model(learning_rate):
     half[:, 4:] = 0  # the first four rows of W as one layer
     kernel = features @ features.T
     moved = limit_movement(half @ half.T, kernel, features @ w, y, times, learning_rate=learning_rate)
-    np.testing.assert_allclose(
-        np.linalg.norm((np.asarray(weights) - w)[:, :4], axis=(1, 2)), moved, atol=1e-3
-    )
+    np.testing.assert_allclose(np.linalg.norm((np.asarray(weights) - w)[:, :4], axis=(1, 2)), moved, atol=1e-3)
 
 
 def test_the_limit_survives_a_singular_kernel_and_an_unstable_step():
     f0, y = np.zeros((2, 1)), np.ones((2, 1))
-    flow = limit_flow(
-        np.zeros((2, 2)), f0, y, [0.0, 10.0], kernel_test=np.ones((1, 2)), f0_test=np.zeros((1, 1))
-    )
+    flow = limit_flow(np.zeros((2, 2)), f0, y, [0.0, 10.0], kernel_test=np.ones((1, 2)), f0_test=np.zeros((1, 1)))
     np.testing.assert_allclose(flow.train, 0)
     np.testing.assert_allclose(flow.test[:, 0, 0], [0.0, 10.0])  # 2 points · t/n
     unstable = limit_flow(np.diag([0.0, 5.0]), f0, y, [0, 1, 2], learning_rate=1.0)
@@ -249,9 +239,7 @@ def test_the_limit_survives_a_singular_kernel_and_an_unstable_step():
 
 def test_progress_is_silent_under_ci(monkeypatch, capsys):
     monkeypatch.setenv("CI", "true")
-    monkeypatch.setattr(
-        dynamics, "tqdm", lambda **options: pytest.fail("bar") if not options["disable"] else _Bar()
-    )
+    monkeypatch.setattr(dynamics, "tqdm", lambda **options: pytest.fail("bar") if not options["disable"] else _Bar())
     gradient_descent(quadratic, START, learning_rate=0.1, steps=5)
     monkeypatch.delenv("CI")
     with pytest.raises(pytest.fail.Exception):

@@ -188,11 +188,7 @@ def gradient_descent(
         Equation 5 of the paper.
     """
     record_at = log_spaced_steps(steps) if record_at is None else np.asarray(record_at)
-    if (
-        record_at.ndim != 1
-        or not np.issubdtype(record_at.dtype, np.integer)
-        or np.any(np.diff(record_at) <= 0)
-    ):
+    if record_at.ndim != 1 or not np.issubdtype(record_at.dtype, np.integer) or np.any(np.diff(record_at) <= 0):
         raise ValueError(f"expected record_at to be increasing whole step numbers, got {record_at}")
     if len(record_at) and (record_at[0] < 0 or record_at[-1] > steps):
         raise ValueError(f"expected record_at between 0 and {steps}, got {record_at[0]} to {record_at[-1]}")
@@ -292,9 +288,7 @@ class _Checkpoint:
             ) from error
         for name, value in self.configuration.items():
             if str(arrays.get(f"configuration/{name}")) != value:
-                raise ValueError(
-                    f"expected {self.path} to continue this run, got a checkpoint of another {name}"
-                )
+                raise ValueError(f"expected {self.path} to continue this run, got a checkpoint of another {name}")
         leaves, tree = jax.tree.flatten(params)
         params = tree.unflatten([jnp.asarray(arrays[f"params/{i}"]) for i in range(len(leaves))])
         fields, tree = jax.tree.flatten(record)
@@ -393,9 +387,7 @@ def _spectrum(kernel, f0, y):
     kernel, f0, y = (np.asarray(a, dtype=np.float64) for a in (kernel, f0, y))
     n = len(kernel)
     if kernel.shape != (n, n) or f0.shape != y.shape or f0.ndim != 2 or len(f0) != n:
-        raise ValueError(
-            f"expected a kernel (n, n) and f0, y (n, d), got {kernel.shape}, {f0.shape} and {y.shape}"
-        )
+        raise ValueError(f"expected a kernel (n, n) and f0, y (n, d), got {kernel.shape}, {f0.shape} and {y.shape}")
     values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
     return values, vectors, vectors.T @ (y - f0)
 
