@@ -25,7 +25,9 @@ def test_kernels_against_sampling():
     x, w = normal(0, 4, 3), normal(1, 100_000, 3)
     pre = np.asarray(w @ x.T)
     active, positive = (pre >= 0).astype(float), np.maximum(pre, 0)
-    terms = 2 * np.asarray(x @ x.T) * active[:, :, None] * active[:, None] + 2 * positive[:, :, None] * positive[:, None]
+    terms = (
+        2 * np.asarray(x @ x.T) * active[:, :, None] * active[:, None] + 2 * positive[:, :, None] * positive[:, None]
+    )
     error = terms.std(axis=0) / len(pre) ** 0.5
     assert np.all(np.abs(terms.mean(axis=0) - np.asarray(ac.relu_ntk(x))) < 4 * error + 1e-12)
 
@@ -72,7 +74,7 @@ def test_exponents_at_tiny_distances():
     np.testing.assert_allclose(slopes, [0.5, 1.0, 0.5], atol=2e-3)
 
 
-@pytest.mark.parametrize("bound, field", [(ac.phi0_bound, "phi0"), (ac.phi_bound, "phi")])
+@pytest.mark.parametrize(("bound", "field"), [(ac.phi0_bound, "phi0"), (ac.phi_bound, "phi")])
 def test_corrected_bounds_hold_and_printed_ones_fail(bound, field):
     norms = 10 ** jax.random.uniform(jax.random.key(2), (2000, 1), minval=-2, maxval=2)
     reach = 10 ** jax.random.uniform(jax.random.key(3), (2000, 1), minval=-6, maxval=1)
@@ -98,7 +100,9 @@ def test_lipschitz_constants():
 
 
 @pytest.mark.parametrize("p", [3, 4, 7])
-@pytest.mark.parametrize("layers, kernel", [("both", ac.kappa), ("first", lambda u: u * ac.kappa0(u)), ("last", ac.kappa1)])
+@pytest.mark.parametrize(
+    ("layers", "kernel"), [("both", ac.kappa), ("first", lambda u: u * ac.kappa0(u)), ("last", ac.kappa1)]
+)
 def test_mercer_closed_form_against_quadrature(p, layers, kernel):
     numeric = ac.mercer_quadrature(lambda u: np.asarray(kernel(jnp.asarray(u))), 30, p, nodes=400)
     np.testing.assert_allclose(ac.mercer_eigenvalues(np.arange(31), p, layers=layers), numeric, atol=2e-13)

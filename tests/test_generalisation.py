@@ -63,7 +63,8 @@ def test_logistic_path_is_optimal_in_its_ball():
     x, y = data()
     kernel, y = np.asarray(ac.first_layer_gram(x)), np.asarray(y)
     path = gen.logistic_path(kernel, y, np.array([1.0, 0.1, 0.01]))
-    assert np.all(np.diff(path.radius) > 0) and np.all(np.diff(path.loss) < 0)
+    assert np.all(np.diff(path.radius) > 0)
+    assert np.all(np.diff(path.loss) < 0)
     radius = np.sqrt(np.einsum("ki,ij,kj->k", path.dual, kernel, path.dual))
     np.testing.assert_allclose(radius, path.radius, rtol=1e-3)
     root = np.linalg.cholesky(kernel)
@@ -77,7 +78,7 @@ def test_logistic_path_is_optimal_in_its_ball():
         assert np.mean(np.logaddexp(0, -y * outputs)) >= path.loss[1] - 1e-9
 
 
-@pytest.mark.parametrize("labels, penalties", [([0.0, 1.0], [1.0]), ([1.0, -1.0], [1.0, 0.0])])
+@pytest.mark.parametrize(("labels", "penalties"), [([0.0, 1.0], [1.0]), ([1.0, -1.0], [1.0, 0.0])])
 def test_logistic_path_refuses(labels, penalties):
     with pytest.raises(ValueError, match="expected"):
         gen.logistic_path(np.eye(2), np.array(labels), np.array(penalties))

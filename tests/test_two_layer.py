@@ -34,7 +34,9 @@ def test_gram_tends_to_the_limit(paired):
     x, _ = problem(0)
     limit = ac.first_layer_gram(x)
     errors = [
-        np.mean([jnp.linalg.norm(tl.gram(tl.init(jax.random.key(s), m, D, paired=paired), x) - limit) for s in range(4)])
+        np.mean(
+            [jnp.linalg.norm(tl.gram(tl.init(jax.random.key(s), m, D, paired=paired), x) - limit) for s in range(4)]
+        )
         for m in (400, 6400)
     ]
     assert 3 < errors[0] / errors[1] < 5.3  # m^{-1/2}: a factor 4
@@ -117,7 +119,10 @@ def test_pattern_changes_obey_their_lemma():
 
 def test_smallest_eigenvalue_theorem():
     x, _ = problem(0)
-    eigenvalue = lambda x: float(jnp.linalg.eigvalsh(ac.first_layer_gram(x))[0])
+
+    def eigenvalue(x):
+        return float(jnp.linalg.eigvalsh(ac.first_layer_gram(x))[0])
+
     assert 0 < eigenvalue(x) <= 0.5
     theta = 0.01
     near = jnp.concatenate([x, (jnp.cos(theta) * x[:1] + jnp.sin(theta) * unit_orthogonal(x[0], x[1])[None])])

@@ -79,9 +79,7 @@ def rademacher_bound(
     return float(first), float(second), float(per_neuron * np.sqrt(log_term))
 
 
-def rademacher_linearised(
-    kernel: Float[Array, "n n"], total: float, signs: Float[Array, "s n"]
-) -> Float[Array, " s"]:
+def rademacher_linearised(kernel: Float[Array, "n n"], total: float, signs: Float[Array, "s n"]) -> Float[Array, " s"]:
     """Complexity of the linearised class {f₀ + ⟨∇f, Δ⟩ : ‖Δ‖ ≤ B} for given signs, (B/n) √(εᵀGε).
 
     Args:
@@ -204,8 +202,13 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
 
     for penalty in penalties:
         v = minimize(
-            objective, v, args=(penalty,), jac=True, method="Newton-CG",
-            hessp=lambda v, direction, penalty: curvature(v, direction, penalty), options={"xtol": 1e-8},
+            objective,
+            v,
+            args=(penalty,),
+            jac=True,
+            method="Newton-CG",
+            hessp=lambda v, direction, penalty: curvature(v, direction, penalty),
+            options={"xtol": 1e-8},
         ).x
         margins = y * (features @ v)
         dual = y / (1 + np.exp(margins)) / (n * penalty)  # stationarity: α_i = −ℓ′_i/(nλ)
@@ -240,7 +243,11 @@ def margin_norm(kernel: np.ndarray, y: np.ndarray) -> float:
 
     start = np.full(len(y), 1 / max(q.sum(axis=1).max(), 1e-12))
     result = minimize(
-        negative_dual, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(y),
+        negative_dual,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None)] * len(y),
         options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 30},
     )
     return float(np.sqrt(max(-2 * result.fun, 0.0)))

@@ -134,9 +134,7 @@ def gram(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
     return (x @ x.T) * (active @ active.T) / net.a.size
 
 
-def gradient_step(
-    net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float
-) -> TwoLayer:
+def gradient_step(net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float) -> TwoLayer:
     """One step of gradient descent on Φ(W) = ½ Σ_i (y_i − f(x_i))²: W ← W − η Jᵀ(u − y).
 
     Args:
