@@ -238,7 +238,7 @@ def tangent_kernel_row(
     return jax.jvp(lambda p: function(p, x)[:, 0], (params,), (direction,))[1]
 
 
-def relu_dual(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
+def relu_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[Array, Array]:
     """E[φφ] and E[φ'φ'] of the ReLU for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
 
         E[φ(a)φ(b)] = √(q1 q2) κ1(ρ)/2,    E[φ'(a)φ'(b)] = κ0(ρ)/2,    ρ = c/√(q1 q2)
@@ -265,7 +265,7 @@ def relu_dual(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
     return scale * kappa1(rho) / 2, kappa0(rho) / 2
 
 
-def erf_dual(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
+def erf_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[Array, Array]:
     """E[φφ] and E[φ'φ'] of erf for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
 
         E[φφ] = (2/π) arcsin(2c/√((1 + 2q1)(1 + 2q2))),    E[φ'φ'] = (4/π)/√((1 + 2q1)(1 + 2q2) - 4c²)
