@@ -115,10 +115,15 @@ def expected_tangent_kernel(
     first, second = jax.random.split(key)
 
     def jacobian(x: Array, key: PRNGKeyArray) -> PyTree:
-        def mean_output(p: PyTree) -> Array:
-            return jax.vmap(lambda k: apply_fn(p, x, rng=k))(jax.random.split(key, samples)).mean(0)
+        # One input at a time: differentiating the whole batch would pass each output's gradient through every row.
+        def of_one(row: Array, key: PRNGKeyArray) -> PyTree:
+            def mean_output(p: PyTree) -> Array:
+                keys = jax.random.split(key, samples)
+                return jax.vmap(lambda k: apply_fn(p, row[None], rng=k)[0])(keys).mean(0)
 
-        return jax.jacrev(mean_output)(params)
+            return jax.jacrev(mean_output)(params)
+
+        return jax.vmap(of_one)(x, jax.random.split(key, len(x)))
 
     def contract(left: Array, right: Array) -> Array:
         axes = tuple(range(1, left.ndim))
