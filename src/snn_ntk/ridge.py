@@ -94,7 +94,7 @@ def as_printed(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> as_printed(jnp.eye(2), jnp.eye(2), beta=1.0).tolist()
+      >>> as_printed(jnp.eye(2), jnp.eye(2), beta=1.0).round(6).tolist()
       [[0.5, 0.0], [0.0, 0.5]]
 
     Source: Wang & Huang, Theorem 2.
@@ -130,7 +130,7 @@ def corrected(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> corrected(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.5).tolist()  # ridge nβ = 1
+      >>> corrected(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.5).round(6).tolist()  # ridge nβ = 1
       [[0.5, 0.0], [0.0, 0.5]]
 
     Source: chapter "Ridge regression" of the book, in place of Wang & Huang, Theorem 2.
@@ -249,7 +249,7 @@ def exact_kl(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> exact_kl(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.25, sigma0=0.5).tolist()  # ridge β/σ0² = 1
+      >>> exact_kl(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.25, sigma0=0.5).round(6).tolist()  # ridge β/σ0² = 1
       [[0.5, 0.0], [0.0, 0.5]]
 
     Source: chapter "Ridge regression" of the book.
