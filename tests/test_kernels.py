@@ -5,6 +5,7 @@ import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -12,6 +13,14 @@ from snn_ntk._neural_tangents import stax
 from snn_ntk.kernels import tangent_kernels, tangent_kernels_batched
 
 ACTIVATIONS = {"erf": stax.Erf(), "relu": stax.Relu(), "gelu": stax.Gelu(), "tanh": jnp.tanh}
+
+
+@pytest.fixture
+def unchecked():
+    """The package as users have it: annotations are not enforced, so its own checks are the ones that answer."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def unit_vectors(key, n, d):
@@ -47,7 +56,7 @@ def test_paper_parameterisation_is_a_scale(x):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_expectation_over_neurons(name, x, x64):
     """Lemma 1 as the paper states it: neurons and two independent batches of noise are sampled."""
-    sigma0, samples = 0.7, 200_000
+    sigma0, samples = 0.7, 50_000
     x = jnp.asarray(x, jnp.float64)[:3]
     phi = {"erf": jax.scipy.special.erf, "relu": jax.nn.relu, "gelu": lambda z: z * jax.scipy.stats.norm.cdf(z)}
     phi = phi.get(name, jnp.tanh)
@@ -146,13 +155,9 @@ BAD = [
 
 @pytest.mark.parametrize("function", [tangent_kernels, tangent_kernels_batched])
 @pytest.mark.parametrize("x1, x2, changes, error, message", BAD)
-def test_bad_input_is_named(function, x1, x2, changes, error, message):
-    # `__wrapped__`: the checks of annotations that only tests have come second to the package's own here.
-    function = getattr(function, "__wrapped__", function)
-    with pytest.raises(error) as raised:
+def test_bad_input_is_named(function, x1, x2, changes, error, message, unchecked):
+    with pytest.raises(error, match=message):
         function(x1, x2, **{"activation": stax.Erf(), "sigma0": 0.5} | changes)
-    if type(raised.value) is error:
-        raised.match(message)
 
 
 @hypothesis.settings(deadline=None, max_examples=15)

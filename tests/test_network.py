@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -17,6 +18,14 @@ from snn_ntk.network import (
 )
 
 ACTIVATIONS = {"erf": stax.Erf(), "relu": stax.Relu(), "sin": stax.Sin(), "tanh": jnp.tanh}
+
+
+@pytest.fixture
+def unchecked():
+    """The package as users have it: annotations are not enforced, so its own checks are the ones that answer."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
@@ -94,13 +103,14 @@ def test_total_is_the_empirical_kernel_of_neural_tangents(x):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["erf", "relu"])
 def test_kernels_approach_the_limit(name, x, x64):
     """Differences over independent networks are centred on 0 and shrink with the width like m^{-1/2}."""
     x = jnp.asarray(x, jnp.float64)
     limit = jnp.stack(tangent_kernels(x, activation=ACTIVATIONS[name], sigma0=0.7))
     errors = {}
-    for width in (100, 6400):
+    for width in (100, 1600):
+
         def difference(key, width=width):
             params = init(key, width, 6, 2, sigma0=0.7)
             return jnp.stack(empirical_tangent_kernels(params, x, activation=ACTIVATIONS[name])) - limit
@@ -109,8 +119,8 @@ def test_kernels_approach_the_limit(name, x, x64):
         errors[width] = jnp.sqrt((samples**2).mean((0, 2, 3)))
         # 30 distinct entries over 24 networks: Student's t, so five standard errors.
         np.testing.assert_array_less(jnp.abs(samples.mean(0)), 5 * samples.std(0, ddof=1) / np.sqrt(24) + 1e-12)
-    # 64 times wider is 8 times closer; the entries of a kernel move together, so the ratio is known to about 30 %.
-    np.testing.assert_allclose(errors[100] / errors[6400], 8, rtol=0.5)
+    # 16 times wider is 4 times closer; the entries of a kernel move together, so the ratio is known to about 30 %.
+    np.testing.assert_allclose(errors[100] / errors[1600], 4, rtol=0.5)
 
 
 def test_no_noise_has_finite_gradients_and_no_variance(x):
@@ -129,14 +139,14 @@ def test_parameters_are_a_pytree(x):
     assert isinstance(batch, Parameters) and outputs.shape == (3, 4, 2)
 
 
-def test_bad_input_is_named(x):
+def test_bad_input_is_named(x, unchecked):
     params = init(jax.random.key(9), 8, 6, sigma0=0.5)
     with pytest.raises(ValueError, match="6 features like W_mu, got 5"):
-        expected_output.__wrapped__(params, x[:, :5], activation=jnp.tanh)
+        expected_output(params, x[:, :5], activation=jnp.tanh)
     with pytest.raises(ValueError, match="finite values"):
         output_variance(params, x * jnp.nan, activation=jnp.tanh)
     with pytest.raises(ValueError, match='"mean" or "all"'):
-        empirical_tangent_kernels.__wrapped__(params, x, activation=jnp.tanh, outputs="some")
+        empirical_tangent_kernels(params, x, activation=jnp.tanh, outputs="some")
     with pytest.raises(ValueError, match="sigma0 >= 0"):
         init(jax.random.key(0), 8, 6, sigma0=-0.1)
     with pytest.raises(ValueError, match="width >= 1"):

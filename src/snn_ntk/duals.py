@@ -527,7 +527,7 @@ def _dual_of(layer: tuple) -> Dual:
     return kappa
 
 
-_BLOCK = 8
+_BLOCK = 16
 _MOST_TERMS = 2048
 
 
@@ -543,7 +543,7 @@ def _series(left: Callable, right: Callable, c: Array, q1: Array, q2: Array) -> 
     """E[left(a) right(b)] = Σ_k A_k(q1) B_k(q2) ρᵏ with A_k(q) = E[left(√q g) h_k(g)]  (Mehler's formula).
 
     The terms are summed in blocks until a block no longer counts, so the length follows from the activation, the
-    variances and the largest correlation: about ten terms for a noisy network at unit variance.
+    variances and the largest correlation: a block or two for a noisy network at unit variance.
     """
     nodes, weights, damping = (jnp.asarray(part, c.dtype) for part in _series_grid())
     product = q1 * q2
@@ -553,26 +553,30 @@ def _series(left: Callable, right: Callable, c: Array, q1: Array, q2: Array) -> 
     values2 = right(jnp.sqrt(q2)[..., None] * nodes) * weights
     shape = jnp.broadcast_shapes(c.shape, q1.shape, q2.shape)
     tolerance = 0.03 * jnp.finfo(c.dtype).eps
+    step = rho**_BLOCK
+
+    def next_polynomial(state: tuple, _: None) -> tuple:
+        k, previous, current = state
+        following = (nodes * current - jnp.sqrt(k) * previous) / jnp.sqrt(k + 1)
+        return (k + 1, current, following), current
 
     def block(state: tuple) -> tuple:
-        k, previous, current, power, total, _ = state
+        polynomials, power, total, _ = state
+        polynomials, h = jax.lax.scan(next_polynomial, polynomials, None, _BLOCK)
+        # Full precision also on accelerators whose default matrix product rounds to fewer bits.
+        series1, series2 = (jnp.matmul(values, h.T, precision="highest") for values in (values1, values2))
         part = jnp.zeros(shape, c.dtype)
-        for _ in range(_BLOCK):
-            part = part + (values1 @ current) * (values2 @ current) * power
-            power = power * rho
-            root, next_root = jnp.sqrt(k), jnp.sqrt(k + 1)
-            previous, current = current, (nodes * current - root * previous) / next_root
-            k = k + 1
-        return k, previous, current, power, total + part, jnp.max(jnp.abs(part))
+        for i in reversed(range(_BLOCK)):
+            part = part * rho + series1[..., i] * series2[..., i]
+        part = part * power
+        return polynomials, power * step, total + part, jnp.max(jnp.abs(part))
 
     def unfinished(state: tuple) -> Array:
-        k, *_, total, last = state
+        (k, *_), _, total, last = state
         return (k < _MOST_TERMS) & (last > tolerance * jnp.max(jnp.abs(total)))
 
     start = (
-        jnp.zeros((), c.dtype),
-        jnp.zeros_like(damping),
-        damping,
+        (jnp.zeros((), c.dtype), jnp.zeros_like(damping), damping),
         jnp.ones(shape, c.dtype),
         jnp.zeros(shape, c.dtype),
         jnp.asarray(jnp.inf, c.dtype),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Num
 
 from . import _validation as validation
 from .duals import Activation, resolve
@@ -43,13 +43,13 @@ class TangentKernels(NamedTuple):
 
 
 def tangent_kernels(
-    x1: Float[ArrayLike, "n1 d"],
-    x2: Float[ArrayLike, "n2 d"] | None = None,
+    x1: Num[ArrayLike, "n1 d"],
+    x2: Num[ArrayLike, "n2 d"] | None = None,
     *,
     activation: Any,
-    sigma0: float,
-    W_std: float | None = None,
-    b_std: float | None = None,
+    sigma0: Num[ArrayLike, ""],
+    W_std: Num[ArrayLike, ""] | None = None,
+    b_std: Num[ArrayLike, ""] | None = None,
 ) -> TangentKernels:
     """The limiting tangent kernels of the stochastic network f̂(x) = m^{-1/2} W_dᵀ E φ(z) with one hidden layer.
 
@@ -153,13 +153,13 @@ def _rectangle(
 
 
 def tangent_kernels_batched(
-    x1: Float[ArrayLike, "n1 d"],
-    x2: Float[ArrayLike, "n2 d"] | None = None,
+    x1: Num[ArrayLike, "n1 d"],
+    x2: Num[ArrayLike, "n2 d"] | None = None,
     *,
     activation: Any,
-    sigma0: float,
-    W_std: float | None = None,
-    b_std: float | None = None,
+    sigma0: Num[ArrayLike, ""],
+    W_std: Num[ArrayLike, ""] | None = None,
+    b_std: Num[ArrayLike, ""] | None = None,
     batch_size: int = 512,
 ) -> TangentKernels:
     """`tangent_kernels` computed a block of rows at a time and kept in host memory.

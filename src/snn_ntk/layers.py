@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Num
 
 from . import _validation as validation
 from ._neural_tangents import InputKernel, nt, stax
@@ -25,10 +25,10 @@ __all__ = ["StochasticDense", "predictive_variance"]
 
 def StochasticDense(
     out_dim: int,
-    W_std: float = 1.0,
+    W_std: Num[ArrayLike, ""] = 1.0,
     *,
-    sigma0: float,
-    b_std: float | None = None,
+    sigma0: Num[ArrayLike, ""],
+    b_std: Num[ArrayLike, ""] | None = None,
     noise: Literal["independent", "shared"] = "independent",
     parameterization: Literal["ntk", "standard"] = "ntk",
 ) -> tuple[Callable, Callable, Callable]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from . import _validation as validation
 from .duals import Activation, resolve
@@ -46,7 +46,7 @@ def init(
     d_in: int,
     d_out: int | None = None,
     *,
-    sigma0: float,
+    sigma0: Num[ArrayLike, ""],
     dtype: Any = None,
 ) -> Parameters:
     """Parameters at initialisation.
@@ -102,7 +102,7 @@ def _checked(params: Parameters, x: Any, name: str = "x") -> Array:
 
 
 def sampled_output(
-    params: Parameters, x: Float[Array, "n d_in"], key: PRNGKeyArray, *, activation: Any
+    params: Parameters, x: Num[ArrayLike, "n d_in"], key: PRNGKeyArray, *, activation: Any
 ) -> Float[Array, "n d_out"]:
     """One sample of the network's output, with fresh noise for every input.
 
@@ -139,7 +139,7 @@ def sampled_output(
 
 
 def expected_output(
-    params: Parameters, x: Float[Array, "n d_in"], *, activation: Any
+    params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any
 ) -> Float[Array, "n d_out"]:
     """The network's output averaged over its noise, exactly.
 
@@ -174,7 +174,7 @@ def expected_output(
 
 
 def output_variance(
-    params: Parameters, x: Float[Array, "n d_in"], *, activation: Any
+    params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any
 ) -> Float[Array, "n d_out"]:
     """The variance of the network's output over its noise, exactly.
 
@@ -211,8 +211,8 @@ def output_variance(
 
 def empirical_tangent_kernels(
     params: Parameters,
-    x1: Float[Array, "n1 d_in"],
-    x2: Float[Array, "n2 d_in"] | None = None,
+    x1: Num[ArrayLike, "n1 d_in"],
+    x2: Num[ArrayLike, "n2 d_in"] | None = None,
     *,
     activation: Any,
     outputs: Literal["mean", "all"] = "mean",
