@@ -65,7 +65,7 @@ def test_uncompressed_files_are_read(tmp_path):
 @pytest.fixture
 def packaged(tmp_path, monkeypatch):
     monkeypatch.setenv("SNN_NTK_DATA", str(tmp_path))
-    monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path)
 
 
 def test_packaged_subset(packaged):

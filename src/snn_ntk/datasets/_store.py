@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pooch
+import platformdirs
 
 __all__ = ["find", "folders", "retrieve"]
 
@@ -13,7 +13,7 @@ __all__ = ["find", "folders", "retrieve"]
 def folders() -> list[Path]:
     """Where official files are looked for: `SNN_NTK_DATA` (if set), then the user's cache folder."""
     named = os.environ.get("SNN_NTK_DATA")
-    return ([Path(named).expanduser()] if named else []) + [Path(pooch.os_cache("snn_ntk"))]
+    return ([Path(named).expanduser()] if named else []) + [platformdirs.user_cache_path("snn_ntk")]
 
 
 def find(dataset: str, name: str) -> Path | None:
@@ -32,6 +32,8 @@ def retrieve(dataset: str, name: str, url: str, sha256: str | None) -> Path:
     found = find(dataset, name)
     if found is not None:
         return found
+    import pooch  # here, because it brings notebook widgets along that warn where they cannot be shown
+
     target = folders()[-1] / dataset
     try:
         path = pooch.retrieve(url, known_hash=sha256, fname=name, path=target, progressbar=True)
