@@ -233,7 +233,7 @@ class Problem(NamedTuple):
         start: the weights before training.
         inputs: (n, d_in) inputs.
         targets: (n, d_out) targets.
-        noise: (S, n, m) frozen noise.
+        noise: (S, n, m) frozen noise; None for none.
         sigma0: σ0.
         beta: β, the weight of the KL term.
         law: `latent_law` before training, for the KL term; None without one.
@@ -242,7 +242,7 @@ class Problem(NamedTuple):
     start: DeepParameters
     inputs: Float[Array, "*b n d_in"]
     targets: Float[Array, "*b n d_out"]
-    noise: Float[Array, "*b S n m"]
+    noise: Float[Array, "*b S n m"] | None
     sigma0: Float[Array, "*b"]
     beta: Float[Array, "*b"]
     law: tuple[Float[Array, "*b n m"], Float[Array, "*b n _"]] | None
@@ -324,7 +324,8 @@ def deep_objective(
         Equations 4 and 7 of the paper.
     """
     x = problem.inputs
-    noise = problem.noise if key is None else jax.random.normal(key, problem.noise.shape, x.dtype)
+    fresh = key is not None and problem.noise is not None
+    noise = jax.random.normal(key, problem.noise.shape, x.dtype) if fresh else problem.noise
     f = noisy_outputs(params, x, noise, activation=activation, sigma0=problem.sigma0)
     loss = jnp.sum((f - problem.targets) ** 2) / (2 * len(x))
     if problem.law is None:

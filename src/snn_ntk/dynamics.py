@@ -107,15 +107,17 @@ def _advance(constant, params):
     # executable, where a run is cut into stretches (a checkpoint, a resumption) does not change one bit of it.
     loss, learning_rate, args, key, start, count, batched = constant
 
-    def gradient(params, key):
-        if not batched:
-            return jax.grad(lambda p: _call(loss, p, args, key))(params)
-        one = jax.grad(lambda p, a, k: _call(loss, p, a, k))
-        return jax.vmap(one)(params, args, key)
+    def step(params, args, key):
+        gradients = jax.grad(lambda p: _call(loss, p, args, key))(params)
+        # XLA overwrites a parameter in place only if every product that reads it comes before; a rate that depends on
+        # all gradients says so, and saves a copy of all parameters a step. (A run that is not finite becomes NaN.)
+        probe = sum(jnp.ravel(g)[0].astype(learning_rate.dtype) for g in jax.tree.leaves(gradients))
+        rate = jax.lax.optimization_barrier(jnp.where(jnp.isnan(probe), jnp.nan, learning_rate))
+        return jax.tree.map(lambda p, g: p - rate.astype(p.dtype) * g, params, gradients)
 
     def body(i, params):
-        gradients = gradient(params, _fold(key, start + i, batched))
-        return jax.tree.map(lambda p, g: p - learning_rate.astype(p.dtype) * g, params, gradients)
+        noise = _fold(key, start + i, batched)
+        return jax.vmap(step)(params, args, noise) if batched else step(params, args, noise)
 
     return jax.lax.fori_loop(0, count, body, params)
 
