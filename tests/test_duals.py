@@ -67,7 +67,9 @@ def test_quadrature_is_accurate(name, x64):
 
 def test_quadrature_reaches_large_variances(x64):
     slope = derivative(jnp.tanh)
-    for got, function in zip(dual_derivatives(jnp.tanh, 20.0, 20.0, 20.0), (jnp.tanh, slope, derivative(slope)), strict=True):
+    for got, function in zip(
+        dual_derivatives(jnp.tanh, 20.0, 20.0, 20.0), (jnp.tanh, slope, derivative(slope)), strict=True
+    ):
         g = np.arange(-9, 9.001, 0.005)
         w = np.exp(-g * g / 2) / np.exp(-g * g / 2).sum()
         want = float((np.asarray(function(jnp.asarray(math.sqrt(20.0) * g))) ** 2 * w).sum())
@@ -123,7 +125,9 @@ def test_price_theorem_links_the_three(activation, x64):
         assert float(upper - lower) / (2 * h) == pytest.approx(float(kappas[order + 1][1]), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("activation", [stax.Erf(), stax.Relu(), stax.Gelu(), stax.Sin(), stax.Polynomial([1, 2, 3]), jnp.tanh])
+@pytest.mark.parametrize(
+    "activation", [stax.Erf(), stax.Relu(), stax.Gelu(), stax.Sin(), stax.Polynomial([1, 2, 3]), jnp.tanh]
+)
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_gradients_are_finite_at_equal_inputs(activation, precision):
     with enable_x64(True) if precision == "float64" else contextlib.nullcontext():
@@ -195,9 +199,11 @@ def test_hermite_is_refused():
         resolve(stax.Hermite(2))
 
 
-@pytest.mark.parametrize("activation", ["erf", None, 3.0, stax.Dense(3), stax.serial(stax.Dense(1), stax.Erf()), (1, 2, 3)])
+@pytest.mark.parametrize(
+    "activation", ["erf", None, 3.0, stax.Dense(3), stax.serial(stax.Dense(1), stax.Erf()), (1, 2, 3)]
+)
 def test_unknown_activations_are_refused(activation):
-    with pytest.raises(TypeError, match="expected a nonlinearity.*got"):
+    with pytest.raises(TypeError, match=r"expected a nonlinearity.*got"):
         resolve(activation)
 
 

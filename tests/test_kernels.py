@@ -34,7 +34,7 @@ def x():
 
 
 @pytest.mark.parametrize("name", ["erf", "relu", "gelu"])
-@pytest.mark.parametrize("W_std, b_std", [(1.0, None), (1.4, 0.3)])
+@pytest.mark.parametrize(("W_std", "b_std"), [(1.0, None), (1.4, 0.3)])
 def test_no_noise_is_the_kernel_of_neural_tangents(name, W_std, b_std, x):
     layer = ACTIVATIONS[name]
     want = stax.serial(stax.Dense(1, W_std, b_std), layer, stax.Dense(1))[2](x, x[:3])
@@ -135,7 +135,8 @@ def test_gradients_are_finite(name, x):
 
 def test_integers_and_numpy_are_inputs():
     got = tangent_kernels(np.eye(3, dtype=int), activation=stax.Erf(), sigma0=1)
-    assert got.total.dtype == jnp.float32 and got.total.shape == (3, 3)
+    assert got.total.dtype == jnp.float32
+    assert got.total.shape == (3, 3)
 
 
 BAD = [
@@ -154,17 +155,20 @@ BAD = [
 
 
 @pytest.mark.parametrize("function", [tangent_kernels, tangent_kernels_batched])
-@pytest.mark.parametrize("x1, x2, changes, error, message", BAD)
+@pytest.mark.parametrize(("x1", "x2", "changes", "error", "message"), BAD)
 def test_bad_input_is_named(function, x1, x2, changes, error, message, unchecked):
     with pytest.raises(error, match=message):
         function(x1, x2, **{"activation": stax.Erf(), "sigma0": 0.5} | changes)
 
 
 @hypothesis.settings(deadline=None, max_examples=15)
-@hypothesis.given(data=st.data(), n1=st.integers(1, 3), n2=st.integers(1, 3), d=st.integers(1, 3), sigma0=st.floats(0, 3))
+@hypothesis.given(
+    data=st.data(), n1=st.integers(1, 3), n2=st.integers(1, 3), d=st.integers(1, 3), sigma0=st.floats(0, 3)
+)
 def test_any_finite_input_gives_finite_kernels(data, n1, n2, d, sigma0):
     numbers = st.floats(-100, 100, width=32)
     x1 = data.draw(hnp.arrays(np.float32, (n1, d), elements=numbers))
     x2 = data.draw(hnp.arrays(np.float32, (n2, d), elements=numbers))
     for part in tangent_kernels(x1, x2, activation=stax.Relu(), sigma0=sigma0):
-        assert part.shape == (n1, n2) and bool(jnp.isfinite(part).all())
+        assert part.shape == (n1, n2)
+        assert bool(jnp.isfinite(part).all())

@@ -187,7 +187,8 @@ def test_empirical_kernels_take_a_key(x):
     init_fn, apply_fn, _ = five_layers(0.5)
     _, params = init_fn(jax.random.PRNGKey(0), x.shape)
     kernel = nt.empirical_ntk_fn(apply_fn)(x, None, params, rng=jax.random.PRNGKey(1))
-    assert kernel.shape == (5, 5) and bool(jnp.isfinite(kernel).all())
+    assert kernel.shape == (5, 5)
+    assert bool(jnp.isfinite(kernel).all())
 
 
 def test_no_noise_has_finite_gradients(x):
@@ -200,13 +201,13 @@ def test_no_noise_has_finite_gradients(x):
 def test_images_must_be_flattened_first():
     images = jax.random.normal(jax.random.PRNGKey(0), (2, 4, 4, 1))
     kernel_fn = stax.serial(stax.Flatten(), StochasticDense(1, sigma0=0.5), stax.Erf(), stax.Dense(1))[2]
-    with pytest.raises(ValueError, match="expected inputs of shape .*got a Kernel without"):
+    with pytest.raises(ValueError, match=r"expected inputs of shape .*got a Kernel without"):
         kernel_fn(images, None, "ntk")
     assert kernel_fn(images, None, "nngp").shape == (2, 2)
 
 
 @pytest.mark.parametrize(
-    "changes, error, message",
+    ("changes", "error", "message"),
     [
         ({"sigma0": -0.1}, ValueError, "sigma0 >= 0"),
         ({"sigma0": float("nan")}, ValueError, "finite sigma0"),
@@ -234,5 +235,5 @@ def test_predictive_variance_refuses_other_kernels(x, unchecked):
     kernel_fn = five_layers(0.5)[2]
     with pytest.raises(ValueError, match="one set of inputs"):
         predictive_variance(kernel_fn(x, x[:2]))
-    with pytest.raises(TypeError, match="expected a neural_tangents.Kernel"):
+    with pytest.raises(TypeError, match=r"expected a neural_tangents.Kernel"):
         predictive_variance(kernel_fn(x).nngp)

@@ -136,7 +136,8 @@ def test_no_noise_has_finite_gradients_and_no_variance(x):
 def test_parameters_are_a_pytree(x):
     batch = jax.vmap(lambda key: init(key, 20, 6, 2, sigma0=0.5))(jax.random.split(jax.random.key(8), 3))
     outputs = jax.vmap(lambda p: expected_output(p, x, activation=stax.Erf()))(batch)
-    assert isinstance(batch, Parameters) and outputs.shape == (3, 4, 2)
+    assert isinstance(batch, Parameters)
+    assert outputs.shape == (3, 4, 2)
 
 
 def test_bad_input_is_named(x, unchecked):

@@ -89,7 +89,7 @@ def test_auto_follows_shapes_and_jit(network, x):
 
 def test_structured_derivatives_are_refused(network):
     for implementation in (3, nt.NtkImplementation.STRUCTURED_DERIVATIVES):
-        with pytest.raises(NotImplementedError, match="expected .*JACOBIAN_CONTRACTION.*got STRUCTURED_DERIVATIVES"):
+        with pytest.raises(NotImplementedError, match=r"expected .*JACOBIAN_CONTRACTION.*got STRUCTURED_DERIVATIVES"):
             nt.empirical_ntk_fn(network[1], implementation=implementation)
 
 

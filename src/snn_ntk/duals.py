@@ -81,9 +81,7 @@ def dual(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike) -> Scalars
     return resolve(activation).dual(*_floats(c, q1, q2))
 
 
-def dual_derivatives(
-    activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike
-) -> tuple[Scalars, Scalars, Scalars]:
+def dual_derivatives(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike) -> tuple[Scalars, Scalars, Scalars]:
     """The dual activation with its first and second derivative in the covariance.
 
     κ = E[φ(a) φ(b)], κ' = ∂κ/∂c = E[φ'(a) φ'(b)], κ'' = ∂²κ/∂c² = E[φ''(a) φ''(b)]     (Price's theorem)

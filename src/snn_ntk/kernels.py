@@ -131,9 +131,7 @@ def _tangent_kernels(
     return jax.lax.scan(block, TangentKernels(empty, empty, empty), above)[0]
 
 
-def _rectangle(
-    x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activation: Activation
-) -> TangentKernels:
+def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activation: Activation) -> TangentKernels:
     """The kernels between two sets: two matrix products, the rest entry by entry."""
     dtype = x1.dtype
     sigma0 = jnp.asarray(sigma0, dtype)

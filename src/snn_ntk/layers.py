@@ -161,7 +161,7 @@ def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
         raise ValueError(
             "expected inputs of shape (n, d), or a Kernel made from such inputs, for a stochastic layer that reads them "
             "directly, got a Kernel without them: its tangent kernel needs the products of squared inputs. "
-            "Flatten the inputs first, or ask for get='nngp'"
+            "Reshape the inputs before the network (instead of stax.Flatten inside it), or ask for get='nngp'"
         )
     dtype = k.nngp.dtype
     x1 = jnp.asarray(k.inputs1, dtype)

@@ -138,9 +138,7 @@ def sampled_output(
     return resolve(activation).phi(z) @ params.d / jnp.sqrt(u.shape[1])
 
 
-def expected_output(
-    params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any
-) -> Float[Array, "n d_out"]:
+def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any) -> Float[Array, "n d_out"]:
     """The network's output averaged over its noise, exactly.
 
     f̂(x) = E_ζ f(x, ζ) = m^{-1/2} Σ_r W_d[r] φ̂(u_r; s_r)
@@ -173,9 +171,7 @@ def expected_output(
     return resolve(activation).smoothed(u, s) @ params.d / jnp.sqrt(u.shape[1])
 
 
-def output_variance(
-    params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any
-) -> Float[Array, "n d_out"]:
+def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any) -> Float[Array, "n d_out"]:
     """The variance of the network's output over its noise, exactly.
 
     Var_ζ f_k(x, ζ) = m^{-1} Σ_r W_d[r, k]² (E φ(z_r)² - φ̂(u_r; s_r)²)

@@ -1,0 +1,136 @@
+"""The cost of the three tangent kernels: against neural-tangents, against Monte Carlo, and in memory.
+
+Ratios are of times measured in one process, interleaved, so that whatever else the machine does falls on both. Run
+
+    python benchmarks/kernels.py            # 3,000 x 784 inputs, erf
+    python benchmarks/kernels.py --memory   # peak memory of the batched form on 10,000 x 784 inputs
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snn_ntk._neural_tangents import nt, stax
+from snn_ntk.kernels import tangent_kernels, tangent_kernels_batched
+from snn_ntk.network import empirical_tangent_kernels, init
+
+SIGMA0 = 0.5
+
+
+def inputs(n: int, d: int) -> jax.Array:
+    x = jax.random.normal(jax.random.PRNGKey(0), (n, d))
+    return x / jnp.linalg.norm(x, axis=1, keepdims=True)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - start
+
+
+def interleaved(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Times of every call, one after the other in each repeat, after a first call that compiles."""
+    for call in calls.values():
+        jax.block_until_ready(call())
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            times[name].append(seconds(call))
+    return times
+
+
+def against_neural_tangents(x: jax.Array, repeats: int) -> dict[str, float]:
+    """All three kernels against the deterministic `ntk` of the same one-hidden-layer network, both compiled."""
+    kernel_fn = stax.serial(stax.Dense(1), stax.Erf(), stax.Dense(1))[2]
+    ntk = jax.jit(lambda x: kernel_fn(x, None, "ntk"))
+    three = jax.jit(partial(tangent_kernels, activation=stax.Erf(), sigma0=SIGMA0))
+    times = interleaved({"ntk": lambda: ntk(x), "three": lambda: three(x)}, repeats)
+    ratios = np.array(times["three"]) / np.array(times["ntk"])
+    return {
+        "neural_tangents_seconds": float(np.median(times["ntk"])),
+        "tangent_kernels_seconds": float(np.median(times["three"])),
+        "ratio_median": float(np.median(ratios)),
+        "ratio_low": float(np.quantile(ratios, 0.25)),
+        "ratio_high": float(np.quantile(ratios, 0.75)),
+        "ratio_of_best": float(min(times["three"]) / min(times["ntk"])),
+    }
+
+
+def against_monte_carlo(x: jax.Array, closed_seconds: float, rows: int = 64, width: int = 512) -> dict[str, float]:
+    """Monte Carlo over neurons at 1 % relative error, extrapolated from what a sample of its cost and error is.
+
+    An average over M neurons errs like M^{-1/2} and costs M times one neuron and n² times one pair, so one run at
+    `width` neurons on `rows` inputs gives both laws. The error is that of all entries of the total kernel, relative to
+    its Frobenius norm. The estimator is favoured twice: it already has the noise integrated out, and it is charged
+    only what its matrix products cost.
+    """
+    small = x[:rows]
+    exact = tangent_kernels(small, activation=stax.Erf(), sigma0=SIGMA0).total
+    estimate = jax.jit(
+        lambda key: (
+            empirical_tangent_kernels(
+                init(key, width, x.shape[1], 1, sigma0=SIGMA0), small, activation=stax.Erf()
+            ).total
+        )
+    )
+    keys = jax.random.split(jax.random.PRNGKey(1), 8)
+    samples = [np.asarray(estimate(key)) for key in keys]
+    error = float(np.mean([np.linalg.norm(s - exact) for s in samples]) / np.linalg.norm(exact))
+    elapsed = min(seconds(lambda key=key: estimate(key)) for key in keys)
+    neurons = width * (error / 0.01) ** 2
+    total = elapsed * (neurons / width) * (x.shape[0] / rows) ** 2
+    return {
+        "monte_carlo_error": error,
+        "neurons_for_one_percent": neurons,
+        "monte_carlo_seconds": total,
+        "speed_up": total / closed_seconds,
+    }
+
+
+def memory(n: int, d: int) -> dict[str, float]:
+    """Peak resident memory of the process that computes all kernels of n inputs, in gigabytes."""
+    x = np.asarray(inputs(n, d))
+    start = time.perf_counter()
+    kernels = tangent_kernels_batched(x, activation=stax.Erf(), sigma0=SIGMA0)
+    elapsed = time.perf_counter() - start
+    # Linux counts in kibibytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {
+        "seconds": elapsed,
+        "peak_gigabytes": peak / 1e9,
+        "result_gigabytes": sum(k.nbytes for k in kernels) / 1e9,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=3000)
+    parser.add_argument("--d", type=int, default=784)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--memory", action="store_true", help="measure memory of the batched form on 10,000 inputs")
+    options = parser.parse_args()
+    report: dict[str, object] = {
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+        "neural_tangents": nt.__version__,
+    }
+    if options.memory:
+        report |= memory(10_000, options.d)
+    else:
+        x = inputs(options.n, options.d)
+        report |= against_neural_tangents(x, options.repeats)
+        report |= against_monte_carlo(x, float(report["tangent_kernels_seconds"]))  # type: ignore[arg-type]
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
