@@ -7,7 +7,7 @@ import pytest
 from scipy.special import gamma
 
 from snn_ntk import arc_cosine as ac
-from snn_ntk._neural_tangents import stax
+from snn_ntk import stax
 
 pytestmark = pytest.mark.usefixtures("x64")
 

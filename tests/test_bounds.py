@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snn_ntk import bounds
-from snn_ntk._neural_tangents import stax
+from snn_ntk import bounds, stax
 from snn_ntk.dynamics import gradient_flow
 from snn_ntk.kernels import tangent_kernels
 from snn_ntk.network import Parameters, empirical_tangent_kernels, expected_output, init
@@ -65,9 +64,7 @@ def theta(params, x):
     return flat(_total(params, x))
 
 
-@pytest.mark.parametrize(
-    ("name", "phi"), [("erf", jax.scipy.special.erf), ("tanh", jnp.tanh), ("sin", jnp.sin)]
-)
+@pytest.mark.parametrize(("name", "phi"), [("erf", jax.scipy.special.erf), ("tanh", jnp.tanh), ("sin", jnp.sin)])
 def test_activation_constants_are_the_suprema(name, phi):
     grid = jnp.linspace(-12, 12, 200_001)
     first = jax.vmap(jax.grad(phi))(grid)
@@ -197,9 +194,7 @@ def test_lemma2_lambda_min_at_its_own_width():
 
 def test_widths_meet_their_targets_and_orders():
     s = make(sphere(8, 6))
-    assert bounds.lemma2(s, bounds.lemma2_width(s, delta=DELTA), delta=DELTA) == pytest.approx(
-        s.lambda0 / 4, rel=1e-4
-    )
+    assert bounds.lemma2(s, bounds.lemma2_width(s, delta=DELTA), delta=DELTA) == pytest.approx(s.lambda0 / 4, rel=1e-4)
     at = bounds.lemma2_lambda_min(s, bounds.lemma2_lambda_min_width(s, delta=DELTA), delta=DELTA)
     assert at == pytest.approx(0.75 * s.lambda0)
     for width, power in [
@@ -245,9 +240,7 @@ def test_lemma3_covers_every_group_and_every_block(group, radius):
     )
     # Movements that agree across neurons: along one coordinate, signed by the neuron's own first output weight.
     step = jnp.sign(params.d[:, :1]) * jnp.eye(4)[1] * radius
-    moved = Parameters(
-        *(p + step * (group in (g, "all")) for g, p in zip(("mu", "sigma", "d"), params, strict=True))
-    )
+    moved = Parameters(*(p + step * (group in (g, "all")) for g, p in zip(("mu", "sigma", "d"), params, strict=True)))
     change = np.linalg.norm(theta(moved, x) - start, 2)
     assert 0 < change <= bound.kernel
     singular = np.sqrt(np.linalg.eigvalsh(theta(moved, x))[0]) - np.sqrt(np.linalg.eigvalsh(start)[0])
@@ -259,9 +252,7 @@ def test_lemma3_sees_blocks_that_the_printed_sum_misses():
     params = init(jax.random.key(0), 2000, 4, sigma0=SIGMA0)
     step = 1e-2 * jnp.sign(params.d[:, :1]) * jnp.eye(4)[1]
     start = empirical_tangent_kernels(params, x, activation=ERF, outputs="all").total
-    end = empirical_tangent_kernels(
-        params._replace(d=params.d + step), x, activation=ERF, outputs="all"
-    ).total
+    end = empirical_tangent_kernels(params._replace(d=params.d + step), x, activation=ERF, outputs="all").total
     change = np.asarray(end - start)
     printed = math.sqrt(sum(np.sum(change[:, k, :, k] ** 2) for k in range(4)))
     assert np.linalg.norm(flat(change), 2) > 2 * printed
@@ -293,9 +284,7 @@ def test_lemma4_and_theorem1_cover_a_trained_network():
     losses, path = flow.records
     assert np.linalg.eigvalsh(theta(flow.params, x))[0] >= s.lambda0 / 2
     assert np.all(np.asarray(losses[1:]) < bounds.theorem1(s, times[1:], loss0=losses[0]))
-    limits = bounds.lemma4(
-        s, 1024, residual=residual, row_norm=float(jnp.linalg.norm(params.d, axis=1).max())
-    )
+    limits = bounds.lemma4(s, 1024, residual=residual, row_norm=float(jnp.linalg.norm(params.d, axis=1).max()))
     for moved, start, limit in zip(flow.params, params, limits, strict=True):
         assert 0 < float(jnp.linalg.norm(moved - start, axis=1).max()) <= limit
     # The chord is shorter than the path.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snn_ntk import deterministic as det
-from snn_ntk._neural_tangents import nt, stax
+from snn_ntk import nt, stax
 
 POINTS = jax.random.normal(jax.random.key(1), (6, 3))
 
@@ -40,9 +40,7 @@ def test_recursion_with_erf_is_neural_tangents():
 def test_recursion_layers_are_cut_networks():
     layers = det.recursion(POINTS, depth=4, b_std=0.1)
     for depth, layer in enumerate(layers, start=1):
-        np.testing.assert_allclose(
-            layer.ntk, det.recursion(POINTS, depth=depth, b_std=0.1)[-1].ntk, rtol=1e-6
-        )
+        np.testing.assert_allclose(layer.ntk, det.recursion(POINTS, depth=depth, b_std=0.1)[-1].ntk, rtol=1e-6)
     assert not np.allclose(layers[2].ntk, layers[3].ntk, rtol=0.05)
 
 
@@ -74,21 +72,15 @@ def test_output_and_kernel_are_those_of_neural_tangents():
     # A neural-tangents weight is (n_in, n_out), a bias (1, n_out); activations carry empty parameters.
     dense = [layer for layer in theirs if layer]
     ours = det.MLP(tuple(w.T for w, _ in dense), tuple(b.ravel() for _, b in dense))
-    np.testing.assert_allclose(
-        det.mlp_output(ours, POINTS, b_std=0.1), apply_fn(theirs, POINTS), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(det.mlp_output(ours, POINTS, b_std=0.1), apply_fn(theirs, POINTS), rtol=1e-5, atol=1e-6)
     expected = nt.empirical_ntk_fn(apply_fn)(POINTS, None, theirs)
-    np.testing.assert_allclose(
-        det.layer_kernels(ours, POINTS, b_std=0.1).sum(0), expected, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(det.layer_kernels(ours, POINTS, b_std=0.1).sum(0), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_finite_kernel_has_the_limit_as_mean():
     x = jnp.sqrt(2.0) * jnp.asarray([[1.0, 0.0], [0.6, 0.8], [-0.8, 0.6]])
     keys = jax.random.split(jax.random.key(4), 400)
-    kernels = jax.vmap(lambda k: det.layer_kernels(det.init_mlp(k, (2, 128, 128, 1)), x, b_std=0.1).sum(0))(
-        keys
-    )
+    kernels = jax.vmap(lambda k: det.layer_kernels(det.init_mlp(k, (2, 128, 128, 1)), x, b_std=0.1).sum(0))(keys)
     limit = np.asarray(det.recursion(x, depth=3, b_std=0.1)[-1].ntk)
     # Four standard errors, plus 1/width of the largest entry for the finite width's own bias. This allowance is
     # under a tenth of every variance, so a layer left out or a wrong constant is seen.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snn_ntk._neural_tangents import stax
+from snn_ntk import stax
 from snn_ntk.duals import dual, dual_derivatives, resolve
 
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64

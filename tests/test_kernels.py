@@ -9,7 +9,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from snn_ntk._neural_tangents import stax
+from snn_ntk import stax
 from snn_ntk.kernels import tangent_kernels, tangent_kernels_batched
 
 ACTIVATIONS = {"erf": stax.Erf(), "relu": stax.Relu(), "gelu": stax.Gelu(), "tanh": jnp.tanh}

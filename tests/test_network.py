@@ -6,7 +6,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from snn_ntk._neural_tangents import nt, stax
+from snn_ntk import nt, stax
 from snn_ntk.kernels import tangent_kernels
 from snn_ntk.network import (
     Parameters,

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from snn_ntk import network, objectives
-from snn_ntk._neural_tangents import stax
+from snn_ntk import network, objectives, stax
 
 ERF = stax.Erf()
 SIGMA0 = 0.7

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snn_ntk import kernels, network, objectives, ridge
-from snn_ntk._neural_tangents import stax
+from snn_ntk import kernels, network, objectives, ridge, stax
 
 ERF = stax.Erf()
 SIGMA0 = 0.7

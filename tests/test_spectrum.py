@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from snn_ntk._neural_tangents import stax
+from snn_ntk import stax
 from snn_ntk.kernels import tangent_kernels
 from snn_ntk.spectrum import degree_weights, harmonic_eigenvalues, noise_factors, sampled_degree_weights
 

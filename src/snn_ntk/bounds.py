@@ -112,10 +112,7 @@ class Setting:
     def latent(self) -> float:
         r"""Bound of a neuron's ||M_r|| at initialisation: L^2 Lambda_mu + min(sigma0^2 beta^2, 2 L^2 / pi) Lambda_sigma."""
         c = self.constants
-        return (
-            c.L**2 * self.Lambda_mu
-            + min((self.sigma0 * c.beta) ** 2, 2 * c.L**2 / math.pi) * self.Lambda_sigma
-        )
+        return c.L**2 * self.Lambda_mu + min((self.sigma0 * c.beta) ** 2, 2 * c.L**2 / math.pi) * self.Lambda_sigma
 
 
 def setting(
@@ -155,9 +152,7 @@ def setting(
     x = np.asarray(x, np.float64)
     norms = np.linalg.norm(x, axis=1)
     if not np.allclose(norms, 1.0, atol=1e-4):
-        raise ValueError(
-            f"expected rows of unit norm, got norms between {norms.min():.4g} and {norms.max():.4g}"
-        )
+        raise ValueError(f"expected rows of unit norm, got norms between {norms.min():.4g} and {norms.max():.4g}")
     if isinstance(constants, str):
         if constants not in ACTIVATION_CONSTANTS:
             raise ValueError(
@@ -420,9 +415,7 @@ class Lemma3(NamedTuple):
     kernel: float
 
 
-def lemma3(
-    s: Setting, *, R_mu: float, R_sigma: float, R_d: float, alpha: float, norm: float | None = None
-) -> Lemma3:
+def lemma3(s: Setting, *, R_mu: float, R_sigma: float, R_d: float, alpha: float, norm: float | None = None) -> Lemma3:
     r"""Lemma 3: what moving each row of W_mu, W_sigma and W_d by at most R_mu, R_sigma and R_d can do to Theta.
 
     With rho^2 = R_mu^2 + R_sigma^2 and Lambda = Lambda_mu + Lambda_inf,
@@ -493,10 +486,7 @@ def lemma3_radius(s: Setting, *, alpha: float, norm_form: bool = False) -> float
     """
     lambda0 = _positive(s)
     # eps is linear in R, so one evaluation at R = 1 gives its slope.
-    return (
-        _allowed_jacobian_change(s, lambda0, norm_form)
-        / lemma3(s, R_mu=1, R_sigma=1, R_d=1, alpha=alpha).jacobian
-    )
+    return _allowed_jacobian_change(s, lambda0, norm_form) / lemma3(s, R_mu=1, R_sigma=1, R_d=1, alpha=alpha).jacobian
 
 
 def _allowed_jacobian_change(s: Setting, lambda0: float, norm_form: bool) -> float:

@@ -197,10 +197,7 @@ def layer_kernels(
     g1, e1 = _inputs_and_errors(params, x1, phi, W_std, b_std)
     g2, e2 = (g1, e1) if x2 is None else _inputs_and_errors(params, x2, phi, W_std, b_std)
     return jnp.stack(
-        [
-            (W_std**2 / a.shape[1] * a @ b.T + b_std**2) * (u @ v.T)
-            for a, b, u, v in zip(g1, g2, e1, e2, strict=True)
-        ]
+        [(W_std**2 / a.shape[1] * a @ b.T + b_std**2) * (u @ v.T) for a, b, u, v in zip(g1, g2, e1, e2, strict=True)]
     )
 
 

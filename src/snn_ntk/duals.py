@@ -72,7 +72,7 @@ def dual(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike) -> Scalars
         ValueError: If `activation` is one without a dual for every variance (`Hermite`).
 
     Example:
-        >>> from snn_ntk._neural_tangents import stax
+        >>> from snn_ntk import stax
         >>> round(float(dual(stax.Relu(), 1.0, 1.0, 1.0)), 6)
         0.5
 
@@ -102,7 +102,7 @@ def dual_derivatives(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike
         ValueError: If `activation` is one without a dual for every variance (`Hermite`).
 
     Example:
-        >>> from snn_ntk._neural_tangents import stax
+        >>> from snn_ntk import stax
         >>> [round(float(k), 4) for k in dual_derivatives(stax.Sin(), 0.5, 1.0, 1.0)]
         [0.1917, 0.4148, 0.1917]
 

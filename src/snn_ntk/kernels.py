@@ -76,7 +76,7 @@ def tangent_kernels(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from snn_ntk._neural_tangents import stax
+        >>> from snn_ntk import stax
         >>> x = jnp.eye(3)
         >>> kernels = tangent_kernels(x, activation=stax.Erf(), sigma0=0.5)
         >>> kernels.total.shape
@@ -183,7 +183,7 @@ def tangent_kernels_batched(
 
     Example:
         >>> import numpy as np
-        >>> from snn_ntk._neural_tangents import stax
+        >>> from snn_ntk import stax
         >>> x = np.eye(5, dtype=np.float32)
         >>> tangent_kernels_batched(x, activation=stax.Erf(), sigma0=0.5, batch_size=2).d.shape
         (5, 5)

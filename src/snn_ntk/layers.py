@@ -38,7 +38,8 @@ def StochasticDense(
 
     With independent noise (each input its own ζ) the kernels are those of the expected network f̂ = E_ζ f: `nngp` is the
     covariance of f̂ and `ntk` its tangent kernel, with Θ^(σ) where the layer reads raw inputs of shape (n, d). With
-    shared noise (one ζ for all inputs) they are those of the network with that noise frozen.
+    shared noise (one ζ for all inputs) they are those of the network with that noise frozen; where such a layer reads
+    raw inputs, its `ntk` holds to leading order in 1/N, because the noise of a weight is also in its pre-activation.
 
     `apply_fn` draws from `rng`, so it returns a sample of f. Independent noise is drawn once a neuron, with the variance
     Σ_k W_σ[k]² x_k² that ζ would give.
@@ -61,7 +62,7 @@ def StochasticDense(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from snn_ntk._neural_tangents import stax
+        >>> from snn_ntk import stax
         >>> _, _, kernel_fn = stax.serial(StochasticDense(512, sigma0=0.5), stax.Erf(), stax.Dense(1))
         >>> kernel = kernel_fn(jnp.eye(4))
         >>> kernel.ntk.shape, predictive_variance(kernel).shape
@@ -189,7 +190,7 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from snn_ntk._neural_tangents import stax
+        >>> from snn_ntk import stax
         >>> _, _, kernel_fn = stax.serial(StochasticDense(64, sigma0=1.0), stax.Erf(), stax.Dense(1))
         >>> predictive_variance(kernel_fn(2 * jnp.eye(4))).shape
         (4,)

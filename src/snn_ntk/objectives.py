@@ -52,7 +52,7 @@ def mse(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from snn_ntk import network
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> net = network.init(jax.random.key(0), 64, 3, sigma0=0.5)
       >>> x = jnp.eye(3)
       >>> float(mse(net, x, network.expected_output(net, x, activation=stax.Erf()), activation=stax.Erf()))
@@ -81,7 +81,7 @@ def sampled_mse(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from snn_ntk import network
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> net = network.init(jax.random.key(0), 64, 3, sigma0=0.0)
       >>> x = jnp.eye(3)
       >>> one = sampled_mse(net, x, x, jax.random.key(1), activation=stax.Erf())
@@ -112,7 +112,7 @@ def expected_sampled_mse(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from snn_ntk import network
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> net = network.init(jax.random.key(0), 64, 3, sigma0=0.7)
       >>> x = jnp.eye(3)
       >>> gap = expected_sampled_mse(net, x, x, activation=stax.Erf()) - mse(net, x, x, activation=stax.Erf())
@@ -230,7 +230,7 @@ def kl_objective(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from snn_ntk import network
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> net = network.init(jax.random.key(0), 4, 2, sigma0=0.5)
       >>> x = jnp.eye(2)
       >>> at_start = kl_objective(net, net, x, x, activation=stax.Erf(), beta=0.3)
@@ -289,7 +289,7 @@ def frobenius_objective(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from snn_ntk import network
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> net = network.init(jax.random.key(0), 4, 2, sigma0=0.5)
       >>> x = jnp.eye(2)
       >>> at_start = frobenius_objective(net, net, x, x, activation=stax.Erf(), beta=0.3)

@@ -200,7 +200,7 @@ def exact_kl_kernel(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> x = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
       >>> kernel = exact_kl_kernel(x, x, activation=stax.Erf(), sigma0=0.7)
       >>> bool(abs(kernel[0, 1]) < 1e-6), bool(jnp.allclose(kernel[0, 0], kernel[1, 1]))  # samples decouple
@@ -377,7 +377,7 @@ def path_averaged_kernel(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from snn_ntk import network
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> net = network.init(jax.random.key(0), 16, 3, sigma0=0.5)
       >>> path_averaged_kernel(net, net, jnp.eye(3)[:1], jnp.eye(3), activation=stax.Erf()).shape
       (1, 3, 3, 3)
@@ -457,7 +457,7 @@ def neuron_slopes(params: Parameters, x: Float[Array, "n d_in"], *, activation: 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from snn_ntk import network
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> net = network.init(jax.random.key(0), 16, 3, sigma0=0.5)
       >>> neuron_slopes(net, jnp.eye(3), activation=stax.Erf()).shape
       (3, 16)
@@ -610,7 +610,7 @@ def stationary_point(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from snn_ntk import network
-      >>> from snn_ntk._neural_tangents import stax
+      >>> from snn_ntk import stax
       >>> keys = jax.random.split(jax.random.key(0), 2)
       >>> net = jax.vmap(lambda key: network.init(key, 64, 3, sigma0=0.5))(keys)
       >>> x = jnp.broadcast_to(jnp.eye(3), (2, 3, 3))

@@ -196,7 +196,5 @@ def harmonic_eigenvalues(
     for k in range(1, _degrees(degrees)):
         polynomials.append(((2 * k + d - 2) * nodes * polynomials[k] - k * polynomials[k - 1]) / (k + d - 2))
     values = np.stack(polynomials[: degrees + 1]) @ (weights * np.asarray(profile(nodes), dtype=np.float64))
-    counts = [1] + [
-        (2 * k + d - 2) * math.comb(k + d - 3, k - 1) // k for k in range(1, degrees + 1)
-    ]
+    counts = [1] + [(2 * k + d - 2) * math.comb(k + d - 3, k - 1) // k for k in range(1, degrees + 1)]
     return HarmonicSpectrum(values, np.array(counts))

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from snn_ntk.datasets import mnist
 from snn_ntk.datasets.mnist import read_idx
 
@@ -30,7 +31,9 @@ def test_official_files_are_used(official):
     _, images, labels = official
     data = mnist(unit_norm=False)
     assert data.source == "MNIST train set, official files"
-    order = [int(np.flatnonzero((images.reshape(20, -1) / 255 - row).__abs__().max(1) < 1e-6)[0]) for row in data.images]
+    order = [
+        int(np.flatnonzero((images.reshape(20, -1) / 255 - row).__abs__().max(1) < 1e-6)[0]) for row in data.images
+    ]
     assert sorted(order) == list(range(20))
     np.testing.assert_array_equal(data.labels, labels[order])
 
@@ -86,7 +89,9 @@ def test_order_norm_and_classes(packaged):
     assert not np.array_equal(data.images, mnist(64, classes=(3, 5), seed=2).images)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"n": 10**6}, "n = 1000000"), ({"split": "valid"}, "'valid'"), ({"side": 5}, "got 5")])
+@pytest.mark.parametrize(
+    ("options", "message"), [({"n": 10**6}, "n = 1000000"), ({"split": "valid"}, "'valid'"), ({"side": 5}, "got 5")]
+)
 def test_bad_arguments(packaged, options, message):
     with pytest.raises(ValueError, match=message):
         mnist(**options)

@@ -7,6 +7,7 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 import yaml
+
 from snn_ntk.reporting import Chapter, Estimate, load_records
 from snn_ntk.reporting import chapter as module
 
@@ -42,7 +43,7 @@ def test_figure_is_saved_with_its_data_and_displayed_with_alt_text(shown, tmp_pa
     axis.plot([1, 2], [3, 4])
     chapter.figure(figure, "line", caption="A <line>.", alt='It "rises".', data={"x": [1, 2]})
     page = shown[-1].data
-    svg = base64.b64decode(re.search("base64,([^\"]+)", page)[1])
+    svg = base64.b64decode(re.search('base64,([^"]+)', page)[1])
     assert svg == (tmp_path / "out" / "figures" / "line.svg").read_bytes()
     assert "A &lt;line&gt;." in page
     assert 'alt="It &quot;rises&quot;."' in page

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+
 from snn_ntk.reporting import (
     Claim,
     ExpectationError,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from snn_ntk.reporting import bootstrap_interval, mean_interval, slope_interval
 
 

@@ -69,7 +69,9 @@ def _plain(value: object) -> object:
     return np.asarray(value).tolist()
 
 
-def save_figure(figure: Figure, folder: Path, name: str, data: Mapping[str, object], stamp: Mapping[str, object]) -> bytes:
+def save_figure(
+    figure: Figure, folder: Path, name: str, data: Mapping[str, object], stamp: Mapping[str, object]
+) -> bytes:
     """Writes `name`.svg, .png and .json (the plotted data and the provenance) and returns the SVG."""
     strip = 0.16 / figure.get_figheight()  # inches kept free at the bottom for the stamp
     engine = figure.get_layout_engine()
@@ -96,7 +98,9 @@ def save_figure(figure: Figure, folder: Path, name: str, data: Mapping[str, obje
 def figure_html(svg: bytes, *, caption: str, alt: str, links: Mapping[str, str]) -> str:
     """The figure as it stands in the executed notebook: the image inside the page, its caption, its downloads."""
     source = base64.b64encode(svg).decode()
-    downloads = " · ".join(f'<a href="{html.escape(url)}" download>{html.escape(kind)}</a>' for kind, url in links.items())
+    downloads = " · ".join(
+        f'<a href="{html.escape(url)}" download>{html.escape(kind)}</a>' for kind, url in links.items()
+    )
     return (
         f'<figure class="snn-figure"><img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{source}">'
         f"<figcaption>{html.escape(caption)}{' (' + downloads + ')' if downloads else ''}</figcaption></figure>"
