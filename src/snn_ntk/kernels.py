@@ -82,7 +82,7 @@ def tangent_kernels(
         >>> kernels.total.shape
         (3, 3)
         >>> [round(float(k[0, 0]), 3) for k in kernels]
-        [0.444, 0.043, 0.388]
+        [0.443, 0.054, 0.387]
 
     Source: Lemma 1 of the paper, its expectations evaluated by Price's theorem and Stein's lemma.
     """
@@ -128,7 +128,7 @@ def _tangent_kernels(
         return TangentKernels(*map(place, whole, part)), None
 
     empty = jnp.zeros((n, n), dtype)
-    return jax.lax.scan(block, TangentKernels(empty, empty, empty), above)[0]
+    return jax.lax.scan(block, TangentKernels(empty, empty, empty), jnp.asarray(above))[0]
 
 
 def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activation: Activation) -> TangentKernels:
@@ -203,7 +203,7 @@ def tangent_kernels_batched(
         block = _tangent_kernels(x1[rows], x2, sigma0, W_std, b_std, activation=activation)
         if out is None:
             shape, dtype = (x1.shape[0], x2.shape[0]), block.d.dtype
-            out = TangentKernels(*(np.empty(shape, dtype) for _ in range(3)))
+            out = TangentKernels._make(np.empty(shape, dtype) for _ in range(3))
         for whole, part in zip(out, block, strict=True):
             whole[rows] = part
     assert out is not None
