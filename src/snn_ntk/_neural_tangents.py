@@ -236,9 +236,9 @@ def _load() -> tuple[types.ModuleType, types.ModuleType, type]:
         {key: table[key] for key in (which.JACOBIAN_CONTRACTION, which.NTK_VECTOR_PRODUCTS)}
     )
     kernel_class = _input_kernel(nt.Kernel)
-    requirements = importlib.import_module("neural_tangents._src.stax.requirements")
+    requirements: Any = importlib.import_module("neural_tangents._src.stax.requirements")
     requirements._inputs_to_kernel = _remembering_inputs(requirements._inputs_to_kernel, kernel_class)
-    elementwise = importlib.import_module("neural_tangents._src.stax.elementwise")
+    elementwise: Any = importlib.import_module("neural_tangents._src.stax.elementwise")
     elementwise._elementwise = _adding_curvature(elementwise._elementwise, kernel_class)
     return nt, stax, kernel_class
 

@@ -7,16 +7,16 @@ Shapes and types are static and always checked. Values can only be checked when 
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 __all__ = ["inputs", "matching_inputs", "non_negative", "optional_non_negative", "positive_integer"]
 
 
 def _is_concrete(value: Any) -> bool:
-    return not isinstance(value, jax.core.Tracer)
+    return not isinstance(value, Tracer)
 
 
 def inputs(x: Any, name: str = "x") -> Array:

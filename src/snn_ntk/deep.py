@@ -65,7 +65,9 @@ class DeepKernels(NamedTuple):
         return self.encoder + self.mu + self.hidden + self.decoder
 
 
-def init_deep(key: Array, width: int, d_in: int, d_out: int, *, train_sigma: float | None = None) -> DeepParameters:
+def init_deep(
+    key: Array, width: int, d_in: int, d_out: int, *, train_sigma: float | Array | None = None
+) -> DeepParameters:
     """Standard normal weights, the initialisation of the NTK parameterisation.
 
     Args:
@@ -94,7 +96,8 @@ def init_deep(key: Array, width: int, d_in: int, d_out: int, *, train_sigma: flo
     shapes = ((d_in, width), (width, width), (width, width), (width, d_out))
     keys = jax.random.split(key, 4)
     sigma = None if train_sigma is None else jnp.full((width, width), train_sigma)
-    return DeepParameters(*(jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)), sigma)
+    encoder, latent, hidden, decoder = (jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True))
+    return DeepParameters(encoder, latent, hidden, decoder, sigma)
 
 
 def in_basis(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
@@ -324,8 +327,9 @@ def deep_objective(
         Equations 4 and 7 of the paper.
     """
     x = problem.inputs
-    fresh = key is not None and problem.noise is not None
-    noise = jax.random.normal(key, problem.noise.shape, x.dtype) if fresh else problem.noise
+    noise = problem.noise
+    if key is not None and noise is not None:
+        noise = jax.random.normal(key, noise.shape, x.dtype)
     f = noisy_outputs(params, x, noise, activation=activation, sigma0=problem.sigma0)
     loss = jnp.sum((f - problem.targets) ** 2) / (2 * len(x))
     if problem.law is None:

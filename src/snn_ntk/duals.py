@@ -317,7 +317,7 @@ def _abrelu(a: float, b: float, do_stabilize: bool = False) -> Activation:
         return b * b * positive + a * a * (total - positive)
 
     return _activation(
-        {(0, 1): "ReLU", (-1, 1): "abs"}.get((a, b), f"ABReLU({a}, {b})"),
+        {(0.0, 1.0): "ReLU", (-1.0, 1.0): "abs"}.get((float(a), float(b)), f"ABReLU({a}, {b})"),
         lambda z: a * jnp.minimum(z, 0) + b * jnp.maximum(z, 0),
         kappa,
         smoothed=lambda u, s: b * _smoothed_relu(u, s) - a * _smoothed_relu(-u, s),
@@ -710,7 +710,8 @@ def _resolve(activation: Any) -> Activation:
         for function, known in _BY_FUNCTION:
             if activation is function:
                 return known
-        return _smooth(activation, getattr(activation, "__name__", type(activation).__name__))
+        phi: Callable[..., Any] = activation
+        return _smooth(phi, getattr(activation, "__name__", type(activation).__name__))
     raise TypeError(
         "expected a nonlinearity of neural-tangents such as stax.Erf(), or a function such as jnp.tanh, "
         f"got {activation!r}"

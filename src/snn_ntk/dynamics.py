@@ -194,11 +194,12 @@ def gradient_descent(
         raise ValueError(f"expected record_at to be increasing whole step numbers, got {record_at}")
     if len(record_at) and (record_at[0] < 0 or record_at[-1] > steps):
         raise ValueError(f"expected record_at between 0 and {steps}, got {record_at[0]} to {record_at[-1]}")
-    runs = {leaf.shape[:1] for leaf in jax.tree.leaves((params, args))} if batched else {()}
+    runs: set[Any] = {leaf.shape[:1] for leaf in jax.tree.leaves((params, args))} if batched else {()}
     if len(runs) != 1 or (batched and runs == {()}):
         raise ValueError(f"expected one leading axis common to params and args, got {sorted(runs)}")
     if key is not None and batched:
-        key = jax.random.split(key, next(iter(runs))[0])
+        (count,) = next(iter(runs))
+        key = jax.random.split(key, count)
 
     start = jax.tree.map(lambda leaf: jnp.array(leaf), params)  # a copy: the loop overwrites it
     rate = jnp.asarray(learning_rate)
@@ -272,7 +273,8 @@ class _Checkpoint:
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as file:
-                np.savez(file, step=np.array(step), kept=np.array(len(kept)), **arrays)
+                arrays |= {"step": np.array(step), "kept": np.array(len(kept))}
+                np.savez(file, allow_pickle=False, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             # Atomic: a reader finds the old file or the new one, never half of one.
@@ -321,7 +323,7 @@ def _flow(loss, record, params, times, rtol, atol, max_steps):
     def field(t, params, args):
         return jax.tree.map(jnp.negative, jax.grad(loss)(params))
 
-    return diffrax.diffeqsolve(
+    solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
         diffrax.Tsit5(),
         t0=0.0,
@@ -336,7 +338,9 @@ def _flow(loss, record, params, times, rtol, atol, max_steps):
         ),
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
         max_steps=max_steps,
-    ).ys
+    )
+    assert solution.ys is not None  # something is saved
+    return solution.ys
 
 
 def gradient_flow(

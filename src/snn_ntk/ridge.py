@@ -54,7 +54,7 @@ def _regress(kernel, kernel_test, ridge, residual):
     return (kernel if kernel_test is None else kernel_test) @ cho_solve(factor, residual)
 
 
-def _checked(kernel, kernel_test, f0_test, beta, *outputs):
+def _checked(kernel, kernel_test, f0_test, beta, *outputs) -> tuple[Any, ...]:
     kernel, kernel_test, f0_test, *outputs = (
         None if value is None else np.asarray(value, np.float64) for value in (kernel, kernel_test, f0_test, *outputs)
     )
@@ -99,8 +99,8 @@ def as_printed(
 
     Source: Wang & Huang, Theorem 2.
     """
-    kernel, kernel_test, _, y = _checked(kernel, kernel_test, kernel_test, beta, y)
-    return _regress(kernel, kernel_test, beta, y)
+    k, k_test, _, targets = _checked(kernel, kernel_test, kernel_test, beta, y)
+    return _regress(k, k_test, beta, targets)
 
 
 def corrected(
@@ -135,9 +135,8 @@ def corrected(
 
     Source: chapter "Ridge regression" of the book, in place of Wang & Huang, Theorem 2.
     """
-    kernel, kernel_test, f0_test, y, f0 = _checked(kernel, kernel_test, f0_test, beta, y, f0)
-    start = f0 if f0_test is None else f0_test
-    return start + _regress(kernel, kernel_test, len(kernel) * beta, y - f0)
+    k, k_test, start_test, targets, start = _checked(kernel, kernel_test, f0_test, beta, y, f0)
+    return (start if k_test is None else start_test) + _regress(k, k_test, len(k) * beta, targets - start)
 
 
 def whitened_product(
@@ -254,11 +253,10 @@ def exact_kl(
 
     Source: chapter "Ridge regression" of the book.
     """
-    kernel, kernel_test, f0_test, y, f0 = _checked(kernel, kernel_test, f0_test, beta, y, f0)
+    k, k_test, start_test, targets, start = _checked(kernel, kernel_test, f0_test, beta, y, f0)
     if sigma0 <= 0:
         raise ValueError(f"expected sigma0 > 0 (without noise the divergence is infinite), got {sigma0}")
-    start = f0 if f0_test is None else f0_test
-    return start + _regress(kernel, kernel_test, beta / sigma0**2, y - f0)
+    return (start if k_test is None else start_test) + _regress(k, k_test, beta / sigma0**2, targets - start)
 
 
 def effective_ridge(
@@ -338,7 +336,7 @@ def error_bound(
     floor = float(np.linalg.eigvalsh(matrix)[0]) + ridge
     if train_error >= floor:
         return float("inf")
-    if kernel_test is None:
+    if kernel_test is None or test_error is None:
         return ridge * train_error * residual / (floor * (floor - train_error))
     gain = np.linalg.norm(np.linalg.solve(matrix + ridge * np.eye(len(matrix)), np.asarray(kernel_test).T), 2)
     return float((test_error + gain * train_error) * residual / (floor - train_error))
@@ -390,8 +388,8 @@ def path_averaged_kernel(
     def slope(part, points):
         return neuron_slopes(initial._replace(mu=initial.mu + part * step), points, activation=activation)
 
-    mean = sum(w / 2 * slope((t + 1) / 2, x1) for t, w in zip(nodes, weights, strict=True))
-    product = whitened_product(x1, x) if whitened else x1 @ x.T
+    mean = jnp.stack([w / 2 * slope((t + 1) / 2, x1) for t, w in zip(nodes, weights, strict=True)]).sum(axis=0)
+    product = jnp.asarray(whitened_product(x1, x)) if whitened else x1 @ x.T
     width, d_out = initial.d.shape
     left = (mean[:, None, :] * initial.d.T).reshape(-1, width)
     right = (slope(1, x)[:, None, :] * initial.d.T).reshape(-1, width)
@@ -513,10 +511,11 @@ def typical_error(
 
     Source: chapter "Ridge regression" of the book.
     """
-    kernel, product, slopes, residual, kernel_test, product_test, slopes_test = (
-        None if value is None else np.asarray(value, np.float64)
-        for value in (kernel, product, slopes, residual, kernel_test, product_test, slopes_test)
-    )
+    arrays = (kernel, product, slopes, residual, kernel_test, product_test, slopes_test)
+    return _typical_error(ridge, width, *(None if a is None else np.asarray(a, np.float64) for a in arrays))
+
+
+def _typical_error(ridge, width, kernel, product, slopes, residual, kernel_test, product_test, slopes_test):
     n, outputs = residual.shape
     inverse = np.linalg.inv(kernel + ridge * np.eye(n))
     weights = inverse @ residual

@@ -271,7 +271,7 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         lines += ["", f"## {chapter}", "", f"Executed in {title}." if ran else "Not run at this profile.", ""]
         lines += [":::{list-table}", ":header-rows: 1", ":class: scorecard", ""]
         header = ("Claim", "Statement", "Published", "Measured, 95 % interval", "Accepted", "Runs", "Verdict")
-        rows = [header]
+        rows: list[tuple[str, ...]] = [header]
         for claim in mine:
             record = by_id.get(claim.id)
             measured = f"{_show(record.value)}, {_region(record.interval)}" if record else "–"
