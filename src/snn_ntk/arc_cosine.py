@@ -453,7 +453,7 @@ def mercer_quadrature(
         μ_0 … μ_K, absolute error near rounding.
 
     Example:
-        >>> mercer_quadrature(lambda u: u, 2, 3).round(4).tolist()
+        >>> np.abs(mercer_quadrature(lambda u: u, 2, 3)).round(4).tolist()
         [0.0, 0.3333, 0.0]
 
     Source: the Funk–Hecke formula, behind the lecture's Proposition 5.

@@ -675,7 +675,8 @@ def theorem1(s: Setting, t: ArrayLike, *, loss0: ArrayLike = 1.0) -> np.ndarray:
     Source:
         The paper, Theorem 1, Eq. 11.
     """
-    return np.exp(-_positive(s) / s.n * np.asarray(t, np.float64)) * np.asarray(loss0, np.float64)
+    decay = np.exp(-_positive(s) / s.n * np.asarray(t, np.float64))
+    return np.asarray(decay * np.asarray(loss0, np.float64))
 
 
 _ROUTES = ("path", "rows", "paper")

@@ -145,8 +145,9 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     q1 = inflated * squares1.sum(axis=1)[:, None] + shift
     q2 = inflated * squares2.sum(axis=1)[None, :] + shift
     value, slope, curvature = activation.derivatives(c, q1, q2)
-    # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0 or x = 0: the product's limit is 0 there.
-    sigma = weight * jnp.where(weight == 0, 0, curvature)
+    # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0, x = 0 or a σ0² below rounding: as σ0 → 0 the
+    # product is of order σ0, so it is 0 there.
+    sigma = weight * jnp.where(jnp.isinf(curvature), 0, curvature)
     return TangentKernels(mu=c * slope, sigma=sigma, d=value)
 
 
