@@ -179,9 +179,14 @@ def test_search_finds_price(book, browser):
 
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.get((book / "search.html").absolute().as_uri() + "?q=Price")
-    links = WebDriverWait(browser, 20).until(lambda session: session.find_elements(By.CSS_SELECTOR, "ul.search li a"))
-    target = urllib.parse.urlsplit(links[0].get_attribute("href"))
-    assert "Price" in Path(urllib.parse.unquote(target.path)).read_text(encoding="utf-8")
+
+    def finds_price(session) -> bool:
+        """Whether one of the results so far is a page on which the word stands; they appear one by one."""
+        links = session.find_elements(By.CSS_SELECTOR, "ul.search li a")
+        targets = {urllib.parse.unquote(urllib.parse.urlsplit(link.get_attribute("href")).path) for link in links}
+        return any("Price" in Path(target).read_text(encoding="utf-8") for target in targets)
+
+    assert WebDriverWait(browser, 20).until(finds_price)
 
 
 def test_a_bad_page_is_noticed(tmp_path, browser):
