@@ -264,13 +264,13 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`intro` has the rule.",
         "Sources: " + "; ".join(f"[{key}] {name}" for key, name in SOURCES.items()) + ".",
     ]
-    for chapter in dict.fromkeys(claim.chapter for claim in claims.values()):
+    for chapter in sorted({claim.chapter for claim in claims.values()}):
         mine = [claim for claim in claims.values() if claim.chapter == chapter]
         ran = any(claim.id in by_id for claim in mine)
         title = f"{{doc}}`../notebooks/{chapter}`" if ran else f"{chapter} (not run)"
         lines += ["", f"## {chapter}", "", f"Executed in {title}." if ran else "Not run at this profile.", ""]
         lines += [":::{list-table}", ":header-rows: 1", ":class: scorecard", ""]
-        header = ("Claim", "Statement", "Published", "Measured, 95 % interval", "Accepted", "Runs", "Verdict")
+        header = ("Claim", "Verdict", "Measured, 95 % interval", "Accepted", "Published", "Runs")
         rows: list[tuple[str, ...]] = [header]
         for claim in mine:
             record = by_id.get(claim.id)
@@ -281,13 +281,12 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
             verdict = outcome[claim.id]
             rows.append(
                 (
-                    f"`{claim.id}`",
-                    f"{claim.source}: {' '.join(claim.statement.split())}{note}",
-                    published,
+                    f"`{claim.id}`<br>{claim.source}: {' '.join(claim.statement.split())}{note}",
+                    f"**{verdict}**{correction}",
                     measured,
                     _region(claim.accept),
+                    published,
                     str(record.seeds) if record else "–",
-                    f"**{verdict}**{correction}",
                 )
             )
         for row in rows:
