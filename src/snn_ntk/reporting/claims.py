@@ -281,7 +281,7 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
             verdict = outcome[claim.id]
             rows.append(
                 (
-                    f"`{claim.id}`<br>{claim.source}: {' '.join(claim.statement.split())}{note}",
+                    f"`{claim.id}` {claim.source}: {' '.join(claim.statement.split())}{note}",
                     f"**{verdict}**{correction}",
                     measured,
                     _region(claim.accept),
