@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.experimental
 import pytest
 from jaxtyping import install_import_hook
 
@@ -14,6 +15,10 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).
 
 # From here on, importing the package checks every annotation at every call; users do not pay for that.
 install_import_hook("snn_ntk", "typechecker.check")
+
+# JAX 0.4.38, the oldest supported, has it in jax.experimental only.
+if not hasattr(jax, "enable_x64"):
+    setattr(jax, "enable_x64", jax.experimental.enable_x64)  # noqa: B010
 
 
 @pytest.fixture

@@ -19,10 +19,7 @@ SIGMA0, DELTA = 0.7, 0.1
 ERF = stax.Erf()
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def sphere(n, d, seed=0):

@@ -14,8 +14,6 @@ import pytest
 from snn_ntk import stax
 from snn_ntk.duals import dual, dual_derivatives, resolve
 
-enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
-
 SMOOTH_LAYERS = {
     "erf": stax.Erf(2.0, 0.7, 0.3),
     "sigmoid-like": stax.Sigmoid_like(),
@@ -130,7 +128,7 @@ def test_price_theorem_links_the_three(activation, x64):
 )
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_gradients_are_finite_at_equal_inputs(activation, precision):
-    with enable_x64(True) if precision == "float64" else contextlib.nullcontext():
+    with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext():
         c, q = jnp.array([1.0, 0.0, 2.0], precision), jnp.array([1.0, 0.0, 2.5], precision)
         gradient = jax.jit(jax.grad(lambda *p: dual(activation, *p).sum(), (0, 1, 2)))(c, q, q)
         assert dual(activation, c, q, q).dtype == precision
@@ -156,7 +154,7 @@ def test_single_precision_agrees_with_double():
     c, q = jnp.linspace(-1, 1, 9), jnp.ones(9)
     single = dual_derivatives(jnp.tanh, c, q, q)
     assert all(k.dtype == jnp.float32 for k in single)
-    with enable_x64(True):
+    with jax.enable_x64(True):
         double = dual_derivatives(jnp.tanh, *(jnp.asarray(np.asarray(a), jnp.float64) for a in (c, q, q)))
         double = [np.asarray(k) for k in double]
     for s, d in zip(single, double, strict=True):
@@ -217,7 +215,7 @@ def test_numerical_layer_is_integrated_anew(x64):
 @hypothesis.settings(deadline=None, max_examples=15)
 @hypothesis.given(rho=st.floats(-1, 1), q1=st.floats(0.1, 5), q2=st.floats(0.1, 5))
 def test_duals_obey_cauchy_schwarz(rho, q1, q2):
-    with enable_x64(True):
+    with jax.enable_x64(True):
         c = rho * math.sqrt(q1 * q2)
         for activation in (stax.Erf(), stax.Relu(), jnp.tanh):
             value = float(dual(activation, c, q1, q2))
