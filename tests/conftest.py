@@ -16,6 +16,9 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).
 # From here on, importing the package checks every annotation at every call; users do not pay for that.
 install_import_hook("snn_ntk", "typechecker.check")
 
+# Tests compile far longer than they compute.
+jax.config.update("jax_disable_most_optimizations", True)
+
 # JAX 0.4.38, the oldest supported, has it in jax.experimental only.
 if not hasattr(jax, "enable_x64"):
     setattr(jax, "enable_x64", jax.experimental.enable_x64)  # noqa: B010

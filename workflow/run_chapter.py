@@ -86,6 +86,9 @@ def _environment(folder: Path, profile: str) -> None:
     # Chapters run side by side, one a core: more threads than that only get in each other's way.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    if profile == "smoke":
+        # Programs are compiled once and hardly used: compiling them well takes longer than running them badly.
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 def _last_lines(error: Exception, count: int = 12) -> str:
