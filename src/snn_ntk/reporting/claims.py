@@ -220,6 +220,12 @@ def _region(region: tuple[float, float]) -> str:
     return f"[{_show(low)}, {_show(high)}]"
 
 
+def _measured(record: Record) -> str:
+    """Value and interval; a number without sampling error has no interval to show."""
+    value, (low, high) = _show(record.value), record.interval
+    return value if low == high else f"{value}, {_region(record.interval)}"
+
+
 def summary(records: Iterable[Record], claims: Mapping[str, Claim]) -> str:
     """One line: how many claims came out which way."""
     outcome = list(verdicts(claims, records).values())
@@ -264,17 +270,29 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`intro` has the rule.",
         "Sources: " + "; ".join(f"[{key}] {name}" for key, name in SOURCES.items()) + ".",
     ]
-    for chapter in sorted({claim.chapter for claim in claims.values()}):
-        mine = [claim for claim in claims.values() if claim.chapter == chapter]
+    chapters = sorted({claim.chapter for claim in claims.values()})
+    by_chapter = {name: [claim for claim in claims.values() if claim.chapter == name] for name in chapters}
+    lines += ["", "| chapter | " + " | ".join(VERDICTS) + " |", "|---" * (1 + len(VERDICTS)) + "|"]
+    for chapter, mine in by_chapter.items():
+        counts = [sum(outcome[claim.id] == verdict for claim in mine) for verdict in VERDICTS]
+        lines.append(f"| [{chapter}](scorecard-{chapter}) | " + " | ".join(str(n or "–") for n in counts) + " |")
+    for chapter, mine in by_chapter.items():
         ran = any(claim.id in by_id for claim in mine)
         title = f"{{doc}}`../notebooks/{chapter}`" if ran else f"{chapter} (not run)"
-        lines += ["", f"## {chapter}", "", f"Executed in {title}." if ran else "Not run at this profile.", ""]
+        lines += [
+            "",
+            f"(scorecard-{chapter})=",
+            f"## {chapter}",
+            "",
+            f"Executed in {title}." if ran else "Not run at this profile.",
+            "",
+        ]
         lines += [":::{list-table}", ":header-rows: 1", ":class: scorecard", ""]
         header = ("Claim", "Verdict", "Measured, 95 % interval", "Accepted", "Published", "Runs")
         rows: list[tuple[str, ...]] = [header]
         for claim in mine:
             record = by_id.get(claim.id)
-            measured = f"{_show(record.value)}, {_region(record.interval)}" if record else "–"
+            measured = _measured(record) if record else "–"
             note = f" *{record.note}*" if record and record.note else ""
             correction = f" → `{claim.corrected_by}`" if outcome[claim.id] == "corrected" else ""
             published = "–" if claim.published is None else str(claim.published)
