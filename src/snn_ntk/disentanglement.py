@@ -11,7 +11,7 @@ Codes have shape (N, latent), factors shape (N, number of factors) and hold inte
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
@@ -462,9 +462,8 @@ def dci(
     if len(varying) < 2:
         raise ValueError("expected at least two factors that vary, got 1")
     if model == "forest":
-        fitted = [
-            ExtraTreesClassifier(trees, max_features=None, min_samples_leaf=20, random_state=seed) for _ in varying
-        ]
+        options: dict[str, Any] = {"max_features": None, "min_samples_leaf": 20, "random_state": seed}
+        fitted = [ExtraTreesClassifier(trees, **options) for _ in varying]
     elif model == "boosting":
         fitted = [GradientBoostingClassifier(random_state=seed) for _ in varying]
     else:

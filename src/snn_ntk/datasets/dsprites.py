@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -73,7 +74,7 @@ def _render(factors: Int[np.ndarray, "n 6"]) -> UInt8[np.ndarray, "n 64 64 1"]:
 
 def _member(archive: zipfile.ZipFile, name: str) -> tuple[zipfile.ZipExtFile, tuple[int, ...], np.dtype]:
     """An array of an .npz file opened for reading, its shape and its type; objects are refused, so nothing is unpickled."""
-    stream = archive.open(f"{name}.npy")
+    stream = cast(zipfile.ZipExtFile, archive.open(f"{name}.npy"))
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError(f"{name} is not an array of version 1.0")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)

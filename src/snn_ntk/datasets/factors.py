@@ -67,7 +67,7 @@ class FactorDataset:
             raise ValueError(f"expected {len(self.levels)} factors of {self.name}, got {factors.shape[1]}")
         if ((factors < 0) | (factors >= np.array(self.factor_sizes))).any():
             raise ValueError(f"expected levels below {self.factor_sizes}, got up to {tuple(factors.max(axis=0))}")
-        return np.ravel_multi_index(tuple(factors.T), self.factor_sizes)
+        return np.asarray(np.ravel_multi_index(tuple(factors.T), self.factor_sizes))
 
     def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
         """The images at these places in the grid, in bytes: 0 is black, 255 is white."""
