@@ -15,7 +15,17 @@ from jaxtyping import Float, UInt8
 from snn_ntk import datasets, disentanglement, vae
 from snn_ntk.datasets.factors import FactorDataset
 
-__all__ = ["SCORES", "SETTINGS", "Setting", "mean_image_error", "run_study", "scores_of", "shrink", "steps_to"]
+__all__ = [
+    "SCORES",
+    "SETTINGS",
+    "Setting",
+    "mean_image_error",
+    "random_code_scores",
+    "run_study",
+    "scores_of",
+    "shrink",
+    "steps_to",
+]
 
 SCORES = ("beta_vae", "factor_vae", "mig", "sap")
 
@@ -126,6 +136,30 @@ def scores_of(
         )
         found |= {key: getattr(used, key) for key in ("disentanglement", "completeness", "informativeness")}
     return {key: float(value) for key, value in found.items()}
+
+
+def random_code_scores(
+    *,
+    data: str,
+    m: int,
+    seed: int,
+    setting: str = "small",
+    levels: Mapping[str, Mapping[str, int]] | None = None,
+    points: int = 10_000,
+) -> dict[str, float]:
+    """The scores of m random projections of the images, which is what an infinitely wide encoder's codes amount to.
+
+    Args:
+        data, m, seed, setting, levels, points: see `run_study`.
+
+    Returns:
+        As `scores_of`.
+    """
+    grid, images = _grid(data, SETTINGS[setting].side, tuple(sorted((levels or {}).get(data, {}).items())))
+    directions = np.random.default_rng([seed, 20]).normal(size=(images[0].size, m)).astype(np.float32)
+    parts = [images[i : i + 4096].reshape(-1, len(directions)) / np.float32(255) for i in range(0, len(images), 4096)]
+    codes = np.concatenate([part @ directions for part in parts])
+    return scores_of(grid, codes / codes.std(axis=0).mean(), seed=seed, points=points)
 
 
 def steps_to(
