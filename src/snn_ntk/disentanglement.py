@@ -428,9 +428,10 @@ def dci(
 
     With the importance R_jk of coordinate j for factor k, whose sum over j is 1,
 
-        D = Σ_j ρ_j (1 − H_K(R_j· / Σ_k R_jk)),  ρ_j = Σ_k R_jk / Σ R,     C = mean_k (1 − H_latent(R_·k)),
+        D = Σ_j ρ_j (1 − H(R_jk / Σ_k R_jk over k) / log K),  ρ_j = Σ_k R_jk / Σ R,
+        C = mean_k (1 − H(R_jk over j) / log latent),
 
-    H_b being the entropy to base b; I is the balanced accuracy on held-out codes.
+    H being the entropy; I is the balanced accuracy on held-out codes.
 
     The definition leaves the model open: its authors use lasso and random forests, the reference implementation gradient
     boosting, whose number of trees grows with the levels. The default is a forest of extremely randomised trees that
@@ -517,8 +518,8 @@ def beta_vae(
 ) -> float:
     """The BetaVAE metric: can a linear classifier tell which factor two images share?
 
-    A point is the mean of |z(v) − z(v')| over a batch of pairs that agree in one factor, drawn anew for each point, and
-    not otherwise chosen; the score is the held-out accuracy of logistic regression at naming that factor. Chance is one
+    A point is the mean distance in each coordinate between pairs of codes whose images agree in one factor, drawn anew
+    for each point, and are not otherwise chosen; the score is the held-out accuracy of logistic regression at naming that factor. Chance is one
     over the number of factors that vary.
 
     Args:

@@ -26,7 +26,7 @@ class FactorDataset:
         factor_names: name of each factor.
         factor_sizes: number of levels of each factor.
         shape: height, width and channels of an image.
-        render: the images of factors, (n, k) integers to (n, *shape) bytes; the levels are those of the whole grid.
+        render: the images of factors, (n, k) integers to (n, h, w, c) bytes; the levels are those of the whole grid.
         levels: for each factor, the levels of the whole grid that this one keeps.
     """
 
