@@ -435,7 +435,7 @@ def _leaves(state):
 
 
 def _write(path, state, digest, kept):
-    arrays = {f"state/{i}": leaf for i, leaf in enumerate(_leaves(state))}
+    arrays: dict[str, Any] = {f"state/{i}": leaf for i, leaf in enumerate(_leaves(state))}
     for i, (reconstruction, kl) in enumerate(kept):
         arrays |= {f"log/{i}/0": reconstruction, f"log/{i}/1": kl}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -462,7 +462,8 @@ def _read(path, like, digest):
     leaves = [jnp.asarray(leaf) for leaf in found]
     arrays_of, static = eqx.partition((like.model, like.moments, like.step), eqx.is_array)
     tree = jax.tree.unflatten(jax.tree.structure(arrays_of), leaves[:-1])
-    state = State(*eqx.combine(tree, static), jax.random.wrap_key_data(leaves[-1]))
+    model, moments, step = eqx.combine(tree, static)
+    state = State(model, moments, step, jax.random.wrap_key_data(leaves[-1]))
     kept = [(arrays[f"log/{i}/0"], arrays[f"log/{i}/1"]) for i in range(int(arrays["rows"]))]
     return state, kept
 

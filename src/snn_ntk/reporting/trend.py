@@ -50,7 +50,7 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
     n = len(x)
     if n < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Trend(0.0, (-1.0, 1.0), n, 1.0)
-    a, b = (stats.zscore(stats.rankdata(values)) for values in (x, y))
+    a, b = (np.asarray(stats.zscore(stats.rankdata(values))) for values in (x, y))
     value = float(np.clip(a @ b / n, -1, 1))
 
     def correlation(sample, axis=-1):
