@@ -375,6 +375,109 @@ def test_a_published_book_that_was_deleted_comes_back(book):
     assert (book / "_build" / "smoke" / "html" / "index.html").is_file()
 
 
+# Sweeps
+
+RUN = """\
+---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  name: python3
+  display_name: Python 3
+---
+
+# One run
+
+```{code-cell} ipython3
+:tags: [parameters]
+m: int = 1
+seed: int = 0
+steps: int = 2
+```
+
+```{code-cell} ipython3
+import json, os, pathlib
+with open("../../order.txt", "a") as file:
+    file.write(f"m{m} seed{seed} steps{steps}\\n")
+left = pathlib.Path(os.environ["SNN_NTK_OUTPUT"]) / "checkpoint"
+if pathlib.Path("../../trap").exists() and not left.exists():
+    left.write_text("")
+    raise RuntimeError("cut off")
+content = {"parameters": {"m": m, "seed": seed, "steps": steps}, "result": m, "provenance": {}}
+(left.parent / "run.json").write_text(json.dumps(content))
+```
+"""
+
+
+def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path):
+    from snn_ntk.reporting.sweeps import expand, read_runs, runs_folder
+
+    make_project(tmp_path)
+    (tmp_path / "notebooks" / "sweeps").mkdir()
+    (tmp_path / "notebooks" / "sweeps" / "01-one.md").write_text(RUN)
+    chapter = tmp_path / "notebooks" / "01-one.md"
+    chapter.write_text(chapter.read_text().replace("widths: list", "sweep: list = []\nwidths: list"))
+    profile = tmp_path / "profiles" / "smoke.yml"
+    sweep = "[{seed: [0], m: [5, 3], steps: 4}, {seed: [1], m: [3], steps: 4}]"
+    profile.write_text(f"01-one: {{value: -0.5, sweep: {sweep}}}\n02-two: {{value: -0.5}}\n")
+
+    (tmp_path / "trap").write_text("")
+    status, output = build(tmp_path, "--chapter", "01-one", "--cores", "1")
+    assert status == 1
+    assert "01-one/seed0_m5: FAILED" in output
+    assert not executed(tmp_path, "01-one").exists()
+    (tmp_path / "trap").unlink()
+    (tmp_path / "order.txt").unlink()
+    # Runs that were cut off find what they had left; the first stage goes first.
+    status, output = build(tmp_path, "--chapter", "01-one", "--cores", "1")
+    assert status == 0, output
+    lines = (tmp_path / "order.txt").read_text().split("\n")[:-1]
+    assert sorted(lines[:2]) == ["m3 seed0 steps4", "m5 seed0 steps4"]
+    assert lines[2:] == ["m3 seed1 steps4"]
+    folder = runs_folder(tmp_path, "smoke", "01-one")
+    wanted = expand(yaml.safe_load(sweep))[0]
+    assert {name: run["result"] for name, run in read_runs(folder, wanted).items()} == {"seed0_m5": 5, "seed0_m3": 3}
+    assert sorted(path.name for path in folder.glob("*.ipynb")) == [
+        f"{name}.ipynb" for name in ("seed0_m3", "seed0_m5", "seed1_m3")
+    ]
+    assert not (tmp_path / "_build" / "smoke" / "running" / "sweeps" / "01-one" / "seed0_m5").exists()
+
+    # One more run: it alone is made, and its chapter again.
+    profile.write_text(profile.read_text().replace("[3], steps", "[3, 7], steps"))
+    status, output = build(tmp_path, "--chapter", "01-one", "--cores", "1")
+    assert status == 0, output
+    assert (tmp_path / "order.txt").read_text().split("\n")[3:-1] == ["m7 seed1 steps4"]
+    assert "01-one: running" in output
+
+    # A run of other parameters does not count; nor does one that is not there.
+    assert read_runs(folder, {"seed0_m5": {"m": 5, "seed": 0, "steps": 9}, "seed9_m1": {}}) == {}
+    with pytest.raises(ValueError, match="different names, got two of m3"):
+        expand([{"m": [3], "steps": 4}, {"m": [3], "steps": 5}])
+    with pytest.raises(ValueError, match="at least one value"):
+        expand([{"m": 3}])
+
+    # A sweep that was cut off: the chapter takes what there is.
+    (folder / "seed1_m7.json").unlink()
+    executed(tmp_path, "01-one").unlink()
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "workflow" / "Snakefile"),
+        "--directory",
+        str(tmp_path),
+    ]
+    command += ["--dry-run", "--nolock", "--cores", "1", "--config", "profile=smoke"]
+    target = ["--", "_build/smoke/chapters/01-one/notebook.ipynb"]
+    for partial, again in (([], 1), (["partial=true"], 0)):
+        finished = subprocess.run(command + partial + target, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stderr
+        assert len(re.findall("rule run_01_one_1:", finished.stdout + finished.stderr)) == again
+
+
 # Failure and interruption
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["PROFILES", "chapters", "files", "output", "read_block", "write_atomically", "write_blocks"]
+__all__ = ["PROFILES", "chapters", "files", "output", "read_block", "stages", "write_atomically", "write_blocks"]
 
 PROFILES = ("smoke", "laptop", "gpu")
+SWEEPS = Path(__file__).resolve().parents[1] / "src" / "snn_ntk" / "reporting" / "sweeps.py"
 
 
 def output(root: Path, profile: str) -> Path:
@@ -44,8 +46,36 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def stages(root: Path, profile: str) -> dict[str, list[dict[str, dict[str, Any]]]]:
+    """The sweeps of a profile: for each chapter that has one, its stages, each with the parameters of its runs by name.
+
+    A chapter has a sweep if its block has an entry `sweep` and `notebooks/sweeps` has a notebook of its name.
+
+    Raises:
+        ValueError: if a sweep names no runs, or two by one name.
+    """
+    # By its path: on a cluster this runs in Snakemake's environment, which does not have the package.
+    found = importlib.util.spec_from_file_location("sweeps", SWEEPS)
+    assert found is not None
+    assert found.loader is not None
+    sweeps = importlib.util.module_from_spec(found)
+    found.loader.exec_module(sweeps)
+    source = root / "profiles" / f"{profile}.yml"
+    blocks = (yaml.safe_load(source.read_text(encoding="utf-8")) if source.is_file() else None) or {}
+    made = {}
+    for chapter, block in blocks.items():
+        if (block or {}).get("sweep") and (root / "notebooks" / "sweeps" / f"{chapter}.md").is_file():
+            try:
+                made[chapter] = sweeps.expand(block["sweep"])
+            except ValueError as error:
+                raise ValueError(f"{source}, {chapter}: {error}") from None
+    return made
+
+
 def write_blocks(root: Path, profile: str) -> None:
     """Writes `blocks/<chapter>.yml`: the chapter's parameters and its claims, all that it depends on in shared files.
+
+    Each run of a sweep has a block of its own, `blocks/<chapter>/<run>.yml`, with its parameters.
 
     Raises:
         ValueError: if the profile has a block for a chapter that does not exist.
@@ -64,9 +94,13 @@ def write_blocks(root: Path, profile: str) -> None:
         }
         text = yaml.safe_dump(block, sort_keys=False, allow_unicode=True)
         write_atomically(output(root, profile) / "blocks" / f"{name}.yml", text)
+    for name, made in stages(root, profile).items():
+        for run, parameters in ((run, parameters) for stage in made for run, parameters in stage.items()):
+            text = yaml.safe_dump({"parameters": parameters}, sort_keys=False, allow_unicode=True)
+            write_atomically(output(root, profile) / "blocks" / name / f"{run}.yml", text)
 
 
 def read_block(root: Path, profile: str, chapter: str) -> dict[str, Any]:
-    """What `write_blocks` wrote for a chapter."""
+    """What `write_blocks` wrote for a chapter, or for a run, `<chapter>/<run>`."""
     path = output(root, profile) / "blocks" / f"{chapter}.yml"
     return yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """Executes one chapter: MyST notebook → papermill with the profile's parameters → gate → moved into place at once.
 
-The run happens in `_build/<profile>/running/<chapter>`; a failed one stays there, to be read.
+The run happens in `_build/<profile>/running/<chapter>`; a failed one stays there, to be read. With `--run` it is one run
+of the chapter's sweep, from `notebooks/sweeps/<chapter>.md`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import nbformat
 import papermill
 import project
 
-__all__ = ["check_parameters", "known_parameters", "run"]
+__all__ = ["check_parameters", "known_parameters", "run", "sweep_run"]
 
 
 def known_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any]:
@@ -97,23 +98,18 @@ def _last_lines(error: Exception, count: int = 12) -> str:
     return "\n".join("    " + line for line in plain.strip().splitlines()[-count:])
 
 
-def run(root: Path, profile: str, chapter: str) -> None:
-    """Executes a chapter and puts `notebook.ipynb`, `claims.json` and `figures/` in place.
+def _execute(source: Path, running: Path, profile: str, parameters: dict[str, Any], name: str) -> float:
+    """Executes a notebook in the folder `running` and checks it; returns the seconds that it took.
 
     Raises:
         SystemExit: after a message, if the notebook fails.
     """
-    out = project.output(root, profile)
-    source, running = root / "notebooks" / f"{chapter}.md", out / "running" / chapter
     notebook = jupytext.read(source)
-    parameters = dict(project.read_block(root, profile, chapter)["parameters"])
-    known = known_parameters(notebook, chapter)
-    check_parameters(parameters, known, f"profiles/{profile}.yml, {chapter}")
+    known = known_parameters(notebook, name)
+    check_parameters(parameters, known, f"profiles/{profile}.yml, {name}")
     if "profile" in known:
-        parameters.setdefault("profile", profile)
-
-    shutil.rmtree(running, ignore_errors=True)
-    running.mkdir(parents=True)
+        parameters = {"profile": profile} | parameters
+    running.mkdir(parents=True, exist_ok=True)
     executed = running / "notebook.ipynb"
     nbformat.write(notebook, running / "source.ipynb")
     _environment(running, profile)
@@ -121,7 +117,7 @@ def run(root: Path, profile: str, chapter: str) -> None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
     quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
     started = time.monotonic()
-    print(f"{chapter}: running ({profile})", flush=True)
+    print(f"{name}: running ({profile})", flush=True)
     try:
         papermill.execute_notebook(
             running / "source.ipynb",
@@ -130,28 +126,63 @@ def run(root: Path, profile: str, chapter: str) -> None:
             kernel_name="python3",
             language="python",
             cwd=source.parent,
-            progress_bar=not quiet and {"desc": chapter},  # pyright: ignore[reportArgumentType]
+            progress_bar=not quiet and {"desc": name},  # pyright: ignore[reportArgumentType]
             # A kernel's own messages; it logs the signal that shuts it down as an error. Failures arrive by the notebook.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
-        gate.check_file(executed, chapter)
+        gate.check_file(executed, name)
     except KeyboardInterrupt:
-        print(f"{chapter}: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
         print(
-            f"\n{chapter}: FAILED after {time.monotonic() - started:.0f} s\n{_last_lines(error)}\n"
+            f"\n{name}: FAILED after {time.monotonic() - started:.0f} s\n{_last_lines(error)}\n"
             f"    The notebook up to there: {os.path.relpath(executed)}\n",
             file=sys.stderr,
             flush=True,
         )
         raise SystemExit(1) from None
     (running / "source.ipynb").unlink()
-    final = out / "chapters" / chapter
+    return time.monotonic() - started
+
+
+def run(root: Path, profile: str, chapter: str) -> None:
+    """Executes a chapter and puts `notebook.ipynb`, `claims.json` and `figures/` in place.
+
+    Raises:
+        SystemExit: after a message, if the notebook fails.
+    """
+    out = project.output(root, profile)
+    running, final = out / "running" / chapter, out / "chapters" / chapter
+    parameters = dict(project.read_block(root, profile, chapter)["parameters"])
+    shutil.rmtree(running, ignore_errors=True)
+    seconds = _execute(root / "notebooks" / f"{chapter}.md", running, profile, parameters, chapter)
     shutil.rmtree(final, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
     os.rename(running, final)
-    print(f"{chapter}: done in {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{chapter}: done in {seconds:.0f} s", flush=True)
+
+
+def sweep_run(root: Path, profile: str, chapter: str, name: str) -> None:
+    """Executes one run of a chapter's sweep and puts its result, `<run>.json`, in place, its notebook beside it.
+
+    What an interrupted run left behind stays for it to go on from.
+
+    Raises:
+        SystemExit: after a message, if the notebook fails or leaves no result.
+    """
+    out = project.output(root, profile)
+    running, final = out / "running" / "sweeps" / chapter / name, out / "sweeps" / chapter
+    parameters = dict(project.read_block(root, profile, f"{chapter}/{name}")["parameters"])
+    label = f"{chapter}/{name}"
+    seconds = _execute(root / "notebooks" / "sweeps" / f"{chapter}.md", running, profile, parameters, label)
+    if not (running / "run.json").is_file():
+        raise SystemExit(f"{label}: expected the notebook to leave its result by sweeps.write_run, got none")
+    final.mkdir(parents=True, exist_ok=True)
+    os.replace(running / "notebook.ipynb", final / f"{name}.ipynb")
+    os.replace(running / "run.json", final / f"{name}.json")
+    shutil.rmtree(running)
+    print(f"{label}: done in {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
@@ -159,8 +190,12 @@ if __name__ == "__main__":
     parser.add_argument("chapter")
     parser.add_argument("--profile", default="laptop", choices=project.PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
+    parser.add_argument("--run", help="this run of the chapter's sweep, instead of the chapter")
     arguments = parser.parse_args()
     try:
-        run(arguments.root, arguments.profile, arguments.chapter)
+        if arguments.run:
+            sweep_run(arguments.root, arguments.profile, arguments.chapter, arguments.run)
+        else:
+            run(arguments.root, arguments.profile, arguments.chapter)
     except ValueError as error:
         raise SystemExit(str(error)) from None

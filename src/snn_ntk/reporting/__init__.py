@@ -15,6 +15,7 @@ from snn_ntk.reporting.claims import (
 )
 from snn_ntk.reporting.provenance import book_root
 from snn_ntk.reporting.statistics import Estimate, bootstrap_interval, mean_interval, slope_interval
+from snn_ntk.reporting.trend import Trend, monotone_trend
 
 __all__ = [
     "Chapter",
@@ -22,6 +23,7 @@ __all__ = [
     "Estimate",
     "ExpectationError",
     "Record",
+    "Trend",
     "book_root",
     "bootstrap_interval",
     "check_expectations",
@@ -29,6 +31,7 @@ __all__ = [
     "load_claims",
     "load_records",
     "mean_interval",
+    "monotone_trend",
     "scorecard",
     "slope_interval",
     "substitutions",

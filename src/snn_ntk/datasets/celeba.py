@@ -1,0 +1,171 @@
+"""CelebA: the official aligned images and attributes where they are found, else a stand-in drawn from factors."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+from snn_ntk.datasets import _store, drawn_faces
+from snn_ntk.datasets.factors import FactorDataset
+
+__all__ = ["AttributeDataset", "celeba"]
+
+_IMAGES, _ATTRIBUTES = "img_align_celeba", "list_attr_celeba.txt"
+_SIDE, _CROP = 64, 148
+_WIDTH, _HEIGHT = 178, 218
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AttributeDataset:
+    """Photographs with binary attributes: read like a `FactorDataset`, but not every combination is there.
+
+    Attributes:
+        name, source, factor_names, shape: see `FactorDataset`.
+        attributes: of each image, 0 or 1, shape (images, attributes).
+        read: the images at these places, bytes.
+    """
+
+    name: str
+    source: str
+    factor_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    attributes: Int[np.ndarray, "n k"] = dataclasses.field(repr=False)
+    read: Callable[[np.ndarray], np.ndarray] = dataclasses.field(repr=False)
+
+    @property
+    def factor_sizes(self) -> tuple[int, ...]:
+        """Two levels for each attribute: without and with it."""
+        return (2,) * len(self.factor_names)
+
+    def __len__(self) -> int:
+        return len(self.attributes)
+
+    def factors(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n k"]:
+        """The attributes of these images, 0 or 1."""
+        return self.attributes[indices]
+
+    def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
+        """These images, in bytes."""
+        return self.read(indices)
+
+    def images(self, indices: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+        """These images, float32 in [0, 1]."""
+        return self.pixels(indices).astype(np.float32) / 255
+
+
+def _attributes(path: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
+    """Names of the attributes, names of the images, and the table."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        count, names = int(lines[0]), tuple(lines[1].split())
+        rows = [line.split() for line in lines[2:] if line.strip()]
+        table = np.array([row[1:] for row in rows], dtype=np.int64)
+        if len(rows) != count or table.shape != (count, len(names)) or not np.isin(table, (-1, 1)).all():
+            raise ValueError(f"{len(rows)} rows of shape {table.shape[1:]} where the head says {count} of {len(names)}")
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{path}: expected CelebA's attribute list (a count, the names, then a name and −1 or 1 for each attribute), "
+            f"got a corrupt or other file ({error})"
+        ) from error
+    return names, [row[0] for row in rows], (table + 1) // 2
+
+
+def _photograph(name: str, content: bytes) -> UInt8[np.ndarray, "64 64 3"]:
+    """The middle square of an aligned photograph, reduced with antialiasing."""
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{name}: expected an image, got a corrupt or truncated one ({error})") from error
+    if image.size != (_WIDTH, _HEIGHT):
+        raise ValueError(f"{name}: expected an aligned image of {_WIDTH} × {_HEIGHT} pixels, got {image.size}")
+    left, top = (_WIDTH - _CROP) // 2, (_HEIGHT - _CROP) // 2
+    square = image.crop((left, top, left + _CROP, top + _CROP))
+    return np.asarray(square.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+
+
+def _reader(path: Path) -> tuple[Callable[[str], bytes], set[str]]:
+    """A function from an image's name to its content, and the names that there are."""
+    if path.is_dir():
+        return lambda name: (path / name).read_bytes(), {file.name for file in path.iterdir()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {Path(member).name: member for member in archive.namelist()}
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{path}: expected the zip file of CelebA's aligned images, got a corrupt one ({error})"
+        ) from error
+
+    def read(name: str) -> bytes:
+        # Opened for each image: an open archive could not be shared by processes.
+        with zipfile.ZipFile(path) as archive:
+            try:
+                return archive.read(members[name])
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"{name} in {path}: expected an image, got a corrupt one ({error})") from error
+
+    return read, set(members)
+
+
+def celeba() -> AttributeDataset | FactorDataset:
+    """Faces of 64 × 64 pixels in colour: CelebA's photographs with 40 attributes, or a stand-in drawn from ten factors.
+
+    The official files are used if `list_attr_celeba.txt` and either the folder `img_align_celeba` or
+    `img_align_celeba.zip` are found in `SNN_NTK_DATA` or in the user's cache folder (there is no download: who asks for
+    the data agrees to their terms); photographs are then read when they are asked for, their middle 148 × 148 pixels
+    reduced. Else faces are drawn, each from its emotion, eye style, hairstyle, colour of hair, pose, skin, lighting,
+    glasses, shape of face and background. The stand-in is called "faces stand-in", and no number found on it is one of
+    CelebA.
+
+    Returns:
+        An `AttributeDataset` of the photographs, or the `FactorDataset` of 4,032,000 drawn faces. Both give images by
+        index, and the levels of their attributes or factors.
+
+    Raises:
+        ValueError: if an official file is corrupt or another one, or only some of them are found.
+
+    >>> import numpy as np
+    >>> data = celeba()
+    >>> data.factor_names[:3]
+    ('emotion', 'eye style', 'hairstyle')
+    >>> data.images(np.arange(5)).shape
+    (5, 64, 64, 3)
+
+    Source: Z. Liu, P. Luo, X. Wang, X. Tang, Deep learning face attributes in the wild, 2015.
+    """
+    found = _store.find("celeba", _ATTRIBUTES)
+    folders = (folder / name for folder in _store.folders() for name in ("celeba", "."))
+    places = (place for folder in folders for place in (folder / _IMAGES, folder / f"{_IMAGES}.zip"))
+    images = next((place for place in places if place.exists()), None)
+    if found is None and images is None:
+        levels = tuple(np.arange(len(names)) for names in drawn_faces.LEVELS.values())
+        return FactorDataset(
+            "faces stand-in",
+            "faces drawn from factors in place of CelebA",
+            tuple(drawn_faces.LEVELS),
+            (_SIDE, _SIDE, 3),
+            drawn_faces.render,
+            levels,
+        )
+    if found is None or images is None:
+        missing = _ATTRIBUTES if found is None else f"{_IMAGES} or {_IMAGES}.zip"
+        raise ValueError(
+            f"expected {_ATTRIBUTES} and {_IMAGES} of CelebA together, got no {missing} beside {found or images}"
+        )
+    names, files, table = _attributes(found)
+    content, there = _reader(images)
+    missing = [file for file in files if file not in there]
+    if missing:
+        raise ValueError(f"{images}: expected all images of {found}, got none for {len(missing)}, such as {missing[0]}")
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        return np.stack([_photograph(files[i], content(files[i])) for i in indices.tolist()])
+
+    return AttributeDataset("CelebA", "CelebA, official aligned images", names, (_SIDE, _SIDE, 3), table, read)

@@ -1,0 +1,114 @@
+"""Image data whose images are the points of a grid of known factors."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+__all__ = ["FactorDataset"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FactorDataset:
+    """A grid of images: one image for each combination of factors, made or looked up when it is asked for.
+
+    An image is named by its place in the grid, its index 0 ≤ i < `len(data)`, in which the last factor runs fastest,
+    or by its factors: one level 0 ≤ f_k < `factor_sizes[k]` for each factor. `data.factors` and `data.indices` lead
+    from one to the other.
+
+    Attributes:
+        name: what figures and records call the data; a stand-in says that it is one.
+        source: where the images come from, in words.
+        factor_names: name of each factor.
+        factor_sizes: number of levels of each factor.
+        shape: height, width and channels of an image.
+        render: the images of factors, (n, k) integers to (n, h, w, c) bytes; the levels are those of the whole grid.
+        levels: for each factor, the levels of the whole grid that this one keeps.
+    """
+
+    name: str
+    source: str
+    factor_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    render: Callable[[np.ndarray], np.ndarray] = dataclasses.field(repr=False)
+    levels: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
+
+    @property
+    def factor_sizes(self) -> tuple[int, ...]:
+        """Number of levels of each factor."""
+        return tuple(len(kept) for kept in self.levels)
+
+    def __len__(self) -> int:
+        return math.prod(self.factor_sizes)
+
+    def factors(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n k"]:
+        """The factors of the images at these places in the grid, shape (n, number of factors).
+
+        Raises:
+            ValueError: if an index is not in the grid.
+        """
+        if indices.size and not (0 <= indices.min() and indices.max() < len(self)):
+            raise ValueError(
+                f"expected indices in 0 … {len(self) - 1} of {self.name}, got {indices.min()} … {indices.max()}"
+            )
+        return np.stack(np.unravel_index(indices, self.factor_sizes), axis=1)
+
+    def indices(self, factors: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
+        """The places in the grid of the images with these factors.
+
+        Raises:
+            ValueError: if there is not one level for each factor, or a level is not in the grid.
+        """
+        if factors.shape[1] != len(self.levels):
+            raise ValueError(f"expected {len(self.levels)} factors of {self.name}, got {factors.shape[1]}")
+        if ((factors < 0) | (factors >= np.array(self.factor_sizes))).any():
+            raise ValueError(f"expected levels below {self.factor_sizes}, got up to {tuple(factors.max(axis=0))}")
+        return np.asarray(np.ravel_multi_index(tuple(factors.T), self.factor_sizes))
+
+    def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
+        """The images at these places in the grid, in bytes: 0 is black, 255 is white."""
+        chosen = self.factors(indices)
+        return self.render(np.stack([kept[chosen[:, k]] for k, kept in enumerate(self.levels)], axis=1))
+
+    def images(self, indices: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+        """The images at these places in the grid, float32 in [0, 1]."""
+        return self.pixels(indices).astype(np.float32) / 255
+
+    def sample_factors(self, rng: np.random.Generator, n: int) -> Int[np.ndarray, "n k"]:
+        """n draws of the factors, each factor uniform and independent of the others."""
+        return rng.integers(0, self.factor_sizes, size=(n, len(self.levels)))
+
+    def restrict(self, **keep: int | Sequence[int]) -> FactorDataset:
+        """The sub-grid with fewer levels of the named factors.
+
+        Args:
+            keep: for a factor, which of its levels to keep; or how many, c of s levels then being ⌊i s / c⌋, which
+                are evenly spaced, start at the first, and leave out the last.
+
+        Returns:
+            The smaller grid; its source says which factors have fewer levels.
+
+        Raises:
+            ValueError: on a factor that is not there, or levels that are not.
+        """
+        unknown = sorted(set(keep) - set(self.factor_names))
+        if unknown:
+            raise ValueError(f"expected factors among {self.factor_names}, got {unknown}")
+        levels = list(self.levels)
+        for k, factor in enumerate(self.factor_names):
+            wanted, size = keep.get(factor, len(levels[k])), len(levels[k])
+            places = np.arange(wanted) * size // max(wanted, 1) if isinstance(wanted, int) else np.array(wanted, int)
+            if not (0 < len(places) == len(set(places)) and 0 <= min(places) and max(places) < size):
+                raise ValueError(f"expected 1 to {size} different levels of {factor}, got {wanted}")
+            levels[k] = levels[k][places]
+        fewer = [
+            f"{len(new)} of {len(old)} levels of {factor}"
+            for factor, old, new in zip(self.factor_names, self.levels, levels, strict=True)
+            if len(new) < len(old)
+        ]
+        source = "; ".join([self.source, *fewer])
+        return dataclasses.replace(self, source=source, levels=tuple(levels))

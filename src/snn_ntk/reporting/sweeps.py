@@ -1,0 +1,97 @@
+"""A sweep: many runs of one notebook, each a job of its own, whose results a chapter collects.
+
+Only the standard library is imported here: the build reads this file by its path, in Snakemake's own environment.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["expand", "read_runs", "runs_folder", "write_run"]
+
+
+def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+    """The runs that a sweep consists of.
+
+    Each entry is a stage. Its lists are crossed, the last one running fastest; they name the run. Its single values
+    are the same for all runs of the stage. A later stage is begun when no run of an earlier one is left to begin, so
+    that a sweep that is cut off has done what stands first.
+
+    Args:
+        sweep: the entries, such as `[{"seed": [0, 1], "m": [10, 50], "steps": 3000}]`.
+
+    Returns:
+        For each stage, parameters by the name of the run.
+
+    Raises:
+        ValueError: if two runs have one name, or a stage has no list, or an empty one.
+
+    >>> expand([{"data": ["cars"], "m": [10, 50], "steps": 5}])
+    [{'cars_m10': {'data': 'cars', 'm': 10, 'steps': 5}, 'cars_m50': {'data': 'cars', 'm': 50, 'steps': 5}}]
+    """
+    seen: set[str] = set()
+    stages = []
+    for entry in sweep:
+        crossed = {key: value for key, value in entry.items() if isinstance(value, list)}
+        if not crossed or not all(crossed.values()):
+            raise ValueError(f"expected lists with at least one value in a stage of a sweep, got {dict(entry)}")
+        stage = {}
+        for values in itertools.product(*crossed.values()):
+            parameters = dict(entry) | dict(zip(crossed, values, strict=True))
+            name = "_".join(
+                value if isinstance(value, str) else f"{key}{value}" for key, value in zip(crossed, values, strict=True)
+            )
+            if name in seen:
+                raise ValueError(f"expected runs with different names, got two of {name}: give what differs as a list")
+            seen.add(name)
+            stage[name] = parameters
+        stages.append(stage)
+    return stages
+
+
+def runs_folder(root: Path, profile: str, chapter: str) -> Path:
+    """Where the build puts the results of a chapter's runs."""
+    return root / "_build" / profile / "sweeps" / chapter
+
+
+def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[str, Any]) -> None:
+    """Writes what a run found to `run.json` in the folder that the build names in `SNN_NTK_OUTPUT`, else nowhere.
+
+    Args:
+        parameters: those that name the run's place in the sweep.
+        result: numbers, texts, lists and mappings.
+        provenance: versions, device and hash of the sources.
+    """
+    if "SNN_NTK_OUTPUT" not in os.environ:
+        return
+    path = Path(os.environ["SNN_NTK_OUTPUT"]) / "run.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"parameters": dict(parameters), "result": result, "provenance": dict(provenance)}
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_runs(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The runs of a sweep that exist, in the order of the sweep.
+
+    Args:
+        folder: of `runs_folder`.
+        wanted: parameters by name, one stage or several of `expand`.
+
+    Returns:
+        What `write_run` wrote, by name. A run that was made with other parameters does not count.
+    """
+    found = {}
+    for name, parameters in wanted.items():
+        path = folder / f"{name}.json"
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if all(content["parameters"].get(key) == value for key, value in parameters.items()):
+                found[name] = content
+    return found
