@@ -197,7 +197,7 @@ def _amplitudes(network: ScaledNetwork) -> Array:
     return network.signs * (roots if network.signs.ndim == 1 else roots[:, None])
 
 
-def output(network: ScaledNetwork, x: Num[Array, "n d"], *, activation: Any = RELU) -> Float[Array, "n *outputs"]:
+def output(network: ScaledNetwork, x: Num[Array, "n d"], *, activation: Any = RELU) -> Float[Array, "n ..."]:
     """The network's function f(x) = Σ_j √λ_j u_j σ(w_j·x/√d).
 
     Args:
@@ -220,7 +220,7 @@ def output(network: ScaledNetwork, x: Num[Array, "n d"], *, activation: Any = RE
 
 
 def risk(
-    network: ScaledNetwork, x: Num[Array, "n d"], y: Num[Array, "n *outputs"], *, activation: Any = RELU
+    network: ScaledNetwork, x: Num[Array, "n d"], y: Num[Array, "n ..."], *, activation: Any = RELU
 ) -> Float[Array, ""]:
     """Mean of the squared errors, (1/n) Σ_i ‖f(x_i) − y_i‖²/K: what the published runs train and show.
 
@@ -456,7 +456,7 @@ def pruning_order(network: ScaledNetwork) -> Int[np.ndarray, " m"]:
 
 def pruned_outputs(
     network: ScaledNetwork, x: Num[Array, "n d"], removed: Int[ArrayLike, " k"], *, activation: Any = RELU
-) -> Float[np.ndarray, "k n *outputs"]:
+) -> Float[np.ndarray, "k n ..."]:
     """The function of the network without its least important nodes.
 
     Args:
@@ -492,7 +492,7 @@ def pruned_outputs(
 def pruned_risk(
     network: ScaledNetwork,
     x: Num[Array, "n d"],
-    y: Num[ArrayLike, "n *outputs"],
+    y: Num[ArrayLike, "n ..."],
     removed: Int[ArrayLike, " k"],
     *,
     activation: Any = RELU,
