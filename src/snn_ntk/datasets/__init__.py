@@ -2,5 +2,6 @@
 
 from snn_ntk.datasets.mnist import Images, mnist
 from snn_ntk.datasets.synthetic import sphere
+from snn_ntk.datasets.uci import Regression, Split, split, uci
 
-__all__ = ["Images", "mnist", "sphere"]
+__all__ = ["Images", "Regression", "Split", "mnist", "sphere", "split", "uci"]
