@@ -30,9 +30,11 @@ __all__ = [
     "curves",
     "draw",
     "problem",
+    "pruned",
     "simulated",
     "train",
     "training_risk",
+    "transferred",
 ]
 
 
@@ -279,8 +281,116 @@ def curves(trajectory: Trajectory) -> Curves:
     )
 
 
+def pruned(weights: Float[Array, "d m"], run: Start, removed: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test risk without the nodes of smallest λ_j u_j².
+
+    Args:
+        weights: transposed, as `train` returns them.
+        run: the run's constants.
+        removed: how many nodes are removed, (k,).
+
+    Returns:
+        Both risks, each (k,).
+    """
+    net, data = _network(weights, run), run.data
+    return (
+        scaling.pruned_risk(net, data.x, data.y, removed),
+        scaling.pruned_risk(net, data.x_test, data.y_test, removed),
+    )
+
+
+class _External(NamedTuple):
+    """The network that features are handed to: two hidden layers of ReLU units, all parameters trained."""
+
+    w1: Array
+    b1: Array
+    w2: Array
+    b2: Array
+    w3: Array
+    b3: Array
+
+
+class _Handed(NamedTuple):
+    features: Array
+    targets: Array
+
+
+def _external(params: _External, features: Array) -> Array:
+    hidden = jax.nn.relu(features @ params.w1 + params.b1)
+    return (jax.nn.relu(hidden @ params.w2 + params.b2) @ params.w3 + params.b3)[:, 0]
+
+
+def _external_risk(params: _External, handed: _Handed) -> Array:
+    return jnp.mean((_external(params, handed.features) - handed.targets) ** 2)
+
+
+def _external_init(key: Array, inputs: int, columns: int, hidden: int) -> _External:
+    """Everything uniform on ±1/√(number of inputs), the default of the published runs' framework."""
+    keys = jax.random.split(key, 6)
+    fan = (inputs, inputs, hidden, hidden, hidden, hidden)
+    shapes = ((columns, hidden), (hidden,), (hidden, hidden), (hidden,), (hidden, 1), (1,))
+    drawn = [jax.random.uniform(k, s, jnp.float32, -1, 1) * f**-0.5 for k, s, f in zip(keys, shapes, fan, strict=True)]
+    return _External(*drawn)
+
+
+def transferred(
+    weights: Float[Array, "d m"],
+    run: Start,
+    counts: Any,
+    *,
+    seed: int,
+    steps: int = 5000,
+    learning_rate: float = 0.1,
+    hidden: int = 64,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Risks of a network that is trained on the most important nodes' features of new data.
+
+    The features are `scaling.transfer_features` of the third part of the data. Its first half trains the other network,
+    which has two hidden layers, by gradient descent; its second half tests it.
+
+    Args:
+        weights: transposed, as `train` returns them.
+        run: the run's constants.
+        counts: numbers of features, (k,); all are trained side by side.
+        seed: of the other network.
+        steps: of its training.
+        learning_rate: of its training.
+        hidden: units in each hidden layer.
+
+    Returns:
+        Training and test risk, each (k,).
+    """
+    counts = np.asarray(counts)
+    features = scaling.transfer_features(_network(weights, run), run.data.x_transfer, int(counts.max()))
+    targets, half = run.data.y_transfer, len(run.data.y_transfer) // 2
+    # Columns beyond a network's own features are zero, so that all numbers of features share one compiled program.
+    used = jnp.arange(features.shape[1]) < counts[:, None, None]
+    features = jnp.where(used, features, 0)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2), len(counts))
+    drawn = [_external_init(key, int(k), features.shape[2], hidden) for key, k in zip(keys, counts, strict=True)]
+    handed = _Handed(features[:, :half], jnp.broadcast_to(targets[:half], (len(counts), half)))
+    left = _Handed(features[:, half:], jnp.broadcast_to(targets[half:], (len(counts), len(targets) - half)))
+    found = gradient_descent(
+        _external_risk,
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn),
+        learning_rate=learning_rate,
+        steps=steps,
+        record_at=[steps],
+        args=handed,
+        batched=True,
+        progress=False,
+    ).params
+    risks = [np.asarray(jax.vmap(_external_risk)(found, part), np.float64) for part in (handed, left)]
+    return risks[0], risks[1]
+
+
 def _checkpoint(folder: Path, name: str, configuration: Configuration, seed: int) -> Path:
     return folder / f"{name}-{configuration.name}-seed{seed}.npz"
+
+
+def _full(name: str, configuration: Configuration, seed: int, folder: Path) -> tuple[Start, Trajectory]:
+    run = draw(problem(name, seed), configuration, seed=seed)
+    return run, train(run, steps=STEPS[name], checkpoint=_checkpoint(folder, name, configuration, seed))
 
 
 def _run(names: list[str], folder: Path, seeds: int, part: int, parts: int) -> None:
@@ -288,9 +398,61 @@ def _run(names: list[str], folder: Path, seeds: int, part: int, parts: int) -> N
     todo = [(name, seed, c) for name in names for seed in range(seeds) for c in CONFIGURATIONS]
     for number, (name, seed, configuration) in enumerate(todo):
         if number % parts == part:
-            start = draw(problem(name, seed), configuration, seed=seed)
-            found = curves(train(start, steps=STEPS[name], checkpoint=_checkpoint(folder, name, configuration, seed)))
+            found = curves(_full(name, configuration, seed, folder)[1])
             print(name, configuration.name, seed, *(f"{float(c[-1]):.5g}" for c in found), flush=True)
+
+
+def _finished(name: str, configuration: Configuration, seed: int, folder: Path) -> bool:
+    path = _checkpoint(folder, name, configuration, seed)
+    if not path.is_file():
+        return False
+    with np.load(path) as file:
+        return int(file["step"]) == STEPS[name]
+
+
+REMOVED = tuple(range(100, 2001, 100))
+FEATURES = (10, 20, 30, 50, 100)
+
+
+def _collect(names: list[str], folder: Path, seeds: int, time: str) -> None:
+    import os
+    import platform
+
+    from .reporting import book_root, load_results, write_results
+    from .reporting.provenance import provenance
+
+    chapter = "13-asymmetrical-scaling"
+    series = (load_results(chapter) or {"series": {}})["series"]
+    for name in names:
+        complete = [s for s in range(seeds) if all(_finished(name, c, s, folder) for c in CONFIGURATIONS)]
+        if not complete:
+            continue
+        series[name] = {"seeds": complete, "configurations": {}}
+        for configuration in CONFIGURATIONS:
+            found: dict[str, list] = {}
+            for seed in complete:
+                run, trajectory = _full(name, configuration, seed, folder)
+                values = curves(trajectory)._asdict()
+                steps = values.pop("steps").tolist()
+                values["prune_train"], values["prune_test"] = pruned(trajectory.params, run, REMOVED)
+                if len(run.data.y_transfer):
+                    both = transferred(trajectory.params, run, FEATURES, seed=seed)
+                    values["transfer_train"], values["transfer_test"] = both
+                for key, value in values.items():
+                    found.setdefault(key, []).append(value.tolist())
+                print(name, configuration.name, seed, flush=True)
+            axes = {"steps": steps, "removed": list(REMOVED), "features": list(FEATURES)}
+            series[name]["configurations"][configuration.name] = axes | found
+    stamp = provenance(book_root(), chapter, "gpu")
+    del stamp["profile"]
+    stamp |= {
+        "machine": f"{os.cpu_count()}-core CPU, {platform.machine()}",
+        "command": "python -m snn_ntk.scaling_study run simulated concrete airfoil",
+        "protocol": "published runs': m = 2000, variance 2, first = 0, normalised = False, learning rate 1, float32",
+        "runs": {name: {"seeds": series[name]["seeds"], "steps": STEPS[name]} for name in series},
+        "time": time,
+    }
+    write_results(chapter, series=series, provenance=stamp)
 
 
 def _main() -> None:
@@ -303,9 +465,12 @@ def _main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--part", type=int, default=0, help="this process's share of the runs, counted from 0")
     parser.add_argument("--parts", type=int, default=1, help="processes that share the runs")
+    parser.add_argument("--time", default="", help="collect: a remark on how long the runs took")
     chosen = parser.parse_args()
     if chosen.what == "run":
         _run(chosen.names, chosen.folder, chosen.seeds, chosen.part, chosen.parts)
+    else:
+        _collect(chosen.names, chosen.folder, chosen.seeds, chosen.time)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from snn_ntk.reporting.claims import (
     verdicts,
 )
 from snn_ntk.reporting.provenance import book_root
+from snn_ntk.reporting.results import load_published, load_results, write_results
 from snn_ntk.reporting.statistics import Estimate, bootstrap_interval, mean_interval, slope_interval
 
 __all__ = [
@@ -27,11 +28,14 @@ __all__ = [
     "check_expectations",
     "judge",
     "load_claims",
+    "load_published",
     "load_records",
+    "load_results",
     "mean_interval",
     "scorecard",
     "slope_interval",
     "substitutions",
     "summary",
     "verdicts",
+    "write_results",
 ]
