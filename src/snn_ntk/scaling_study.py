@@ -105,16 +105,17 @@ def simulated(seed: int, *, n: int = 100, d: int = 50) -> Problem:
     return Problem(x[:n], y[:n], x[n:], y[n:], x[:0], y[:0], x[:n])
 
 
-def problem(name: str, seed: int = 0, *, n: int | None = None) -> Problem:
+def problem(name: str, seed: int = 0, *, n: int | None = None, side: int = 28) -> Problem:
     """The data of an experiment.
 
     Args:
-        name: "simulated", or a data set of `datasets.uci`.
+        name: "simulated", a data set of `datasets.uci`, or "mnist": pixels in [0, 1] and one-hot targets.
         seed: of simulated data; the regression sets have the published split for every seed.
-        n: keep only so many points of every part.
+        n: keep only the first so many points of every part.
+        side: of MNIST's images, averaged over blocks down to side × side pixels.
 
     Returns:
-        The data, float32.
+        The data, float32. MNIST has no third part.
 
     Raises:
         ValueError: on another name.
@@ -126,6 +127,11 @@ def problem(name: str, seed: int = 0, *, n: int | None = None) -> Problem:
     """
     if name == "simulated":
         return simulated(seed)
+    if name == "mnist":
+        digits = [datasets.mnist(n, split=part, unit_norm=False, side=side) for part in ("train", "test")]
+        x, x_test = (jnp.asarray(part.images) for part in digits)
+        y, y_test = (jax.nn.one_hot(part.labels, 10) for part in digits)
+        return Problem(x, y, x_test, y_test, x[:0], y[:0], x[:KERNEL_POINTS])
     parts = datasets.split(datasets.uci(name))
     names = ("x_train", "y_train", "x_test", "y_test", "x_validation", "y_validation")
     kept = [jnp.asarray(getattr(parts, part)[:n], jnp.float32) for part in names]

@@ -13,6 +13,7 @@ from snn_ntk.reporting.claims import (
     summary,
     verdicts,
 )
+from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_shift, worst_standard_errors
 from snn_ntk.reporting.provenance import book_root
 from snn_ntk.reporting.results import load_published, load_results, write_results
 from snn_ntk.reporting.statistics import Estimate, bootstrap_interval, mean_interval, slope_interval
@@ -20,12 +21,14 @@ from snn_ntk.reporting.statistics import Estimate, bootstrap_interval, mean_inte
 __all__ = [
     "Chapter",
     "Claim",
+    "Comparison",
     "Estimate",
     "ExpectationError",
     "Record",
     "book_root",
     "bootstrap_interval",
     "check_expectations",
+    "compare",
     "judge",
     "load_claims",
     "load_published",
@@ -37,5 +40,8 @@ __all__ = [
     "substitutions",
     "summary",
     "verdicts",
+    "worst_distance",
+    "worst_shift",
+    "worst_standard_errors",
     "write_results",
 ]
