@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from . import network
-from .duals import dual, resolve
+from .duals import resolve
 from .kernels import TangentKernels, tangent_kernels
 from .network import Parameters
 from .scaling import node_scalings
@@ -199,8 +199,6 @@ def node_variance(x: Num[Array, "n d_in"], *, activation: Any, sigma0: float, ou
     if not np.allclose(norms, 1, atol=1e-4):
         raise ValueError(f"expected rows of unit norm, got norms between {norms.min():.4g} and {norms.max():.4g}")
     smoothed = resolve(activation).smoothed
-    inner = jnp.clip(x @ x.T, -1, 1)
-    one = jnp.ones_like(inner)
 
     def value(u: Array) -> Array:
         return smoothed(u, jnp.full_like(u, sigma0))
@@ -212,12 +210,21 @@ def node_variance(x: Num[Array, "n d_in"], *, activation: Any, sigma0: float, ou
         # ∂_s φ̂ = s ∂_u² φ̂: the heat equation, and finite at s = 0.
         return jax.jvp(slope, (u,), (jnp.ones_like(u),))[1]
 
+    at, weights = np.polynomial.hermite_e.hermegauss(40)
+    weight = np.outer(weights, weights) / (2 * np.pi)
+    inner = jnp.clip(x @ x.T, -1, 1)
+    first = jnp.asarray(at, inner.dtype)[:, None]
+    second = inner[..., None, None] * first + jnp.sqrt(1 - inner**2)[..., None, None] * first.T
+
     def variance(g: Any, scale: Array, readout: float) -> Array:
-        second = dual(lambda u: g(u) ** 2, inner, one, one)
-        return scale**2 * (readout * second - dual(g, inner, one, one) ** 2)
+        product = g(first) * g(second)
+        mean, square = (jnp.sum(weight * product**power, axis=(-2, -1)) for power in (1, 2))
+        return scale**2 * (readout * square - mean**2)
 
     squares = sigma0**2 * (x**2) @ (x**2).T
     readout = 1 + 2 / outputs
     return TangentKernels(
-        mu=variance(slope, inner, readout), sigma=variance(spread, squares, readout), d=variance(value, one, 1.0)
+        mu=variance(slope, inner, readout),
+        sigma=variance(spread, squares, readout),
+        d=variance(value, jnp.ones_like(inner), 1.0),
     )
