@@ -7,6 +7,7 @@ its tangent kernel stays random, its weights move, and most of its nodes can be 
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -455,7 +456,11 @@ def pruning_order(network: ScaledNetwork) -> Int[np.ndarray, " m"]:
 
 
 def pruned_outputs(
-    network: ScaledNetwork, x: Num[Array, "n d"], removed: Int[ArrayLike, " k"], *, activation: Any = RELU
+    network: ScaledNetwork,
+    x: Num[Array, "n d"],
+    removed: Int[ArrayLike, " k"] | Sequence[int],
+    *,
+    activation: Any = RELU,
 ) -> Float[np.ndarray, "k n ..."]:
     """The function of the network without its least important nodes.
 
@@ -493,7 +498,7 @@ def pruned_risk(
     network: ScaledNetwork,
     x: Num[Array, "n d"],
     y: Num[ArrayLike, "n ..."],
-    removed: Int[ArrayLike, " k"],
+    removed: Int[ArrayLike, " k"] | Sequence[int],
     *,
     activation: Any = RELU,
 ) -> Float[np.ndarray, " k"]:

