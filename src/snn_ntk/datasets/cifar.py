@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import tarfile
 import zipfile
@@ -204,20 +205,7 @@ def convolutional_features(
     colours = images.shape[1] // side**2
     if images.shape[1] != side * side * colours or colours not in (1, 3):
         raise ValueError(f"expected images of {side} × {side} pixels in 1 or 3 colours, got {images.shape[1]} numbers")
-    grid = jnp.asarray(reference, jnp.float32).reshape(-1, side, side, colours)
-    which, where = jax.random.split(key)
-    rows = jax.random.randint(which, (filters,), 0, len(grid))
-    corners = jax.random.randint(where, (filters, 2), 0, side - patch + 1)
-
-    def cut(row: Array, corner: Array) -> Array:
-        return jax.lax.dynamic_slice(grid[row], (corner[0], corner[1], 0), (patch, patch, colours))
-
-    drawn = jax.vmap(cut)(rows, corners).reshape(filters, -1)
-    # An empty patch (a corner of a digit) becomes noise rather than a filter of zeros.
-    drawn = drawn + 0.01 * jax.random.normal(key, drawn.shape)
-    drawn = drawn - drawn.mean(axis=1, keepdims=True)
-    drawn = drawn / jnp.linalg.norm(drawn, axis=1, keepdims=True)
-    kernels = jnp.concatenate([drawn, -drawn]).reshape(2 * filters, patch, patch, colours).transpose(1, 2, 3, 0)
+    kernels = _filters(key, np.asarray(reference, np.float32).reshape(-1, side, side, colours), filters, patch)
 
     @jax.jit
     def transform(batch: Array) -> Array:
@@ -242,6 +230,25 @@ def convolutional_features(
     scale = np.where(own.std(axis=0) > 1e-6, own.std(axis=0), 1)
     features = own if images is reference else apply(images)
     return ((features - own.mean(axis=0)) / scale).astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("filters", "patch"))
+def _filters(key: Array, grid: Array, filters: int, patch: int) -> Array:
+    """Random patches of the images and their opposites, (patch, patch, colours, 2 · filters)."""
+    which, where, noise = jax.random.split(key, 3)
+    rows = jax.random.randint(which, (filters,), 0, len(grid))
+    corners = jax.random.randint(where, (filters, 2), 0, grid.shape[1] - patch + 1)
+
+    def cut(row: Array, corner: Array) -> Array:
+        return jax.lax.dynamic_slice(grid[row], (corner[0], corner[1], 0), (patch, patch, grid.shape[3]))
+
+    drawn = jax.vmap(cut)(rows, corners).reshape(filters, -1)
+    # An empty patch (a corner of a digit) becomes noise rather than a filter of zeros.
+    drawn = drawn + 0.01 * jax.random.normal(noise, drawn.shape)
+    drawn = drawn - drawn.mean(axis=1, keepdims=True)
+    drawn = drawn / jnp.linalg.norm(drawn, axis=1, keepdims=True)
+    both = jnp.concatenate([drawn, -drawn]).reshape(2 * filters, patch, patch, grid.shape[3])
+    return both.transpose(1, 2, 3, 0)
 
 
 def _halves(half: int) -> tuple[slice, slice]:
