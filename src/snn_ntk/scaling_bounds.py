@@ -11,6 +11,7 @@ however far single nodes go. Proofs are in the book's chapter *Asymmetrical node
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -466,6 +467,11 @@ def theorem51_mean(
     return -_masses(lambdas)[:, None] * pull / math.sqrt(d)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _duals(activation: Any, c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
+    return dual_derivatives(activation, c, q1, q2)[:2]
+
+
 def theorem51_size(
     x: Float[Array | np.ndarray, "n d"], y: Any, lambdas: Float[Array | np.ndarray, " m"], *, activation: Any
 ) -> Float[np.ndarray, " m"]:
@@ -501,7 +507,7 @@ def theorem51_size(
     y, lambdas = np.asarray(y, np.float64), _masses(lambdas)
     inner = x @ x.T / x.shape[1]
     q1, q2 = np.diag(inner)[:, None], np.diag(inner)[None, :]
-    k, slope_dual, _ = (np.asarray(v, np.float64) for v in dual_derivatives(activation, inner, q1, q2))
+    k, slope_dual = (np.asarray(v, np.float64) for v in _duals(activation, inner, q1, q2))
     gram = inner * slope_dual
     phi = resolve(activation).phi
     if resolve(activation).name == "ReLU":
