@@ -2,9 +2,28 @@
 
 from snn_ntk.datasets.cars3d import cars3d
 from snn_ntk.datasets.celeba import AttributeDataset, celeba
+from snn_ntk.datasets.cifar import Features, cifar10, cifar10_features, convolutional_features
 from snn_ntk.datasets.dsprites import dsprites
 from snn_ntk.datasets.factors import FactorDataset
 from snn_ntk.datasets.mnist import Images, mnist
 from snn_ntk.datasets.synthetic import sphere
+from snn_ntk.datasets.uci import Regression, Split, split, uci
 
-__all__ = ["AttributeDataset", "FactorDataset", "Images", "cars3d", "celeba", "dsprites", "mnist", "sphere"]
+__all__ = [
+    "AttributeDataset",
+    "FactorDataset",
+    "Features",
+    "Images",
+    "Regression",
+    "Split",
+    "cars3d",
+    "celeba",
+    "cifar10",
+    "cifar10_features",
+    "convolutional_features",
+    "dsprites",
+    "mnist",
+    "sphere",
+    "split",
+    "uci",
+]

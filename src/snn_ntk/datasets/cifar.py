@@ -1,0 +1,255 @@
+"""CIFAR-10 from its official binary files, and features of images from frozen networks."""
+
+from __future__ import annotations
+
+import functools
+import io
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from snn_ntk.datasets import _store
+from snn_ntk.datasets.mnist import Images
+
+__all__ = ["Features", "cifar10", "cifar10_features", "convolutional_features", "read_cifar"]
+
+_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+# MD5 as printed on the data set's page; pooch checks a download against it.
+_MD5 = "md5:c32a1d4ab5d03f1284b67883e8d87530"
+_ARCHIVE = "cifar-10-binary.tar.gz"
+_FILES = {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test": ("test_batch.bin",)}
+_RECORD = 1 + 3 * 32 * 32
+_FEATURES = "cifar10-resnet18-features.npz"
+
+
+class Features(NamedTuple):
+    """What a frozen network makes of training and test images, their labels, and which network it was."""
+
+    train: Float[np.ndarray, "n features"]
+    train_labels: Int[np.ndarray, " n"]
+    test: Float[np.ndarray, "k features"]
+    test_labels: Int[np.ndarray, " k"]
+    source: str
+
+
+def read_cifar(content: bytes, name: str = "CIFAR-10 file") -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a file of the binary version: records of one label byte and 3 · 32 · 32 pixels.
+
+    Args:
+        content: the file's bytes.
+        name: what to call it in an error.
+
+    Returns:
+        uint8 images (n, 32, 32, 3) and labels (n,).
+
+    Raises:
+        ValueError: if the length is not a whole number of records, or a label is above 9.
+
+    Example:
+        >>> images, labels = read_cifar(bytes([7]) + bytes(3072))
+        >>> images.shape, labels.tolist()
+        ((1, 32, 32, 3), [7])
+
+    Source: https://www.cs.toronto.edu/~kriz/cifar.html, binary version.
+    """
+    if not content or len(content) % _RECORD:
+        raise ValueError(f"{name}: expected a whole number of {_RECORD}-byte records, got {len(content)} bytes")
+    table = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
+    if table[:, 0].max() > 9:
+        raise ValueError(f"{name}: expected labels from 0 to 9, got {table[:, 0].max()}")
+    return table[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), table[:, 0]
+
+
+def _contents(names: tuple[str, ...], download: bool) -> list[bytes]:
+    """The files' bytes, from loose files or from the archive."""
+    loose = [_store.find("cifar10", name) or _store.find("cifar10", f"cifar-10-batches-bin/{name}") for name in names]
+    if all(loose):
+        return [path.read_bytes() for path in loose if path]
+    archive = _store.find("cifar10", _ARCHIVE)
+    if archive is None and download:
+        archive = _store.retrieve("cifar10", _ARCHIVE, _URL, _MD5)
+    if archive is None:
+        places = " or ".join(str(folder / "cifar10") for folder in _store.folders())
+        raise FileNotFoundError(
+            f"CIFAR-10 is not on disk: put {_ARCHIVE} (the binary version, from {_URL}) or its {', '.join(names)} into {places}"
+        )
+    return _unpacked(archive, names)
+
+
+def _unpacked(archive: Path, names: tuple[str, ...]) -> list[bytes]:
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            members = {Path(member.name).name: member for member in tar if member.isfile()}
+            files = [tar.extractfile(members[name]) for name in names]
+            return [file.read() for file in files if file]
+    except KeyError as error:
+        raise ValueError(f"{archive}: expected it to contain {error}, got {sorted(members)}") from error
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{archive}: expected a whole .tar.gz file, got a corrupt one ({error})") from error
+
+
+def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, download: bool = False) -> Images:
+    """CIFAR-10's images, in random order, from the binary version (never the pickled one).
+
+    Args:
+        n: number of images; all if None.
+        split: "train" (50,000) or "test" (10,000).
+        seed: of the random order.
+        download: fetch the archive (162 MB) if it is neither in `SNN_NTK_DATA` nor in the user's cache folder.
+
+    Returns:
+        `Images` with float32 pixels in [0, 1], shape (n, 3072) in the order height, width, colour.
+
+    Raises:
+        FileNotFoundError: if the files are not there (and, with `download`, cannot be fetched).
+        ValueError: on an unknown split, more images than there are, or damaged files.
+    """
+    if split not in _FILES:
+        raise ValueError(f"expected split 'train' or 'test', got {split!r}")
+    names = _FILES[split]
+    parts = [read_cifar(content, name) for content, name in zip(_contents(names, download), names, strict=True)]
+    images, labels = (np.concatenate(group) for group in zip(*parts, strict=True))
+    if n is not None and not 0 < n <= len(images):
+        raise ValueError(f"expected 0 < n ≤ {len(images)} images of CIFAR-10's {split} set, got n = {n}")
+    chosen = np.random.default_rng(seed).permutation(len(images))[:n]
+    pixels = images[chosen].reshape(len(chosen), -1).astype(np.float32) / 255
+    return Images(pixels, labels[chosen].astype(np.int64), f"CIFAR-10 {split} set, official files")
+
+
+def cifar10_features() -> Features:
+    """Features of CIFAR-10 by an ImageNet-trained ResNet-18, if a file with them is present.
+
+    PyTorch is not a dependency, so the features are computed outside, once, by whoever has torchvision: images resized to
+    224 × 224 and normalised as `ResNet18_Weights.IMAGENET1K_V1.transforms()` does, the network without its last layer, and
+    `numpy.savez("cifar10-resnet18-features.npz", train=…, train_labels=…, test=…, test_labels=…)`, float32 (50000, 512) and so on.
+
+    Returns:
+        `Features`, their source naming the network.
+
+    Raises:
+        FileNotFoundError: if the file is neither in `SNN_NTK_DATA` nor in the user's cache folder.
+        ValueError: if it is damaged or its arrays do not fit together.
+    """
+    path = _store.find("cifar10", _FEATURES)
+    if path is None:
+        places = " or ".join(str(folder / "cifar10") for folder in _store.folders())
+        raise FileNotFoundError(f"{_FEATURES} is not on disk; put it into {places} (how to make it: see this function)")
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:  # np.load leaves damaged files open
+            train, train_labels, test, test_labels = (file[name] for name in Features._fields[:4])
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path}: expected arrays {', '.join(Features._fields[:4])}, got a damaged file ({error})"
+        ) from error
+    if (
+        train.ndim != 2
+        or train.shape[1:] != test.shape[1:]
+        or (len(train), len(test)) != (len(train_labels), len(test_labels))
+    ):
+        raise ValueError(
+            f"{path}: expected features (n, f), (k, f) and labels (n,), (k,), got {train.shape}, {test.shape}"
+        )
+    source = "CIFAR-10, features of a frozen ResNet-18 trained on ImageNet"
+    return Features(
+        np.asarray(train, np.float32),
+        train_labels.astype(np.int64),
+        np.asarray(test, np.float32),
+        test_labels.astype(np.int64),
+        source,
+    )
+
+
+def convolutional_features(
+    key: PRNGKeyArray,
+    images: Float[Array | np.ndarray, "n pixels"],
+    reference: Float[Array | np.ndarray, "k pixels"],
+    *,
+    filters: int = 64,
+    patch: int = 5,
+    side: int = 28,
+) -> Float[np.ndarray, "n features"]:
+    """A stand-in for the features of a trained network: random patches as filters, ReLU, and pooling over quarters.
+
+    Filters are `filters` random patches of the reference images, centred and of unit norm, with an opposite of each; their
+    responses, less a quarter of the patch's own norm, go through a ReLU and are averaged over the four quarters of the image.
+    Nothing is trained. Features are standardised by their mean and standard deviation over the reference images.
+
+    Args:
+        key: random key of the filters.
+        images: (n, side · side · colours) images.
+        reference: images that patches and the standardisation are taken from: the training set.
+        filters: number of patches.
+        patch: side of a patch.
+        side: side of an image.
+
+    Returns:
+        (n, 8 · filters) float32 features.
+
+    Raises:
+        ValueError: if an image is not of `side` by `side` pixels in 1 or 3 colours.
+
+    Example:
+        >>> noise = np.random.default_rng(0).random((4, 64), dtype=np.float32)
+        >>> convolutional_features(jax.random.key(0), noise, noise, filters=2, patch=3, side=8).shape
+        (4, 16)
+
+    Source: Coates and Ng (2012), without their whitening.
+    """
+    colours = images.shape[1] // side**2
+    if images.shape[1] != side * side * colours or colours not in (1, 3):
+        raise ValueError(f"expected images of {side} × {side} pixels in 1 or 3 colours, got {images.shape[1]} numbers")
+    kernels = _filters(key, np.asarray(reference, np.float32).reshape(-1, side, side, colours), filters, patch)
+
+    @jax.jit
+    def transform(batch: Array) -> Array:
+        batch = batch.reshape(-1, side, side, colours)
+        layout = ("NHWC", "HWIO", "NHWC")
+        response = jax.lax.conv_general_dilated(batch, kernels, (1, 1), "VALID", dimension_numbers=layout)
+        ones = jnp.ones((patch, patch, colours, 1))
+        energy = jax.lax.conv_general_dilated(batch**2, ones, (1, 1), "VALID", dimension_numbers=layout)
+        active = jax.nn.relu(response - 0.25 * jnp.sqrt(energy))
+        half = active.shape[1] // 2
+        quarters = [active[:, a, b].mean(axis=(1, 2)) for a in _halves(half) for b in _halves(half)]
+        return jnp.concatenate(quarters, axis=1)
+
+    def apply(pixels: Array | np.ndarray) -> np.ndarray:
+        pixels = np.asarray(pixels, np.float32)
+        return np.concatenate(
+            [np.asarray(transform(jnp.asarray(b))) for b in np.array_split(pixels, -(-len(pixels) // 250))]
+        )
+
+    own = apply(reference)
+    # A filter that never answers is left at 0.
+    scale = np.where(own.std(axis=0) > 1e-6, own.std(axis=0), 1)
+    features = own if images is reference else apply(images)
+    return ((features - own.mean(axis=0)) / scale).astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("filters", "patch"))
+def _filters(key: Array, grid: Array, filters: int, patch: int) -> Array:
+    """Random patches of the images and their opposites, (patch, patch, colours, 2 · filters)."""
+    which, where, noise = jax.random.split(key, 3)
+    rows = jax.random.randint(which, (filters,), 0, len(grid))
+    corners = jax.random.randint(where, (filters, 2), 0, grid.shape[1] - patch + 1)
+
+    def cut(row: Array, corner: Array) -> Array:
+        return jax.lax.dynamic_slice(grid[row], (corner[0], corner[1], 0), (patch, patch, grid.shape[3]))
+
+    drawn = jax.vmap(cut)(rows, corners).reshape(filters, -1)
+    # An empty patch (a corner of a digit) becomes noise rather than a filter of zeros.
+    drawn = drawn + 0.01 * jax.random.normal(noise, drawn.shape)
+    drawn = drawn - drawn.mean(axis=1, keepdims=True)
+    drawn = drawn / jnp.linalg.norm(drawn, axis=1, keepdims=True)
+    both = jnp.concatenate([drawn, -drawn]).reshape(2 * filters, patch, patch, grid.shape[3])
+    return both.transpose(1, 2, 3, 0)
+
+
+def _halves(half: int) -> tuple[slice, slice]:
+    return slice(None, half), slice(half, None)

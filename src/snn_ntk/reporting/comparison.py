@@ -1,0 +1,107 @@
+"""How far measured curves are from published ones, when a curve stands for a few runs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from snn_ntk.reporting.statistics import Estimate
+
+__all__ = ["Comparison", "compare", "worst_distance", "worst_shift", "worst_standard_errors"]
+
+
+class Comparison(NamedTuple):
+    """How far curves of several runs are from a published mean curve.
+
+    Attributes:
+        distance: mean over the common points of |mean of the runs / published − 1|.
+        end: (mean of the runs / published − 1) at the last common point.
+        shifts: for each run, the mean over the common points of log(run / published).
+        ends: for each run, log(run / published) at the last common point.
+    """
+
+    distance: float
+    end: float
+    shifts: np.ndarray
+    ends: np.ndarray
+
+
+def compare(at: Any, runs: Any, published_at: Any, published: Any) -> Comparison:
+    """Compares runs with a published curve at the points that both have.
+
+    Args:
+        at: the runs' abscissae, (r,).
+        runs: their values, positive, (seeds, r).
+        published_at: the curve's abscissae, (p,).
+        published: its values, (p,).
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: if there is no common point or a value is not positive.
+
+    Example:
+        >>> round(compare([1, 2], [[1.1, 1.0], [1.3, 1.0]], [1], [1.0]).distance, 3)
+        0.2
+    """
+    common, mine, theirs = np.intersect1d(at, published_at, return_indices=True)
+    ours, curve = np.asarray(runs, np.float64)[:, mine], np.asarray(published, np.float64)[theirs]
+    if not common.size or not (ours > 0).all() or not (curve > 0).all():
+        raise ValueError(f"expected positive curves with a common point, got {common.size} common points")
+    ratio, logs = ours.mean(axis=0) / curve, np.log(ours / curve)
+    return Comparison(float(np.abs(ratio - 1).mean()), float(ratio[-1] - 1), logs.mean(axis=1), logs[:, -1])
+
+
+def _pooled(samples: list[np.ndarray]) -> tuple[float, int, int]:
+    """Standard deviation within groups, its degrees of freedom and the size of a group."""
+    groups = np.stack(samples)
+    freedom = groups.shape[0] * (groups.shape[1] - 1)
+    if freedom < 1:
+        raise ValueError(f"expected at least two runs of a configuration, got {groups.shape[1]}")
+    squares = ((groups - groups.mean(axis=1, keepdims=True)) ** 2).sum()
+    return float(np.sqrt(squares / freedom)), freedom, groups.shape[1]
+
+
+def worst_distance(comparisons: list[Comparison]) -> Estimate:
+    """The largest distance of the configurations, with an interval for the scatter of the runs.
+
+    Three runs say little about the spread of one configuration: it is estimated from all configurations together, on
+    the logarithmic scale, where they are alike.
+
+    Args:
+        comparisons: one a configuration, with equally many runs.
+
+    Returns:
+        The distance and its 95 % interval.
+    """
+    spread, freedom, runs = _pooled([c.shifts for c in comparisons])
+    half = float(stats.t.ppf(0.975, freedom)) * spread / runs**0.5
+    value = max(c.distance for c in comparisons)
+    return Estimate(value, (max(0.0, value - half), value + half), runs)
+
+
+def worst_shift(comparisons: list[Comparison]) -> Estimate:
+    """As `worst_distance`, for |mean over points and runs of log(run / published)|: scatter along a curve averages out."""
+    spread, freedom, runs = _pooled([c.shifts for c in comparisons])
+    half = float(stats.t.ppf(0.975, freedom)) * spread / runs**0.5
+    value = max(abs(float(c.shifts.mean())) for c in comparisons)
+    return Estimate(value, (max(0.0, value - half), value + half), runs)
+
+
+def worst_standard_errors(comparisons: list[Comparison]) -> float:
+    """The largest difference at the end in units of its standard error, |Δ| / √(s²/n + s²/4), on the logarithmic scale.
+
+    The published curve is a mean over five runs whose spread is not published: it is taken to be ours, s, which is
+    estimated from all configurations together.
+
+    Args:
+        comparisons: one a configuration, with equally many runs.
+
+    Returns:
+        The number of standard errors.
+    """
+    spread, _, runs = _pooled([c.ends for c in comparisons])
+    return max(abs(float(c.ends.mean())) for c in comparisons) / (spread * (1 / runs + 1 / 4) ** 0.5)

@@ -1,0 +1,105 @@
+"""Small results that are committed: full-length runs of the book's own code, and numbers that others published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snn_ntk.reporting.figures import atomic_write
+from snn_ntk.reporting.provenance import book_root
+
+__all__ = ["load_published", "load_results", "write_results"]
+
+_PARTS = ("series", "provenance")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got a damaged file ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
+    return found
+
+
+def load_results(chapter: str, *, root: Path | None = None) -> dict[str, dict[str, Any]] | None:
+    """The committed run of a chapter, `results/<chapter>/{series,provenance}.json`.
+
+    Args:
+        chapter: the notebook's stem.
+        root: the checkout; found from the working directory if left out.
+
+    Returns:
+        {"series": …, "provenance": …}, or None if the chapter has no committed run.
+
+    Raises:
+        ValueError: if a file is damaged.
+        FileNotFoundError: if only one of the two files is there.
+    """
+    folder = (root or book_root()) / "results" / chapter
+    if not any((folder / f"{part}.json").is_file() for part in _PARTS):
+        return None
+    return {part: _read(folder / f"{part}.json") for part in _PARTS}
+
+
+def load_published(name: str, *, root: Path | None = None) -> dict[str, Any]:
+    """Numbers from a publication, `results/published/<name>.json`, with their source under "source".
+
+    Args:
+        name: the file's stem.
+        root: the checkout; found from the working directory if left out.
+
+    Raises:
+        ValueError: if the file is damaged or names no source.
+        FileNotFoundError: if there is none.
+    """
+    path = (root or book_root()) / "results" / "published" / f"{name}.json"
+    found = _read(path)
+    if not found.get("source"):
+        raise ValueError(f"{path}: expected the source of the numbers under 'source'")
+    return found
+
+
+def _text(value: Any, depth: int = 0) -> str:
+    """JSON with one line for every list of numbers: small files, readable differences."""
+    if isinstance(value, Mapping):
+        inner = " " * (depth + 1)
+        items = ",\n".join(f"{inner}{json.dumps(str(k))}: {_text(v, depth + 1)}" for k, v in value.items())
+        return "{\n" + items + "\n" + " " * depth + "}"
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    return json.dumps(_rounded(value), ensure_ascii=False, allow_nan=False)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def write_results(
+    chapter: str, *, series: Mapping[str, Any], provenance: Mapping[str, Any], root: Path | None = None
+) -> Path:
+    """Writes a chapter's committed run, each file at once; numbers keep six digits.
+
+    Args:
+        chapter: the notebook's stem.
+        series: what was measured: mappings, lists and arrays of finite numbers.
+        provenance: how: the command, the machine, versions, seeds, time.
+        root: the checkout; found from the working directory if left out.
+
+    Returns:
+        The folder written to.
+
+    Raises:
+        ValueError: if a number is not finite.
+    """
+    folder = (root or book_root()) / "results" / chapter
+    for part, content in zip(_PARTS, (series, provenance), strict=True):
+        atomic_write(folder / f"{part}.json", (_text(content) + "\n").encode())
+    return folder

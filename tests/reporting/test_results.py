@@ -1,0 +1,79 @@
+"""Committed results: written, read, refused when damaged; distances to published curves."""
+
+import numpy as np
+import pytest
+
+from snn_ntk.reporting import (
+    compare,
+    load_published,
+    load_results,
+    worst_distance,
+    worst_shift,
+    worst_standard_errors,
+    write_results,
+)
+
+
+def test_what_is_written_is_read(tmp_path):
+    assert load_results("01-x", root=tmp_path) is None
+    folder = write_results(
+        "01-x", series={"a": {"y": np.array([[1 / 3, 2.0], [3.0, 4.0]])}}, provenance={"seeds": 2}, root=tmp_path
+    )
+    assert folder == tmp_path / "results" / "01-x"
+    found = load_results("01-x", root=tmp_path)
+    assert found == {"series": {"a": {"y": [[0.333333, 2.0], [3.0, 4.0]]}}, "provenance": {"seeds": 2}}
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_results("01-x", series={"a": [float("nan")]}, provenance={}, root=tmp_path)
+
+
+def test_damage_is_reported(tmp_path):
+    folder = write_results("01-x", series={}, provenance={}, root=tmp_path)
+    (folder / "series.json").write_text("{")
+    with pytest.raises(ValueError, match=r"series.json: expected JSON"):
+        load_results("01-x", root=tmp_path)
+    (folder / "series.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        load_results("01-x", root=tmp_path)
+    published = tmp_path / "results" / "published"
+    published.mkdir()
+    (published / "y.json").write_text('{"figures": {}}')
+    with pytest.raises(ValueError, match="source"):
+        load_published("y", root=tmp_path)
+
+
+def test_published_curves_name_their_source_and_are_curves():
+    found = load_published("asymmetrical-node-scaling")
+    assert "MIT" in found["source"]
+    for curves in found["figures"].values():
+        assert len(curves) == 4
+        for curve in curves.values():
+            assert len(curve["x"]) == len(curve["y"])
+            assert (np.diff(curve["x"]) > 0).all()
+
+
+def test_distances_by_hand():
+    found = compare([0, 1, 2], [[9, 1.1, 1.0], [9, 1.3, 1.0]], [1, 2, 3], [1.0, 0.8, 5.0])
+    assert found.distance == pytest.approx((0.2 + 0.25) / 2)
+    assert found.end == pytest.approx(0.25)
+    np.testing.assert_allclose(found.ends, np.log(1.25))
+    np.testing.assert_allclose(found.shifts, [(np.log(1.1) + np.log(1.25)) / 2, (np.log(1.3) + np.log(1.25)) / 2])
+    with pytest.raises(ValueError, match="common point"):
+        compare([0], [[1.0]], [1], [1.0])
+
+
+def test_intervals_and_standard_errors_see_a_near_miss():
+    rng = np.random.default_rng(0)
+    at, curve = np.arange(10), np.ones(10)
+
+    def four(shift):
+        factors = np.exp(shift + 0.03 * rng.normal(size=(4, 3, 1)))
+        return [compare(at, f * curve, at, curve) for f in factors]
+
+    near, far = worst_distance(four(0.0)), worst_distance(four(0.3))
+    assert near.interval[1] < 0.15 < far.interval[0]
+    assert near.n == 3
+    assert worst_shift(four(0.0)).interval[1] < 0.15 < worst_shift(four(0.3)).interval[0]
+    assert worst_standard_errors(four(0.0)) < 3 < worst_standard_errors(four(0.3))
