@@ -527,7 +527,7 @@ def theorem52(x: Float[Array | np.ndarray, "n d"], *, activation: Any, nodes: in
     Gauss–Hermite quadrature in three variables. Again no target enters.
 
     Args:
-        x: (n, d) inputs; the cost is n³ `nodes`³.
+        x: (n, d) inputs; the cost is n³ times nodes³.
         activation: σ, a smooth one.
         nodes: quadrature nodes in each direction.
 
