@@ -23,7 +23,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
-NOTEBOOK = """\
+HEADER = """\
 ---
 jupytext:
   text_representation:
@@ -33,7 +33,11 @@ kernelspec:
   name: python3
   display_name: Python 3
 ---
+"""
 
+NOTEBOOK = (
+    HEADER
+    + """
 # {title} (notebook)
 
 See [the page](../book/{chapter}.md).
@@ -63,6 +67,7 @@ record = {{"id": "{claim}", "value": value, "interval": [value, value], "seeds":
 (folder / "claims.json").write_text(json.dumps([record]))
 ```
 """
+)
 
 CLAIM = """\
 - id: {claim}
@@ -377,17 +382,9 @@ def test_a_published_book_that_was_deleted_comes_back(book):
 
 # Sweeps
 
-RUN = """\
----
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  name: python3
-  display_name: Python 3
----
-
+RUN = (
+    HEADER
+    + """
 # One run
 
 ```{code-cell} ipython3
@@ -409,6 +406,7 @@ content = {"parameters": {"m": m, "seed": seed, "steps": steps}, "result": m, "p
 (left.parent / "run.json").write_text(json.dumps(content))
 ```
 """
+)
 
 
 def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path):

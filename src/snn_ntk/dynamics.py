@@ -21,6 +21,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 from tqdm import tqdm
 
+from ._files import write_arrays
+
 __all__ = [
     "Flow",
     "LimitFlow",
@@ -270,17 +272,7 @@ class _Checkpoint:
         arrays |= {f"params/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(params))}
         for i, record in enumerate(kept):
             arrays |= {f"records/{i}/{j}": np.asarray(leaf) for j, leaf in enumerate(jax.tree.leaves(record))}
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                arrays |= {"step": np.array(step), "kept": np.array(len(kept))}
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            # Atomic: a reader finds the old file or the new one, never half of one.
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_arrays(self.path, arrays | {"step": np.array(step), "kept": np.array(len(kept))})
 
     def read(self, record, params):
         try:

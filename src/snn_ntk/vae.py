@@ -21,6 +21,8 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
+from snn_ntk._files import write_arrays
+
 __all__ = ["VAE", "Log", "State", "encode", "load", "loss_terms", "reconstruct", "save", "start", "train"]
 
 OPTIMIZERS = {"adam": optax.scale_by_adam(), "adagrad": optax.scale_by_rss()}
@@ -439,10 +441,7 @@ def _write(path, state, digest, kept):
     for i, (reconstruction, kl) in enumerate(kept):
         arrays |= {f"log/{i}/0": reconstruction, f"log/{i}/1": kl}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(temporary, "wb") as file:
-        np.savez(file, digest=np.array(digest), rows=np.array(len(kept)), **arrays)
-    os.replace(temporary, path)
+    write_arrays(path, arrays | {"digest": np.array(digest), "rows": np.array(len(kept))})
 
 
 def _read(path, like, digest):

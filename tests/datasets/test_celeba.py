@@ -12,13 +12,6 @@ from snn_ntk.datasets import drawn_faces
 
 
 @pytest.fixture
-def empty(tmp_path, monkeypatch):
-    monkeypatch.setenv("SNN_NTK_DATA", str(tmp_path))
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
-    return tmp_path
-
-
-@pytest.fixture
 def drawn(empty):
     return load()
 

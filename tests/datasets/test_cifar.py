@@ -18,11 +18,9 @@ def batch(seed, count=4):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("SNN_NTK_DATA", str(tmp_path))
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
-    (tmp_path / "cifar10").mkdir()
-    return tmp_path / "cifar10"
+def folder(empty):
+    (empty / "cifar10").mkdir()
+    return empty / "cifar10"
 
 
 def write_archive(path, names=NAMES):

@@ -1,0 +1,66 @@
+"""Commits a sweep: writes the runs that exist to `results/<chapter>`, where chapters find them on every machine.
+
+Called by `make results CHAPTER=… PROFILE=…` after a full-scale run. Runs that were committed before and are not made
+again stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import project
+from snn_ntk.reporting import load_results, write_results
+from snn_ntk.reporting.sweeps import read_runs, runs_folder
+
+__all__ = ["collect"]
+
+
+def collect(root: Path, profile: str, chapter: str) -> list[str]:
+    """Writes `results/<chapter>/{series,provenance}.json` and returns the names of the runs that were added.
+
+    The series are `{"runs": {name: {"parameters": …, "result": …}}}`; the provenance lists what was run together, with
+    device, versions and hash of the sources.
+
+    Raises:
+        ValueError: if the chapter has no sweep in this profile, or none of its runs exists.
+    """
+    stages = project.stages(root, profile).get(chapter)
+    if not stages:
+        raise ValueError(f"expected a chapter with a sweep in profiles/{profile}.yml, got {chapter!r}")
+    found = read_runs(runs_folder(root, profile, chapter), {n: p for stage in stages for n, p in stage.items()})
+    if not found:
+        raise ValueError(f"expected runs in {runs_folder(root, profile, chapter)}, got none")
+    before = load_results(chapter, root=root) or {"series": {"runs": {}}, "provenance": {"groups": []}}
+    kept = {name: run for name, run in before["series"]["runs"].items() if name not in found}
+    groups: list[dict[str, Any]] = [
+        group | {"runs": names}
+        for group in before["provenance"]["groups"]
+        if (names := [name for name in group["runs"] if name in kept])
+    ]
+    machine = f"{os.cpu_count()} cores, {platform.machine()}"
+    for name, run in found.items():
+        stamp = run["provenance"] | {"machine": machine}
+        group = next((g for g in groups if {k: v for k, v in g.items() if k != "runs"} == stamp), None)
+        if group is None:
+            groups.append(group := stamp | {"runs": []})
+        group["runs"].append(name)
+    new = {name: {key: run[key] for key in ("parameters", "result")} for name, run in found.items()}
+    write_results(chapter, series={"runs": kept | new}, provenance={"groups": groups}, root=root)
+    return list(new)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("chapter")
+    parser.add_argument("--profile", default="gpu", choices=project.PROFILES)
+    parser.add_argument("--root", type=Path, default=Path("."))
+    arguments = parser.parse_args()
+    try:
+        added = collect(arguments.root.resolve(), arguments.profile, arguments.chapter)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    print(f"results/{arguments.chapter}: {len(added)} runs")
