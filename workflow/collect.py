@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import project
+
 from snn_ntk.reporting import load_results, write_results
 from snn_ntk.reporting.sweeps import read_runs, runs_folder
 
