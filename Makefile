@@ -22,11 +22,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 .DEFAULT_GOAL := help
 # Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
 .NOTPARALLEL:
-.PHONY: help book chapter test unit lint types format setup lock clean
+.PHONY: help book chapter results test unit lint types format setup lock clean
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
 	@echo "make chapter CHAPTER=05-stochastic-ntk [PROFILE=…]  run one chapter only"
+	@echo "make results CHAPTER=09-weight-movement PROFILE=gpu   commit what exists of a chapter's sweep to results/"
 	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser"
 	@echo "make unit      unit tests and doctests only"
 	@echo "make lint types format   ruff · pyright · put files into ruff's format"
@@ -57,6 +58,10 @@ book: $(READY)
 chapter: $(READY)
 	@test -n "$(CHAPTER)" || { echo "Which one? make chapter CHAPTER=NAME, NAME a file of notebooks/ without .md" >&2; exit 2; }
 	@$(BIN)/python workflow/build.py --profile $(PROFILE) --cores $(CORES) --chapter $(CHAPTER)
+
+results: $(READY)
+	@test -n "$(CHAPTER)" || { echo "Which one? make results CHAPTER=NAME PROFILE=gpu, NAME a chapter with a sweep" >&2; exit 2; }
+	@$(BIN)/python workflow/collect.py --profile $(PROFILE) $(CHAPTER)
 
 lint: $(READY)
 	@$(BIN)/ruff check

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from . import datasets
 from .deep import (
@@ -25,7 +26,7 @@ from .deep import (
 )
 from .dynamics import gradient_descent, limit_movement
 
-__all__ = ["Trained", "limit_of", "power_steps", "principal_coordinates", "run_study", "train"]
+__all__ = ["Trained", "limit_of", "power_steps", "principal_coordinates", "run_study", "stability_edge", "train"]
 
 PHI = jnp.tanh
 _frozen = functools.partial(deep_objective, activation=PHI)
@@ -71,7 +72,7 @@ class Trained(NamedTuple):
         steps: (r,) recorded step numbers.
         moved: (r, seeds, 4) ‖W(t) − W(0)‖_F of encoder, latent means, hidden layer and decoder.
         relative: (r, seeds, 4) the same over ‖W(0)‖_F.
-        left: (r, seeds) share of the squared error that is left.
+        left: (r, seeds) squared error over the targets' squared norm: 1 is what a network without output would have.
         missing: (seeds, n, outputs) Y − f(0), what the network had to learn; float64.
         diverged: (seeds,) True where numbers are not finite.
         params: weights after training, leading axis of seeds.
@@ -175,9 +176,41 @@ def train(
     moved, residual = np.asarray(run.records["moved"]), np.asarray(run.records["residual"])
     missing = np.asarray(problem.targets - first, np.float64)
     return Trained(
-        np.asarray(run.steps), moved, moved / np.asarray(norms), residual / residual[0], missing, run.diverged,
+        np.asarray(run.steps), moved, moved / np.asarray(norms), residual / np.sum(np.square(targets)), missing, run.diverged,
         run.params, problem,
     )  # fmt: skip
+
+
+@jax.jit
+def _kernel_times(vector, problem):
+    _, push = jax.linearize(lambda params: _outputs(params, problem), problem.start)
+    return push(jax.linear_transpose(push, problem.start)(vector)[0])
+
+
+def stability_edge(problem: Problem) -> float:
+    """The learning rate 2n/λ_max(J Jᵀ) above which descent of L = 1/(2n) ‖f − Y‖² grows, for the network at its start.
+
+    The kernel of a finite network has n · d_out rows and is never formed: Lanczos iteration needs products with it.
+
+    Args:
+        problem: of one network.
+
+    Returns:
+        The rate; the eigenvalue has a relative error below 1e-3.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.deep import draw_problem
+        >>> x = jnp.eye(3)
+        >>> problem = draw_problem(jax.random.key(0), x, x, width=8, activation=jnp.tanh, sigma0=0.5)
+        >>> 0.1 < stability_edge(problem) < 10
+        True
+    """
+    shape = problem.targets.shape
+    times = lambda v: np.asarray(_kernel_times(jnp.asarray(v, jnp.float32).reshape(shape), problem)).ravel()  # noqa: E731
+    kernel = LinearOperator((problem.targets.size,) * 2, matvec=times, dtype=np.float32)
+    start = np.random.default_rng(0).standard_normal(problem.targets.size).astype(np.float32)
+    return float(2 * len(problem.inputs) / eigsh(kernel, k=1, tol=1e-3, v0=start, return_eigenvectors=False)[0])
 
 
 def limit_of(
@@ -239,8 +272,8 @@ def run_study(
 
     Returns:
         What JSON can hold: `steps`, recorded at powers of two; `moved`, `relative` and `limit` (r, 4), the layers'
-        movement, the same over their initial norms, and the infinite network's movement; `left` (r,), the share of the
-        squared error; `diverged`, after which step numbers are left out that are not finite; and `source`, of the data.
+        movement, the same over their initial norms, and the infinite network's movement; `left` (r,), the squared error
+        over the targets' squared norm; `diverged`, after which step numbers are left out that are not finite; and `source`, of the data.
 
     Example:
         >>> run = run_study(outputs=3, width=8, seed=0, steps=2, n=4)

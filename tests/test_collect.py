@@ -1,0 +1,53 @@
+"""Committing a sweep: what exists is written, what was committed before stays, nothing is invented."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from collect import collect
+
+from snn_ntk.reporting import load_results
+
+SWEEP = "01-a:\n  sweep:\n    - {m: [1, 2, 3], steps: 5}\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    for folder in ("profiles", "notebooks/sweeps"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "profiles" / "gpu.yml").write_text(SWEEP)
+    (tmp_path / "notebooks" / "sweeps" / "01-a.md").write_text("")
+    return tmp_path
+
+
+def run(root, m, value, device="cpu", steps=5):
+    folder = root / "_build" / "gpu" / "sweeps" / "01-a"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"parameters": {"m": m, "steps": steps}, "result": {"y": [value]}, "provenance": {"device": device}}
+    (folder / f"m{m}.json").write_text(json.dumps(content))
+
+
+def test_runs_are_committed_and_stay_committed(root):
+    run(root, 1, 0.1)
+    run(root, 2, 0.2)
+    run(root, 3, 0.3, steps=4)  # made with other parameters: not a run of this sweep
+    assert collect(root, "gpu", "01-a") == ["m1", "m2"]
+    for path in (root / "_build").rglob("*.json"):
+        path.unlink()
+    run(root, 2, 0.25, device="gpu")
+    assert collect(root, "gpu", "01-a") == ["m2"]
+    found = load_results("01-a", root=root)
+    assert {name: entry["result"]["y"] for name, entry in found["series"]["runs"].items()} == {
+        "m1": [0.1],
+        "m2": [0.25],
+    }
+    assert [(g["device"], g["runs"]) for g in found["provenance"]["groups"]] == [("cpu", ["m1"]), ("gpu", ["m2"])]
+
+
+def test_nothing_to_commit_is_an_error(root):
+    with pytest.raises(ValueError, match="expected runs in"):
+        collect(root, "gpu", "01-a")
+    with pytest.raises(ValueError, match="expected a chapter with a sweep"):
+        collect(root, "gpu", "02-b")
+    assert load_results("01-a", root=root) is None
