@@ -217,9 +217,10 @@ def gradient_descent(
         )
 
     show = "CI" not in os.environ if progress is None else progress
-    # Stretches end at every record, at every checkpoint and often enough for the bar to move.
-    stops = {*record_at.tolist(), *range(0, steps, max(1, steps // 100)), steps}
+    # Stretches end at every record, at every checkpoint and, if there is a bar, often enough for it to move.
+    stops = {*record_at.tolist(), steps}
     stops |= set(range(every, steps, every)) if store is not None else set()
+    stops |= set(range(0, steps, max(1, steps // 100))) if show else set()
     with tqdm(total=steps, initial=done, delay=5, leave=False, disable=not show, unit="step") as bar:
         for stop in sorted(stop for stop in stops if stop >= done):
             if stop > done:
