@@ -149,6 +149,12 @@ def test_collecting_adds_seeds_to_the_committed_ones(study, tmp_path):
     control = found["controls"]["simulated"]["gamma=1.0"]
     assert control["seeds"] == [0, 1, 2, 9]
     assert control["train"][2:] == [3.0, 4.0]
+    nodes = found["nodes"]["simulated"]["gamma=1.0"]
+    assert (nodes["seeds"], nodes["steps"]) == ([0, 1, 2], [2])
+    furthest = np.array(nodes["moved"])[:, :, -1]
+    assert furthest.shape == (3, scaling_study.FOLLOWED)
+    assert (np.diff(furthest) <= 0).all()
+    np.testing.assert_allclose(furthest[:2, 0], np.array(curves_of["two"]["wdiff"])[:2, -1], rtol=1e-5)
 
 
 def test_seeds_of_other_lengths_are_not_added(study, monkeypatch):

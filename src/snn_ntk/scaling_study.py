@@ -397,6 +397,8 @@ CHAPTER = "13-asymmetrical-scaling"
 SEEDS = (0, 1, 2, 3, 4)
 REMOVED = tuple(range(100, 2001, 100))
 FEATURES = (10, 20, 30, 50, 100)
+FOLLOWED = 10  # nodes whose movement is kept: they are nearly tied at the end, and differ early in the run
+FOLLOWED_AT = (1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 
 
 def _checkpoint(folder: Path, name: str, configuration: Configuration, seed: int) -> Path:
@@ -456,6 +458,14 @@ def _measured(name: str, configuration: Configuration, seed: int, folder: Path) 
     return axes, {key: value.tolist() for key, value in values.items()}
 
 
+def _followed(trajectory: Trajectory) -> tuple[list, list]:
+    """Steps, and the movement up to there of the nodes that have moved most at the end, (FOLLOWED, steps)."""
+    moved = np.asarray(trajectory.records["moved"], np.float64)
+    at = [i for i, s in enumerate(trajectory.steps) if s in FOLLOWED_AT or i == len(moved) - 1]
+    furthest = np.argsort(-moved[-1], kind="stable")[:FOLLOWED]
+    return trajectory.steps[at].tolist(), moved[np.ix_(at, furthest)].T.tolist()
+
+
 def _joined(name: str, old: dict | None, seeds: list[int], new: dict[str, list[tuple[dict, dict]]]) -> dict:
     """The series of a data set with further seeds, in the seeds' order."""
     have = old["seeds"] if old else []
@@ -498,15 +508,23 @@ def _collect(names: list[str], folder: Path, seeds: list[int], time: str) -> Non
                 note(name, c, seed)
         if name not in series:
             continue
-        # Further runs of single configurations: what is left of the training risk, for the spread between data sets.
+        # Further runs of single configurations: what is left of the training risk, for the spread between data sets;
+        # and of every run at hand the nodes that moved most, for the spread between nodes.
         for c in CONFIGURATIONS:
             control = series.get("controls", {}).get(name, {}).get(c.name, {"seeds": [], "train": []})
             curve = series[name]["configurations"][c.name]["train"]
             ends = {s: values[-1] for s, values in zip(series[name]["seeds"], curve, strict=True)}
             ends |= dict(zip(control["seeds"], control["train"], strict=True))
-            for seed in (s for s in seeds if s not in ends and _finished(name, c, s, folder)):
-                ends[seed] = float(curves(_full(name, c, seed, folder)[1]).train[-1])
-                note(name, c, seed)
+            of_data = series.setdefault("nodes", {}).setdefault(name, {})
+            nodes = of_data.setdefault(c.name, {"seeds": [], "steps": [], "moved": []})
+            moved = dict(zip(nodes["seeds"], nodes["moved"], strict=True))
+            for seed in (s for s in seeds if s not in moved and _finished(name, c, s, folder)):
+                trajectory = _full(name, c, seed, folder)[1]
+                nodes["steps"], moved[seed] = _followed(trajectory)
+                if seed not in ends:
+                    ends[seed] = float(curves(trajectory).train[-1])
+                    note(name, c, seed)
+            nodes["seeds"], nodes["moved"] = sorted(moved), [moved[s] for s in sorted(moved)]
             if len(ends) > len(curve):
                 series.setdefault("controls", {}).setdefault(name, {})[c.name] = {
                     "seeds": sorted(ends),
