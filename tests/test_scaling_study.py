@@ -53,6 +53,8 @@ def test_configurations_of_a_seed_begin_alike():
     data = problem("airfoil", n=10)
     one, other = (draw(data, c, seed=1, m=30) for c in (CONFIGURATIONS[0], CONFIGURATIONS[3]))
     np.testing.assert_array_equal(one.start, other.start)
+    keyed = draw(data, CONFIGURATIONS[0], seed=jax.random.key(1), m=30)
+    np.testing.assert_array_equal(one.start, keyed.start)
     assert float(other.scalings[0]) == 0  # counted from 0: the first node has no Zipf mass
     assert float(draw(data, CONFIGURATIONS[3], seed=1, m=30, first=1).scalings[0]) > 0.5
 

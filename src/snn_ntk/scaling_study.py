@@ -154,7 +154,7 @@ def draw(
     data: Problem,
     configuration: Configuration,
     *,
-    seed: int,
+    seed: int | Array,
     m: int = 2000,
     variance: float = 2.0,
     first: int = 0,
@@ -165,7 +165,7 @@ def draw(
     Args:
         data: the data.
         configuration: γ and α.
-        seed: of the initialisation; configurations with equal seeds begin with equal weights and signs.
+        seed: of the initialisation, or a random key; configurations with equal seeds begin with equal weights and signs.
         m: width.
         variance: of the initial weights: 2 in the published runs, 1 in the paper.
         first: number of the first node: 0 in the published runs, 1 in the paper.
@@ -184,7 +184,12 @@ def draw(
     )
     outputs = None if data.y.ndim == 1 else data.y.shape[1]
     net = scaling.init(
-        jax.random.key(seed), lambdas, data.x.shape[1], outputs=outputs, variance=variance, dtype=jnp.float32
+        seed if isinstance(seed, jax.Array) else jax.random.key(seed),
+        lambdas,
+        data.x.shape[1],
+        outputs=outputs,
+        variance=variance,
+        dtype=jnp.float32,
     )
     return Start(data, net.signs, net.scalings, net.weights.T)
 
@@ -463,7 +468,7 @@ def _followed(trajectory: Trajectory) -> tuple[list, list]:
     moved = np.asarray(trajectory.records["moved"], np.float64)
     at = [i for i, s in enumerate(trajectory.steps) if s in FOLLOWED_AT or i == len(moved) - 1]
     furthest = np.argsort(-moved[-1], kind="stable")[:FOLLOWED]
-    return trajectory.steps[at].tolist(), moved[np.ix_(at, furthest)].T.tolist()
+    return trajectory.steps[at].tolist(), moved[at][:, furthest].T.tolist()
 
 
 def _joined(name: str, old: dict | None, seeds: list[int], new: dict[str, list[tuple[dict, dict]]]) -> dict:
