@@ -1,5 +1,6 @@
 """The node-scaling experiments: their data, training, and what is measured afterwards."""
 
+import json
 import sys
 
 import jax
@@ -52,6 +53,8 @@ def test_configurations_of_a_seed_begin_alike():
     data = problem("airfoil", n=10)
     one, other = (draw(data, c, seed=1, m=30) for c in (CONFIGURATIONS[0], CONFIGURATIONS[3]))
     np.testing.assert_array_equal(one.start, other.start)
+    keyed = draw(data, CONFIGURATIONS[0], seed=jax.random.key(1), m=30)
+    np.testing.assert_array_equal(one.start, keyed.start)
     assert float(other.scalings[0]) == 0  # counted from 0: the first node has no Zipf mass
     assert float(draw(data, CONFIGURATIONS[3], seed=1, m=30, first=1).scalings[0]) > 0.5
 
@@ -96,26 +99,72 @@ def test_transfer_learns_from_the_features(trained):
     assert np.isfinite(after).all()
 
 
-def test_the_command_runs_resumes_and_collects(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def study(tmp_path, monkeypatch, capsys):
+    """Calls the command in a checkout of its own, with one configuration and two steps."""
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "claims.yml").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scaling_study, "STEPS", {"simulated": 2})
     monkeypatch.setattr(scaling_study, "CONFIGURATIONS", CONFIGURATIONS[:1])
-    folder = str(tmp_path / "runs")
 
-    def call(what, *more):
-        monkeypatch.setattr(sys, "argv", ["study", what, "simulated", "--folder", folder, "--seeds", "2", *more])
+    def call(what, *more, seeds):
+        chosen = [what, "simulated", "--folder", str(tmp_path / "runs"), "--seeds", *map(str, seeds), *more]
+        monkeypatch.setattr(sys, "argv", ["study", *chosen])
         scaling_study._main()
+        return load_results("13-asymmetrical-scaling", root=tmp_path)
 
-    call("run", "--part", "0", "--parts", "2")
-    call("collect")
+    yield call
+    capsys.readouterr()
+
+
+def test_the_command_runs_resumes_and_collects(study, tmp_path):
+    study("run", "--part", "0", "--parts", "2", seeds=[0, 1])
     # The seed that was not run is not there.
-    assert load_results("13-asymmetrical-scaling", root=tmp_path)["series"]["simulated"]["seeds"] == [0]
-    call("run", "--part", "1", "--parts", "2")
-    call("collect", "--time", "a second")
-    found = load_results("13-asymmetrical-scaling", root=tmp_path)
+    assert study("collect", seeds=[0, 1])["series"]["simulated"]["seeds"] == [0]
+    study("run", "--part", "1", "--parts", "2", seeds=[0, 1])
+    found = study("collect", "--time", "a second", seeds=[0, 1])
     curve = found["series"]["simulated"]["configurations"]["gamma=1.0"]
     assert np.shape(curve["train"]) == (2, len(curve["steps"]))
-    assert found["provenance"]["time"] == "a second"
-    capsys.readouterr()
+    assert [b["runs"] for b in found["provenance"]["batches"]] == [{"simulated": {"gamma=1.0": [s]}} for s in (0, 1)]
+    assert found["provenance"]["batches"][1]["time"] == "a second"
+
+
+def test_collecting_adds_seeds_to_the_committed_ones(study, tmp_path):
+    study("run", seeds=[0, 1, 2])
+    at_once = study("collect", seeds=[0, 1, 2])["series"]["simulated"]
+    for path in (tmp_path / "results").rglob("*.json"):
+        path.unlink()
+    study("collect", seeds=[0, 2])
+    path = tmp_path / "results" / "13-asymmetrical-scaling" / "series.json"
+    series = json.loads(path.read_text())
+    series["simulated"]["configurations"]["gamma=1.0"]["train"][1][0] = 7.0
+    series["controls"] = {"simulated": {"gamma=1.0": {"seeds": [2, 9], "train": [3.0, 4.0]}}}
+    path.write_text(json.dumps(series))
+    found = study("collect", seeds=[1, 2])["series"]
+    # Seed 2, there already, is not collected again; seed 1 goes between the two.
+    curves_of = {key: c["configurations"]["gamma=1.0"] for key, c in (("one", at_once), ("two", found["simulated"]))}
+    assert found["simulated"]["seeds"] == [0, 1, 2]
+    assert curves_of["two"]["train"][2][0] == 7.0
+    assert curves_of["two"]["train"][:2] == curves_of["one"]["train"][:2]
+    assert curves_of["two"]["prune_test"] == curves_of["one"]["prune_test"]
+    control = found["controls"]["simulated"]["gamma=1.0"]
+    assert control["seeds"] == [0, 1, 2, 9]
+    assert control["train"][2:] == [3.0, 4.0]
+    nodes = found["nodes"]["simulated"]["gamma=1.0"]
+    assert (nodes["seeds"], nodes["steps"]) == ([0, 1, 2], [2])
+    furthest = np.array(nodes["moved"])[:, :, -1]
+    assert furthest.shape == (3, scaling_study.FOLLOWED)
+    assert (np.diff(furthest) <= 0).all()
+    np.testing.assert_allclose(furthest[:2, 0], np.array(curves_of["two"]["wdiff"])[:2, -1], rtol=1e-5)
+
+
+def test_seeds_of_other_lengths_are_not_added(study, monkeypatch):
+    study("run", seeds=[0])
+    before = study("collect", seeds=[0])
+    monkeypatch.setattr(scaling_study, "STEPS", {"simulated": 3})
+    study("run", seeds=[1])
+    with pytest.raises(ValueError, match=r"expected seeds \[1\] of simulated to have the steps of the committed"):
+        study("collect", seeds=[1])
+    monkeypatch.setattr(scaling_study, "STEPS", {"simulated": 2})
+    assert study("collect", seeds=[0]) == before

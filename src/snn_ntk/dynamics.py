@@ -236,16 +236,16 @@ def gradient_descent(
                 store.write(done, kept, current)
 
     records = jax.tree.map(lambda *values: jnp.stack(values), *kept) if kept else None
-    return Trajectory(record_at, records, current, _not_finite(current, records, batched))
+    return Trajectory(record_at, records, current, np.asarray(_not_finite(current, records, batched)))
 
 
+@eqx.filter_jit  # one small program instead of four for every leaf
 def _not_finite(params, records, batched):
-    bad = np.zeros(jax.tree.leaves(params)[0].shape[:1] if batched else (), dtype=bool)
+    bad = jnp.zeros(jax.tree.leaves(params)[0].shape[:1] if batched else (), dtype=bool)
     for axis, tree in ((0, params), (1, records)):
         for leaf in jax.tree.leaves(tree):
-            broken = ~jnp.isfinite(leaf)
             others = tuple(i for i in range(leaf.ndim) if not (batched and i == axis))
-            bad |= np.asarray(broken.any(axis=others))
+            bad |= ~jnp.isfinite(leaf).all(axis=others)
     return bad
 
 

@@ -6,9 +6,12 @@ that can be interrupted, goes on where it stopped and can be shared between proc
     python -m snn_ntk.scaling_study run simulated concrete airfoil --folder _build/scaling
     python -m snn_ntk.scaling_study collect simulated concrete airfoil --folder _build/scaling
 
-The first trains, the second prunes, transfers and writes `results/13-asymmetrical-scaling`.
+The first trains, the second prunes, transfers and adds the seeds that have finished to those of
+`results/13-asymmetrical-scaling`. What is there already stays; to begin anew, remove that folder.
 """
 
+import itertools
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,7 +154,7 @@ def draw(
     data: Problem,
     configuration: Configuration,
     *,
-    seed: int,
+    seed: int | Array,
     m: int = 2000,
     variance: float = 2.0,
     first: int = 0,
@@ -162,7 +165,7 @@ def draw(
     Args:
         data: the data.
         configuration: γ and α.
-        seed: of the initialisation; configurations with equal seeds begin with equal weights and signs.
+        seed: of the initialisation, or a random key; configurations with equal seeds begin with equal weights and signs.
         m: width.
         variance: of the initial weights: 2 in the published runs, 1 in the paper.
         first: number of the first node: 0 in the published runs, 1 in the paper.
@@ -181,7 +184,12 @@ def draw(
     )
     outputs = None if data.y.ndim == 1 else data.y.shape[1]
     net = scaling.init(
-        jax.random.key(seed), lambdas, data.x.shape[1], outputs=outputs, variance=variance, dtype=jnp.float32
+        seed if isinstance(seed, jax.Array) else jax.random.key(seed),
+        lambdas,
+        data.x.shape[1],
+        outputs=outputs,
+        variance=variance,
+        dtype=jnp.float32,
     )
     return Start(data, net.signs, net.scalings, net.weights.T)
 
@@ -390,6 +398,14 @@ def transferred(
     return risks[0], risks[1]
 
 
+CHAPTER = "13-asymmetrical-scaling"
+SEEDS = (0, 1, 2, 3, 4)
+REMOVED = tuple(range(100, 2001, 100))
+FEATURES = (10, 20, 30, 50, 100)
+FOLLOWED = 10  # nodes whose movement is kept: they are nearly tied at the end, and differ early in the run
+FOLLOWED_AT = (1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
+
+
 def _checkpoint(folder: Path, name: str, configuration: Configuration, seed: int) -> Path:
     return folder / f"{name}-{configuration.name}-seed{seed}.npz"
 
@@ -399,14 +415,32 @@ def _full(name: str, configuration: Configuration, seed: int, folder: Path) -> t
     return run, train(run, steps=STEPS[name], checkpoint=_checkpoint(folder, name, configuration, seed))
 
 
-def _run(names: list[str], folder: Path, seeds: int, part: int, parts: int, only: list[str] | None) -> None:
+def _stamp() -> dict[str, Any]:
+    import os
+    import platform
+
+    from .reporting import book_root
+    from .reporting.provenance import provenance
+
+    stamp = provenance(book_root(), CHAPTER, "gpu")
+    del stamp["profile"], stamp["chapter"]
+    device = f"{os.cpu_count()}-core CPU" if stamp["device"] == "cpu" else stamp["device"]
+    return stamp | {"machine": f"{device}, {platform.machine()}"}
+
+
+def _run(names: list[str], folder: Path, seeds: list[int], part: int, parts: int, only: list[str] | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [c for c in CONFIGURATIONS if only is None or c.name in only]
-    todo = [(name, seed, c) for name in names for seed in range(seeds) for c in chosen]
+    todo = [(name, seed, c) for name in names for seed in seeds for c in chosen]
     for number, (name, seed, configuration) in enumerate(todo):
-        if number % parts == part:
-            found = curves(_full(name, configuration, seed, folder)[1])
-            print(name, configuration.name, seed, *(f"{float(c[-1]):.5g}" for c in found), flush=True)
+        if number % parts != part:
+            continue
+        # Beside the run from its beginning: when it is collected, the sources may be others.
+        made = _checkpoint(folder, name, configuration, seed).with_suffix(".json")
+        if not made.exists():
+            made.write_text(json.dumps(_stamp()), encoding="utf-8")
+        found = curves(_full(name, configuration, seed, folder)[1])
+        print(name, configuration.name, seed, *(f"{float(c[-1]):.5g}" for c in found), flush=True)
 
 
 def _finished(name: str, configuration: Configuration, seed: int, folder: Path) -> bool:
@@ -417,58 +451,98 @@ def _finished(name: str, configuration: Configuration, seed: int, folder: Path) 
         return int(file["step"]) == STEPS[name]
 
 
-REMOVED = tuple(range(100, 2001, 100))
-FEATURES = (10, 20, 30, 50, 100)
+def _measured(name: str, configuration: Configuration, seed: int, folder: Path) -> tuple[dict, dict]:
+    """The axes of a finished run's curves, and the curves."""
+    run, trajectory = _full(name, configuration, seed, folder)
+    values = curves(trajectory)._asdict()
+    axes = {"steps": values.pop("steps").tolist(), "removed": list(REMOVED), "features": list(FEATURES)}
+    values["prune_train"], values["prune_test"] = pruned(trajectory.params, run, REMOVED)
+    if len(run.data.y_transfer):
+        values["transfer_train"], values["transfer_test"] = transferred(trajectory.params, run, FEATURES, seed=seed)
+    print(name, configuration.name, seed, flush=True)
+    return axes, {key: value.tolist() for key, value in values.items()}
 
 
-def _collect(names: list[str], folder: Path, seeds: int, time: str) -> None:
-    import os
-    import platform
+def _followed(trajectory: Trajectory) -> tuple[list, list]:
+    """Steps, and the movement up to there of the nodes that have moved most at the end, (FOLLOWED, steps)."""
+    moved = np.asarray(trajectory.records["moved"], np.float64)
+    at = [i for i, s in enumerate(trajectory.steps) if s in FOLLOWED_AT or i == len(moved) - 1]
+    furthest = np.argsort(-moved[-1], kind="stable")[:FOLLOWED]
+    return trajectory.steps[at].tolist(), moved[at][:, furthest].T.tolist()
 
-    from .reporting import book_root, load_results, write_results
-    from .reporting.provenance import provenance
 
-    chapter = "13-asymmetrical-scaling"
-    series = (load_results(chapter) or {"series": {}})["series"]
+def _joined(name: str, old: dict | None, seeds: list[int], new: dict[str, list[tuple[dict, dict]]]) -> dict:
+    """The series of a data set with further seeds, in the seeds' order."""
+    have = old["seeds"] if old else []
+    order = np.argsort([*have, *seeds])
+    joined: dict[str, Any] = {"seeds": sorted([*have, *seeds]), "configurations": {}}
+    for configuration, runs in new.items():
+        before = old["configurations"][configuration] if old else {}
+        axes = runs[0][0]
+        for axis, points in axes.items():
+            if old and before[axis] != points:
+                raise ValueError(
+                    f"expected seeds {seeds} of {name} to have the {axis} of the committed seeds {have}, "
+                    f"{len(before[axis])} up to {before[axis][-1]}, got {len(points)} up to {points[-1]}"
+                )
+        rows = {key: [*before.get(key, []), *(values[key] for _, values in runs)] for key in runs[0][1]}
+        joined["configurations"][configuration] = axes | {key: [value[i] for i in order] for key, value in rows.items()}
+    return joined
+
+
+def _collect(names: list[str], folder: Path, seeds: list[int], time: str) -> None:
+    from .reporting import load_results, write_results
+
+    committed = load_results(CHAPTER) or {"series": {}, "provenance": {}}
+    series, batches = committed["series"], committed["provenance"].get("batches", [])
+    added: dict[str, dict] = {}  # which runs, by how they were made
+
+    def note(name: str, configuration: Configuration, seed: int) -> None:
+        made = _checkpoint(folder, name, configuration, seed).with_suffix(".json").read_text(encoding="utf-8")
+        runs = added.setdefault(made, {}).setdefault(name, {})
+        runs.setdefault(configuration.name, []).append(seed)
+
     for name in names:
-        complete = [s for s in range(seeds) if all(_finished(name, c, s, folder) for c in CONFIGURATIONS)]
-        if not complete:
+        old = series.get(name)
+        new = [s for s in seeds if not (old and s in old["seeds"])]
+        new = [s for s in new if all(_finished(name, c, s, folder) for c in CONFIGURATIONS)]
+        if new:
+            measured = {c.name: [_measured(name, c, s, folder) for s in new] for c in CONFIGURATIONS}
+            series[name] = _joined(name, old, new, measured)
+            for seed, c in itertools.product(new, CONFIGURATIONS):
+                note(name, c, seed)
+        if name not in series:
             continue
-        series[name] = {"seeds": complete, "configurations": {}}
-        for configuration in CONFIGURATIONS:
-            found: dict[str, list] = {}
-            for seed in complete:
-                run, trajectory = _full(name, configuration, seed, folder)
-                values = curves(trajectory)._asdict()
-                steps = values.pop("steps").tolist()
-                values["prune_train"], values["prune_test"] = pruned(trajectory.params, run, REMOVED)
-                if len(run.data.y_transfer):
-                    both = transferred(trajectory.params, run, FEATURES, seed=seed)
-                    values["transfer_train"], values["transfer_test"] = both
-                for key, value in values.items():
-                    found.setdefault(key, []).append(value.tolist())
-                print(name, configuration.name, seed, flush=True)
-            axes = {"steps": steps, "removed": list(REMOVED), "features": list(FEATURES)}
-            series[name]["configurations"][configuration.name] = axes | found
-        # Further runs of single configurations: what is left of the training risk, for the spread between data sets.
-        for configuration in CONFIGURATIONS:
-            more = [s for s in range(seeds) if _finished(name, configuration, s, folder)]
-            if len(more) > len(complete):
-                ends = [float(curves(_full(name, configuration, s, folder)[1]).train[-1]) for s in more]
-                series.setdefault("controls", {}).setdefault(name, {})[configuration.name] = {
-                    "seeds": more,
-                    "train": ends,
+        # Further runs of single configurations: what is left of the training risk, for the spread between data sets;
+        # and of every run at hand the nodes that moved most, for the spread between nodes.
+        for c in CONFIGURATIONS:
+            control = series.get("controls", {}).get(name, {}).get(c.name, {"seeds": [], "train": []})
+            curve = series[name]["configurations"][c.name]["train"]
+            ends = {s: values[-1] for s, values in zip(series[name]["seeds"], curve, strict=True)}
+            ends |= dict(zip(control["seeds"], control["train"], strict=True))
+            of_data = series.setdefault("nodes", {}).setdefault(name, {})
+            nodes = of_data.setdefault(c.name, {"seeds": [], "steps": [], "moved": []})
+            moved = dict(zip(nodes["seeds"], nodes["moved"], strict=True))
+            for seed in (s for s in seeds if s not in moved and _finished(name, c, s, folder)):
+                trajectory = _full(name, c, seed, folder)[1]
+                nodes["steps"], moved[seed] = _followed(trajectory)
+                if seed not in ends:
+                    ends[seed] = float(curves(trajectory).train[-1])
+                    note(name, c, seed)
+            nodes["seeds"], nodes["moved"] = sorted(moved), [moved[s] for s in sorted(moved)]
+            if len(ends) > len(curve):
+                series.setdefault("controls", {}).setdefault(name, {})[c.name] = {
+                    "seeds": sorted(ends),
+                    "train": [ends[s] for s in sorted(ends)],
                 }
-    stamp = provenance(book_root(), chapter, "gpu")
-    del stamp["profile"]
-    stamp |= {
-        "machine": f"{os.cpu_count()}-core CPU, {platform.machine()}",
+    stamp = {
+        "chapter": CHAPTER,
         "command": "python -m snn_ntk.scaling_study run simulated concrete airfoil",
         "protocol": "published runs': m = 2000, variance 2, first = 0, normalised = False, learning rate 1, float32",
         "runs": {name: {"seeds": series[name]["seeds"], "steps": STEPS[name]} for name in series if name in STEPS},
-        "time": time,
+        "batches": [*batches, *({"runs": runs} | json.loads(made) | {"time": time} for made, runs in added.items())],
     }
-    write_results(chapter, series=series, provenance=stamp)
+    write_results(CHAPTER, series=series, provenance=stamp)
 
 
 def _main() -> None:
@@ -478,11 +552,11 @@ def _main() -> None:
     parser.add_argument("what", choices=("run", "collect"))
     parser.add_argument("names", nargs="+", choices=sorted(STEPS))
     parser.add_argument("--folder", type=Path, default=Path("_build/scaling"), help="where the runs are kept")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="which runs, by their seeds")
     parser.add_argument("--part", type=int, default=0, help="this process's share of the runs, counted from 0")
     parser.add_argument("--parts", type=int, default=1, help="processes that share the runs")
     parser.add_argument("--only", nargs="+", choices=[c.name for c in CONFIGURATIONS], help="run: only these")
-    parser.add_argument("--time", default="", help="collect: a remark on how long the runs took")
+    parser.add_argument("--time", default="", help="collect: a remark on how long the added runs took")
     chosen = parser.parse_args()
     if chosen.what == "run":
         _run(chosen.names, chosen.folder, chosen.seeds, chosen.part, chosen.parts, chosen.only)
