@@ -25,6 +25,7 @@ __all__ = ["VAE", "Log", "State", "encode", "load", "loss_terms", "reconstruct",
 
 OPTIMIZERS = {"adam": optax.scale_by_adam(), "adagrad": optax.scale_by_rss()}
 _glorot = jax.nn.initializers.glorot_uniform()
+_CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def _blocks(x):
@@ -47,10 +48,10 @@ def _neighbours(x):
 def _overlap(x):
     """The adjoint of `_neighbours`: (n, h, w, 4c) → (n, h+1, w+1, c), by adding up."""
     parts = jax.lax.split(x, [x.shape[-1] // 4] * 4, axis=-1)
-    return sum(
-        jnp.pad(part, ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0)))
-        for part, (i, j) in zip(parts, itertools.product((0, 1), repeat=2), strict=True)
-    )
+    moved = [
+        jnp.pad(part, ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0))) for part, (i, j) in zip(parts, _CORNERS, strict=True)
+    ]
+    return moved[0] + moved[1] + moved[2] + moved[3]
 
 
 def _times(x, weight):
