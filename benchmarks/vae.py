@@ -1,10 +1,11 @@
 """The time of a training step of the β-VAE over the time of its own convolutions and products, in turns within one run.
 
-    python benchmarks/vae.py [--models convolutional dense] [--repeats 7] [--steps 5]
+    python benchmarks/vae.py [--models convolutional dense] [--contenders train products] [--repeats 7] [--steps 5]
 
 Three contenders for each model: a step of `snn_ntk.vae.train`; the matrix products of that step alone, forward and
 backward, with the same shapes in one compiled loop (each turn's results are the next turn's factors, so that none can be
-left out); and a step of the same model written with XLA's convolutions, as one would write it first.
+left out); and a step of the same model written with XLA's convolutions, as one would write it first, which takes seconds
+on a CPU. The rate of one large square product says how well the machine multiplies where shapes are no obstacle.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import numpy as np
 from snn_ntk import vae
 
 BATCH = 64
+SIDE = 2048  # of the large product
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 MODELS = {
     "convolutional": dict(architecture="convolutional", shape=(64, 64, 1)),
@@ -72,7 +74,11 @@ def shapes(model):
     for layer in model.encoder:
         if isinstance(layer, vae.Convolution):
             side //= 2
-            found.append((BATCH * side * side, *layer.weight.shape))
+            inner, outputs = layer.weight.shape
+            if layer.kernel == 4 and inner > 4 * outputs:  # the product comes before neighbours are added up
+                found.append((BATCH * (side + 1) ** 2, inner // 4, 4 * outputs))
+            else:
+                found.append((BATCH * side * side, inner, outputs))
         else:
             found.append((BATCH, *layer.weight.shape))
     side = 4
@@ -87,6 +93,11 @@ def shapes(model):
     return found
 
 
+def flops(model):
+    """Of the products of a step; the first layer's input needs no gradient."""
+    return sum(2 * np.prod(sizes) * (2 if i == 0 else 3) for i, sizes in enumerate(shapes(model)))
+
+
 @jax.jit
 def products(inputs, weights, gradients, count):
     """Forward and both backward products of every layer; the first layer's input needs no gradient."""
@@ -99,6 +110,12 @@ def products(inputs, weights, gradients, count):
         return tuple(zip(*new, strict=True))
 
     return jax.lax.fori_loop(0, count, body, (inputs, weights, gradients))
+
+
+@jax.jit
+def square(a, count):
+    """A product that nothing but the machine's rate limits."""
+    return jax.lax.fori_loop(0, count, lambda _, b: a @ b, a)
 
 
 def contenders(shape, latent, **options):
@@ -126,7 +143,10 @@ def contenders(shape, latent, **options):
         jax.block_until_ready(products(*zeros, count))
 
     found = {"train": run("train"), "products": alone}
-    return found | ({"xla": run("xla")} if options["architecture"] == "convolutional" else {})
+    found["square"] = lambda count: jax.block_until_ready(square(jnp.zeros((SIDE, SIDE)), count))
+    return found | ({"xla": run("xla")} if options["architecture"] == "convolutional" else {}), flops(
+        states["train"].model
+    )
 
 
 def clock(function, steps):
@@ -135,30 +155,43 @@ def clock(function, steps):
     return (time.perf_counter() - start) / steps
 
 
-def measure(name, latent, repeats, steps):
-    functions = contenders(latent=latent, **MODELS[name])
+def measure(name, latent, chosen, repeats, steps):
+    functions, work = contenders(latent=latent, **MODELS[name])
+    functions = {key: function for key, function in functions.items() if key in (*chosen, "products", "square")}
     for function in functions.values():
         clock(function, 1)  # compile
     # In turns, so that whatever else the machine does falls on all; ratios are taken turn by turn.
     turns = np.array([[clock(function, steps) for function in functions.values()] for _ in range(repeats)])
     best = dict(zip(functions, 1e3 * turns.min(axis=0), strict=True))
-    ratios = {f"{key}_over_products": turns[:, i] / turns[:, 1] for i, key in enumerate(functions) if key != "products"}
+    alone = turns[:, list(functions).index("products")]
+    ratios = {f"{key}_over_products": turns[:, i] / alone for i, key in enumerate(functions) if key in chosen}
     report = {"model": name, "latent": latent, "device": jax.devices()[0].device_kind}
     report |= {f"{key}_ms": round(value, 3) for key, value in best.items()}
-    report |= {key: round(float(np.median(values)), 3) for key, values in ratios.items()}
+    report |= {
+        key: round(float(np.median(values)), 3) for key, values in ratios.items() if key != "products_over_products"
+    }
+    report |= {
+        "products_gflops": round(work / best["products"] / 1e6),
+        "square_gflops": round(2 * SIDE**3 / best["square"] / 1e6),
+    }
     return report
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument(
+        "--contenders", nargs="+", default=["train", "products", "xla"], choices=["train", "products", "xla"]
+    )
     parser.add_argument("--latent", type=int, nargs="+", default=[10, 200])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--steps", type=int, default=5)
     arguments = parser.parse_args()
     for name in arguments.models:
         for latent in arguments.latent:
-            print(json.dumps(measure(name, latent, arguments.repeats, arguments.steps)), flush=True)
+            print(
+                json.dumps(measure(name, latent, arguments.contenders, arguments.repeats, arguments.steps)), flush=True
+            )
 
 
 if __name__ == "__main__":

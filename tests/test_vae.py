@@ -21,14 +21,15 @@ def xla(x, kernel):
     return jax.lax.conv_general_dilated(x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=LAYOUT)
 
 
-def test_convolutions_are_xlas():
+@pytest.mark.parametrize(("inputs", "outputs"), [(5, 7), (1, 7)])
+def test_convolutions_are_xlas(inputs, outputs):
     @jax.jit
     def differences(key):
-        x = jax.random.normal(key, (3, 8, 6, 5))
-        wide, narrow = (vae.Convolution(key, 5, 7, kernel) for kernel in (4, 2))
-        weight = narrow.weight.reshape(2, 2, 5, 7)
+        x = jax.random.normal(key, (3, 8, 6, inputs))
+        wide, narrow = (vae.Convolution(key, inputs, outputs, kernel) for kernel in (4, 2))
+        weight = narrow.weight.reshape(2, 2, inputs, outputs)
         plain = jax.lax.conv_general_dilated(x, weight, (2, 2), "VALID", dimension_numbers=LAYOUT)
-        return wide(x) - xla(x, hwio(wide.weight, 5, 7)), narrow(x) - plain
+        return wide(x) - xla(x, hwio(wide.weight, inputs, outputs)), narrow(x) - plain
 
     for difference in differences(jax.random.key(0)):
         np.testing.assert_allclose(difference, 0, atol=1e-5)
@@ -72,13 +73,17 @@ def test_shapes_of_the_convolutional_model(shape):
 
 
 def test_loss_terms_against_closed_forms():
-    model = vae.start(jax.random.key(0), (4, 4, 1), 3, architecture="dense", width=8).model
-    x = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
-    noise = jax.random.normal(jax.random.key(2), (6, 3))
-    reconstruction, kl = jax.jit(vae.loss_terms)(model, x, noise)
-    mean, log_variance = jax.jit(lambda x: model.encode(x))(x)
-    p = jax.jit(lambda z: jax.nn.sigmoid(model.decode(z)))(mean + np.exp(log_variance / 2) * noise)
-    x, p = np.asarray(x), np.asarray(p)
+    model, rng = small().model, np.random.default_rng(0)
+    x = rng.uniform(size=(6, 8, 8, 1)).astype(np.float32)
+    noise = rng.normal(size=(6, 4)).astype(np.float32)
+
+    @jax.jit
+    def found(x, noise):
+        mean, log_variance = model.encode(x)
+        z = mean + jnp.exp(log_variance / 2) * noise
+        return vae.loss_terms(model, x, noise), mean, log_variance, jax.nn.sigmoid(model.decode(z))
+
+    (reconstruction, kl), mean, log_variance, p = jax.device_get(found(x, noise))
     by_hand = -np.sum(x * np.log(p) + (1 - x) * np.log(1 - p), axis=(1, 2, 3))
     np.testing.assert_allclose(reconstruction, by_hand, rtol=1e-5)
     # The divergence by quadrature of its definition.
@@ -128,7 +133,7 @@ def test_a_large_beta_switches_latents_off():
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
 def test_an_interrupted_run_is_bit_identical(tmp_path, optimizer):
-    images, settings = bars(), dict(beta=1.0, learning_rate=1e-2, batch=8, rows=6, optimizer=optimizer)
+    images, settings = bars(), dict(beta=1.0, learning_rate=1e-2, batch=16, rows=6, optimizer=optimizer)
     whole, log = vae.train(small(optimizer=optimizer), images, steps=60, **settings)
 
     # Stopped after a row of the log, as by a kill: what counts is the file.
@@ -161,13 +166,13 @@ def test_an_interrupted_run_is_bit_identical(tmp_path, optimizer):
 
 def test_checkpoints_of_something_else_are_refused(tmp_path):
     images, path = bars(), tmp_path / "run.npz"
-    vae.train(small(), images, beta=1.0, steps=4, batch=8, rows=2, checkpoint=path)
+    vae.train(small(), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     with pytest.raises(ValueError, match="other settings or another seed"):
-        vae.train(small(), images, beta=2.0, steps=4, batch=8, rows=2, checkpoint=path)
+        vae.train(small(), images, beta=2.0, steps=4, batch=16, rows=2, checkpoint=path)
     with pytest.raises(ValueError, match="other settings or another seed"):
-        vae.train(small(seed=1), images, beta=1.0, steps=4, batch=8, rows=2, checkpoint=path)
+        vae.train(small(seed=1), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     with pytest.raises(ValueError, match="a model like this one"):
-        vae.train(small(latent=5), images, beta=1.0, steps=4, batch=8, rows=2, checkpoint=path)
+        vae.train(small(latent=5), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="expected a checkpoint"):
         vae.load(path, small())

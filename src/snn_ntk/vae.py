@@ -27,6 +27,7 @@ __all__ = ["VAE", "Log", "State", "encode", "load", "loss_terms", "reconstruct",
 
 OPTIMIZERS = {"adam": optax.scale_by_adam(), "adagrad": optax.scale_by_rss()}
 _glorot = jax.nn.initializers.glorot_uniform()
+_CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def _blocks(x):
@@ -44,6 +45,20 @@ def _unblocks(x):
 def _neighbours(x):
     """(n, h+1, w+1, c) → (n, h, w, 4c): every pixel with those right, below and across."""
     return jnp.concatenate([x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]], axis=-1)
+
+
+def _overlap(x):
+    """The adjoint of `_neighbours`: (n, h, w, 4c) → (n, h+1, w+1, c), by adding up."""
+    parts = jax.lax.split(x, [x.shape[-1] // 4] * 4, axis=-1)
+    moved = [
+        jnp.pad(part, ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0))) for part, (i, j) in zip(parts, _CORNERS, strict=True)
+    ]
+    return moved[0] + moved[1] + moved[2] + moved[3]
+
+
+def _times(x, weight):
+    """x @ weight over rows of two axes: XLA's derivative of a product over more axes transposes a factor in memory."""
+    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
 
 
 def _pad(x, width=1):
@@ -67,6 +82,8 @@ class Convolution(eqx.Module):
     """A convolution with stride 2, kernel 4×4 (one pixel of padding) or 2×2, as one matrix product.
 
     Row (i, j, p, q, c) of the weight of a 4×4 kernel belongs to its pixel (2i + p, 2j + q): i, j number 2×2 blocks.
+    An output pixel of that kernel hears 2×2 blocks. So the product can come after collecting neighbours (16 · inputs
+    numbers) or before adding theirs up (4 · outputs); both are exact, and the one that moves less memory is used.
     """
 
     weight: Float[Array, "a b"]
@@ -79,15 +96,22 @@ class Convolution(eqx.Module):
         self.bias, self.kernel = jnp.zeros(outputs), kernel
 
     def __call__(self, x):
-        x = _blocks(x) if self.kernel == 2 else _neighbours(_blocks(_pad(x)))
-        return x @ self.weight + self.bias
+        if self.kernel == 2:
+            return _times(_blocks(x), self.weight) + self.bias
+        x = _blocks(_pad(x))
+        c, outputs = x.shape[-1], self.weight.shape[1]
+        if c <= outputs:
+            return _times(_neighbours(x), self.weight) + self.bias
+        # Block (a, b) of the output hears block (a + i, b + j) through part (i, j) of the kernel.
+        weight = self.weight.reshape(4, c, outputs)[::-1].swapaxes(0, 1).reshape(c, 4 * outputs)
+        return _overlap(_times(x, weight))[:, 1:-1, 1:-1] + self.bias
 
 
 class Transposed(eqx.Module):
     """A transposed convolution with stride 2 and kernel 4×4, one pixel cropped: the adjoint of `Convolution`'s product.
 
-    An output pixel hears 2×2 inputs. So the product can come after collecting neighbours (4 inputs · 4 outputs
-    numbers) or before spreading them (inputs · 16 outputs); both are exact, and the one that moves less memory is used.
+    An output pixel hears 2×2 inputs, and as there the product can come after collecting neighbours (4 · inputs numbers)
+    or before spreading them (16 · outputs).
     """
 
     weight: Float[Array, "c 2 2 2 2 o"]
@@ -104,15 +128,9 @@ class Transposed(eqx.Module):
         if c <= 4 * outputs:
             # Block (a, b) of the padded output hears input (a − i, b − j) through part (i, j) of the kernel.
             weight = self.weight[:, ::-1, ::-1].transpose(1, 2, 0, 3, 4, 5).reshape(4 * c, 4 * outputs)
-            blocks = _neighbours(_pad(x)) @ weight
+            blocks = _times(_neighbours(_pad(x)), weight)
         else:
-            n, h, w, _ = x.shape
-            parts = (x @ self.weight.reshape(c, -1)).reshape(n, h, w, 4, 4 * outputs)
-            blocks = sum(
-                jnp.pad(parts[:, :, :, 2 * i + j], ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0)))
-                for i in range(2)
-                for j in range(2)
-            )
+            blocks = _overlap(_times(x, self.weight.reshape(c, -1)))
         return _unblocks(blocks)[:, 1:-1, 1:-1] + self.bias
 
 

@@ -48,8 +48,8 @@ SETTINGS = {
     # Higgins et al. 2017 on dSprites, whom the paper cites for its set-up; they do not say their batch.
     "higgins": Setting("dense", 1200, "tanh", "adagrad", 1e-2, 64, 64),
     # For two cores: theirs with fewer neurons and pixels, and a decoder and an optimiser that need fewer steps.
-    "small": Setting("dense", 256, "relu", "adam", 1e-3, 64, 32),
-    "tiny": Setting("dense", 256, "relu", "adam", 1e-3, 64, 16),
+    "small": Setting("dense", 256, "relu", "adam", 2e-3, 64, 32),
+    "tiny": Setting("dense", 256, "relu", "adam", 2e-3, 64, 16),
 }
 
 
