@@ -92,7 +92,7 @@ def worst_shift(comparisons: list[Comparison]) -> Estimate:
 
 
 def worst_standard_errors(comparisons: list[Comparison]) -> float:
-    """The largest difference at the end in units of its standard error, |Δ| / √(s²/n + s²/4), on the logarithmic scale.
+    """The largest difference at the end in units of its standard error, |Δ| / √(s²/n + s²/5), on the logarithmic scale.
 
     The published curve is a mean over five runs whose spread is not published: it is taken to be ours, s, which is
     estimated from all configurations together.
@@ -104,4 +104,4 @@ def worst_standard_errors(comparisons: list[Comparison]) -> float:
         The number of standard errors.
     """
     spread, _, runs = _pooled([c.ends for c in comparisons])
-    return max(abs(float(c.ends.mean())) for c in comparisons) / (spread * (1 / runs + 1 / 4) ** 0.5)
+    return max(abs(float(c.ends.mean())) for c in comparisons) / (spread * (1 / runs + 1 / 5) ** 0.5)
