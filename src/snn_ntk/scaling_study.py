@@ -526,8 +526,8 @@ def _collect(names: list[str], folder: Path, seeds: list[int], time: str) -> Non
             for seed in (s for s in seeds if s not in moved and _finished(name, c, s, folder)):
                 trajectory = _full(name, c, seed, folder)[1]
                 nodes["steps"], moved[seed] = _followed(trajectory)
-                if seed not in ends:
-                    ends[seed] = float(curves(trajectory).train[-1])
+                ends.setdefault(seed, float(curves(trajectory).train[-1]))
+                if seed not in new:
                     note(name, c, seed)
             nodes["seeds"], nodes["moved"] = sorted(moved), [moved[s] for s in sorted(moved)]
             if len(ends) > len(curve):
