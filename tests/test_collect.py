@@ -24,7 +24,11 @@ def root(tmp_path):
 def run(root, m, value, device="cpu", steps=5):
     folder = root / "_build" / "gpu" / "sweeps" / "01-a"
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"parameters": {"m": m, "steps": steps}, "result": {"y": [value]}, "provenance": {"device": device}}
+    content = {
+        "parameters": {"m": m, "steps": steps},
+        "result": {"y": [value], "pictures": "…"},
+        "provenance": {"device": device},
+    }
     (folder / f"m{m}.json").write_text(json.dumps(content))
 
 
@@ -38,7 +42,7 @@ def test_runs_are_committed_and_stay_committed(root):
     run(root, 2, 0.25, device="gpu")
     assert collect(root, "gpu", "01-a") == ["m2"]
     found = load_results("01-a", root=root)
-    assert {name: entry["result"]["y"] for name, entry in found["series"]["runs"].items()} == {
+    assert {name: entry["result"] for name, entry in found["series"]["runs"].items()} == {
         "m1": [0.1],
         "m2": [0.25],
     }

@@ -19,6 +19,9 @@ from snn_ntk.reporting.sweeps import read_runs, runs_folder
 
 __all__ = ["collect"]
 
+# Pictures are drawn from runs that were made on the spot; numbers are what is worth keeping.
+LEFT_OUT = ("pictures",)
+
 
 def collect(root: Path, profile: str, chapter: str) -> list[str]:
     """Writes `results/<chapter>/{series,provenance}.json` and returns the names of the runs that were added.
@@ -49,7 +52,13 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
         if group is None:
             groups.append(group := stamp | {"runs": []})
         group["runs"].append(name)
-    new = {name: {key: run[key] for key in ("parameters", "result")} for name, run in found.items()}
+    new = {
+        name: {
+            "parameters": run["parameters"],
+            "result": {key: value for key, value in run["result"].items() if key not in LEFT_OUT},
+        }
+        for name, run in found.items()
+    }
     write_results(chapter, series={"runs": kept | new}, provenance={"groups": groups}, root=root)
     return list(new)
 
