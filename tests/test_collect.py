@@ -43,8 +43,8 @@ def test_runs_are_committed_and_stay_committed(root):
     assert collect(root, "gpu", "01-a") == ["m2"]
     found = load_results("01-a", root=root)
     assert {name: entry["result"] for name, entry in found["series"]["runs"].items()} == {
-        "m1": [0.1],
-        "m2": [0.25],
+        "m1": {"y": [0.1]},
+        "m2": {"y": [0.25]},
     }
     assert [(g["device"], g["runs"]) for g in found["provenance"]["groups"]] == [("cpu", ["m1"]), ("gpu", ["m2"])]
 
