@@ -101,8 +101,10 @@ def _observe(params, problem):
 @functools.partial(jax.jit, static_argnames=("width", "samples", "beta", "train_sigma", "pixels"))
 def _draw(keys, x, y, sigma0, initial_output, *, pixels, **choices):
     """Problems of many seeds, the norms of their initial weights and their first outputs."""
-    settings = dict(choices, activation=PHI, sigma0=sigma0, initial_output=initial_output)
-    problem = jax.vmap(lambda key: draw_problem(key, x, y, **settings))(keys)
+    one = functools.partial(
+        draw_problem, x=x, y=y, activation=PHI, sigma0=sigma0, initial_output=initial_output, **choices
+    )
+    problem = jax.vmap(one)(keys)
     norms = jax.vmap(lambda start, key: initial_norms(start, d_in=pixels, key=key))(problem.start, keys)
     return problem, norms, jax.vmap(lambda problem: _outputs(problem.start, problem))(problem)
 
@@ -208,9 +210,9 @@ def stability_edge(problem: Problem) -> float:
     """
     shape = problem.targets.shape
     times = lambda v: np.asarray(_kernel_times(jnp.asarray(v, jnp.float32).reshape(shape), problem)).ravel()  # noqa: E731
-    kernel = LinearOperator((problem.targets.size,) * 2, matvec=times, dtype=np.float32)
+    kernel: Any = LinearOperator((problem.targets.size,) * 2, matvec=times, dtype=np.float32)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).standard_normal(problem.targets.size).astype(np.float32)
-    return float(2 * len(problem.inputs) / eigsh(kernel, k=1, tol=1e-3, v0=start, return_eigenvectors=False)[0])
+    return float(2 * len(problem.inputs) / eigsh(kernel, k=1, tol=1e-3, v0=start, return_eigenvectors=False)[0])  # pyright: ignore[reportArgumentType]
 
 
 def limit_of(
