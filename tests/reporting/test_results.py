@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from snn_ntk.reporting import (
+    committed_runs,
     compare,
     load_published,
     load_results,
@@ -77,3 +78,11 @@ def test_intervals_and_standard_errors_see_a_near_miss():
     assert near.n == 3
     assert worst_shift(four(0.0)).interval[1] < 0.15 < worst_shift(four(0.3)).interval[0]
     assert worst_standard_errors(four(0.0)) < 3 < worst_standard_errors(four(0.3))
+
+
+def test_committed_runs_are_none_or_those_of_the_sweep(tmp_path):
+    assert committed_runs("01-x", root=tmp_path) == {}
+    runs = {"m1": {"parameters": {"m": 1}, "result": {"y": 2}}}
+    stamp = {"device": "cpu", "runs": ["m1"]}
+    write_results("01-x", series={"runs": runs}, provenance={"groups": [stamp]}, root=tmp_path)
+    assert committed_runs("01-x", root=tmp_path) == {"m1": runs["m1"] | {"provenance": stamp}}

@@ -12,7 +12,7 @@ import numpy as np
 from snn_ntk.reporting.figures import atomic_write
 from snn_ntk.reporting.provenance import book_root
 
-__all__ = ["load_published", "load_results", "write_results"]
+__all__ = ["committed_runs", "load_published", "load_results", "write_results"]
 
 _PARTS = ("series", "provenance")
 
@@ -45,6 +45,23 @@ def load_results(chapter: str, *, root: Path | None = None) -> dict[str, dict[st
     if not any((folder / f"{part}.json").is_file() for part in _PARTS):
         return None
     return {part: _read(folder / f"{part}.json") for part in _PARTS}
+
+
+def committed_runs(chapter: str, *, root: Path | None = None) -> dict[str, dict[str, Any]]:
+    """The runs of a chapter's sweep that are committed, by name, in the form in which `sweeps.read_runs` gives new ones.
+
+    Args:
+        chapter: the notebook's stem.
+        root: the checkout; found from the working directory if left out.
+
+    Returns:
+        {name: {"parameters": …, "result": …, "provenance": …}}, empty if none is committed.
+    """
+    found = load_results(chapter, root=root)
+    if found is None:
+        return {}
+    stamps = {name: group for group in found["provenance"]["groups"] for name in group["runs"]}
+    return {name: run | {"provenance": stamps[name]} for name, run in found["series"]["runs"].items()}
 
 
 def load_published(name: str, *, root: Path | None = None) -> dict[str, Any]:
