@@ -160,10 +160,13 @@ def executed(root: Path, chapter: str) -> Path:
 
 
 def later(path: Path, text: str | None = None) -> None:
-    """Changes a file, with a time that is surely later than every output's."""
+    """Changes a file now: later than every output, earlier than what the next job writes.
+
+    A time in the future would make a job that ends before it fail, since its output were older than its input.
+    """
     if text is not None:
         path.write_text(text)
-    moment = time.time() + 2
+    moment = time.time()
     os.utime(path, (moment, moment))
 
 
