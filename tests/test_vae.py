@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,3 +202,29 @@ def test_bad_input_is_refused_at_once():
         vae.train(small(), bars(), beta=1.0, steps=-1)
     with pytest.raises(ValueError, match="the optimizer that the state was started with"):
         vae.train(small(), bars(), beta=1.0, steps=1, optimizer="adagrad")
+
+
+def test_a_falling_rate_ends_at_rest_and_is_cut_into_stretches_without_a_trace():
+    images, settings = bars(), dict(beta=1.0, learning_rate=1e-2, batch=16, horizon=60)
+    whole, _ = vae.train(small(), images, steps=60, rows=1, **settings)
+    part, _ = vae.train(small(), images, steps=20, rows=1, **settings)
+    part, _ = vae.train(part, images, steps=60, rows=1, **settings)
+    same = jax.tree.map(np.array_equal, *(eqx.filter(state.model, eqx.is_array) for state in (whole, part)))
+    assert all(jax.tree.leaves(same))
+    weight = np.asarray(part.model.decoder[0].weight)  # its arrays are overwritten next
+    # Beyond the horizon nothing moves, and without one it does.
+    later, _ = vae.train(part, images, steps=80, rows=1, **settings)
+    np.testing.assert_array_equal(later.model.decoder[0].weight, weight)
+    moved, _ = vae.train(later, images, steps=100, rows=1, **settings | {"horizon": None})
+    assert not np.array_equal(moved.model.decoder[0].weight, weight)
+    with pytest.raises(ValueError, match="expected a horizon >= 1 or none, got 0"):
+        vae.train(small(), images, steps=1, **settings | {"horizon": 0})
+
+
+def test_both_terms_of_many_images_are_those_of_few():
+    images, model = bars(), small().model
+    reconstruction, kl = vae.evaluate(model, images, key=jax.random.key(3), batch=5)
+    noise = jax.random.normal(jax.random.key(3), (len(images), model.latent))
+    expected = vae.loss_terms(model, jnp.asarray(images, jnp.float32) / 255, noise)
+    np.testing.assert_allclose(reconstruction, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(kl, expected[1], rtol=1e-5, atol=1e-6)

@@ -7,8 +7,6 @@ again stay.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
     """Writes `results/<chapter>/{series,provenance}.json` and returns the names of the runs that were added.
 
     The series are `{"runs": {name: {"parameters": …, "result": …}}}`; the provenance lists what was run together, with
-    device, versions and hash of the sources.
+    device, machine, versions and hash of the sources.
 
     Raises:
         ValueError: if the chapter has no sweep in this profile, or none of its runs exists.
@@ -45,9 +43,8 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
         for group in before["provenance"]["groups"]
         if (names := [name for name in group["runs"] if name in kept])
     ]
-    machine = f"{os.cpu_count()} cores, {platform.machine()}"
     for name, run in found.items():
-        stamp = run["provenance"] | {"machine": machine}
+        stamp = run["provenance"]
         group = next((g for g in groups if {k: v for k, v in g.items() if k != "runs"} == stamp), None)
         if group is None:
             groups.append(group := stamp | {"runs": []})

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from snn_ntk._files import write_arrays
 
-__all__ = ["VAE", "Log", "State", "encode", "load", "loss_terms", "reconstruct", "save", "start", "train"]
+__all__ = ["VAE", "Log", "State", "encode", "evaluate", "load", "loss_terms", "reconstruct", "save", "start", "train"]
 
 OPTIMIZERS = {"adam": optax.scale_by_adam(), "adagrad": optax.scale_by_rss()}
 _glorot = jax.nn.initializers.glorot_uniform()
@@ -338,7 +338,7 @@ def _initial(key, shape, latent, architecture, width, activation, optimizer):
 def _advance(constant, state):
     # The number of steps is traced: the same executable serves every stretch, so that where a run is cut into stretches
     # (a row of the log, a checkpoint) does not change one bit of it.
-    images, beta, rate, count, batch, optimizer = constant
+    images, beta, learning_rate, horizon, count, batch, optimizer = constant
     transform = OPTIMIZERS[optimizer]
     _, static = eqx.partition(state.model, eqx.is_array)
 
@@ -355,6 +355,7 @@ def _advance(constant, state):
         noise = jax.random.normal(key_noise, (batch, state.model.latent))
         (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(params, x, noise)
         updates, moments = transform.update(gradient, moments, params)
+        rate = learning_rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step / horizon, 1.0))) / 2
         params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
         return params, moments, step + 1, jax.tree.map(jnp.add, sums, terms)
 
@@ -372,6 +373,7 @@ def train(
     beta: float,
     steps: int,
     learning_rate: float = 1e-4,
+    horizon: int | None = None,
     batch: int = 64,
     optimizer: str = "adam",
     rows: int = 32,
@@ -382,7 +384,7 @@ def train(
 
     Step t draws its batch (with replacement) and its noise from `fold_in(state.key, t)`: what is drawn does not depend
     on where a run was interrupted. Images stay on the device as bytes; one compiled loop makes all steps between two
-    rows of the log. It is compiled once for a shape: other β, learning rates, seeds and lengths reuse it.
+    rows of the log. It is compiled once for a shape: other β, learning rates, horizons, seeds and lengths reuse it.
 
     Args:
         state: of `start`, or of an earlier call. Its arrays are overwritten.
@@ -390,6 +392,8 @@ def train(
         beta: β, the weight of the divergence.
         steps: the step number to reach.
         learning_rate: of the optimiser.
+        horizon: the step number at which the learning rate, falling along half a cosine, reaches zero; by default it
+            does not fall.
         batch: images a step.
         optimizer: the one that the state was started with.
         rows: of the log, evenly spread over the steps to make.
@@ -413,7 +417,7 @@ def train(
         (20, [10, 20], (2, 2))
 
     Source:
-        Higgins et al. (2017), Eq. 4 of theirs.
+        Higgins et al. (2017), Eq. 4 of theirs; Loshchilov and Hutter (2017), Eq. 5 of theirs, for the falling rate.
     """
     images = jnp.asarray(images)
     if images.dtype != jnp.uint8 or images.shape[1:] != state.model.shape:
@@ -421,16 +425,18 @@ def train(
     first = int(state.step)
     if steps < first or rows < 1 or batch < 1:
         raise ValueError(f"expected steps >= {first}, rows >= 1 and batch >= 1, got {steps}, {rows} and {batch}")
+    if horizon is not None and horizon < 1:
+        raise ValueError(f"expected a horizon >= 1 or none, got {horizon}")
     if _matches(state, optimizer) is False:
         raise ValueError(f"expected the optimizer that the state was started with, got {optimizer!r}")
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
-    settings = f"{beta} {learning_rate} {batch} {optimizer} {stops.tolist()} {images.shape}"
+    settings = f"{beta} {learning_rate} {horizon} {batch} {optimizer} {stops.tolist()} {images.shape}"
     digest = hashlib.sha256(settings.encode() + np.asarray(jax.random.key_data(state.key)).tobytes()).hexdigest()
     kept: list[tuple[Any, Any]] = []
     if checkpoint is not None and Path(checkpoint).exists():
         state, kept = _read(Path(checkpoint), state, digest)
     show = "CI" not in os.environ if progress is None else progress
-    numbers = (jnp.float32(beta), jnp.float32(learning_rate))
+    numbers = (jnp.float32(beta), jnp.float32(learning_rate), jnp.float32(horizon or np.inf))
     with tqdm(total=steps, initial=int(state.step), delay=5, leave=False, disable=not show, unit="step") as bar:
         for stop in stops[len(kept) + 1 :]:
             count = jnp.int32(stop - int(state.step))
@@ -517,13 +523,20 @@ def _reconstructed(model, images):
     return jnp.sum(jax.nn.softplus(logits) - x * logits, axis=(1, 2, 3)), jax.nn.sigmoid(logits)
 
 
-def _in_batches(function, model, images, batch):
+@eqx.filter_jit
+def _evaluated(model, images, noise):
+    return loss_terms(model, images.astype(jnp.float32) / 255, noise)
+
+
+def _in_batches(function, model, *arrays, batch):
     parts = []
-    for i in range(0, len(images), batch):
-        part = np.asarray(images[i : i + batch])
+    batch = min(batch, len(arrays[0]))
+    for i in range(0, len(arrays[0]), batch):
+        some = [np.asarray(each[i : i + batch]) for each in arrays]
+        size = len(some[0])
         # The last batch is filled up, because every other shape would be compiled anew.
-        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)]) if len(part) < batch else part
-        parts.append([np.asarray(a)[: len(part)] for a in function(model, filled)])
+        filled = [np.concatenate([each, np.repeat(each[-1:], batch - size, axis=0)]) for each in some]
+        parts.append([np.asarray(a)[:size] for a in function(model, *filled)])
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
@@ -540,7 +553,7 @@ def encode(
     Returns:
         Two arrays (n, m), float32.
     """
-    return _in_batches(_encoded, model, images, min(batch, len(images)))  # pyright: ignore[reportReturnType]
+    return _in_batches(_encoded, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
 
 def reconstruct(
@@ -556,4 +569,22 @@ def reconstruct(
     Returns:
         The cross-entropy of each image in nats, (n,), and the pixels' probabilities (n, height, width, channels).
     """
-    return _in_batches(_reconstructed, model, images, min(batch, len(images)))  # pyright: ignore[reportReturnType]
+    return _in_batches(_reconstructed, model, images, batch=batch)  # pyright: ignore[reportReturnType]
+
+
+def evaluate(
+    model: VAE, images: np.ndarray, *, key: PRNGKeyArray, batch: int = 512
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n m"]]:
+    """The two terms of the evidence bound of many images, at one sample of the code each: see `loss_terms`.
+
+    Args:
+        model: the autoencoder.
+        images: (n, height, width, channels), uint8.
+        key: JAX random key of the samples.
+        batch: images at a time.
+
+    Returns:
+        The reconstruction term (n,) and the divergence of each latent variable (n, m), in nats.
+    """
+    noise = jax.random.normal(key, (len(images), model.latent))
+    return _in_batches(_evaluated, model, images, noise, batch=batch)  # pyright: ignore[reportReturnType]

@@ -19,6 +19,8 @@ __all__ = [
     "SCORES",
     "SETTINGS",
     "Setting",
+    "begin",
+    "late_change",
     "mean_image_error",
     "random_code_scores",
     "run_study",
@@ -31,7 +33,10 @@ SCORES = ("beta_vae", "factor_vae", "mig", "sap")
 
 
 class Setting(NamedTuple):
-    """How a study trains: the architecture, its optimiser, and the side that images are averaged down to."""
+    """How a study trains: the architecture, its optimiser, and the side that images are averaged down to.
+
+    If `annealed`, the learning rate falls to zero along half a cosine.
+    """
 
     architecture: str
     width: int | None
@@ -40,6 +45,7 @@ class Setting(NamedTuple):
     learning_rate: float
     batch: int
     side: int
+    annealed: bool = False
 
 
 SETTINGS = {
@@ -49,6 +55,7 @@ SETTINGS = {
     "higgins": Setting("dense", 1200, "tanh", "adagrad", 1e-2, 64, 64),
     # For two cores: theirs with fewer neurons and pixels, and a decoder and an optimiser that need fewer steps.
     "small": Setting("dense", 256, "relu", "adam", 2e-3, 64, 32),
+    "annealed": Setting("dense", 256, "relu", "adam", 2e-3, 64, 32, annealed=True),
     "tiny": Setting("dense", 256, "relu", "adam", 2e-3, 64, 16),
 }
 
@@ -180,6 +187,32 @@ def steps_to(
     return float(np.asarray(steps)[np.argmax(reached)])
 
 
+def late_change(loss: Sequence[float] | np.ndarray, baseline: float) -> float:
+    """By how much of the improvement over a baseline a loss still fell in its last fifth, against the fifth before.
+
+    Example:
+        >>> late_change([90.0, 70.0, 60.0, 54.0, 50.0], 100.0)
+        0.08
+    """
+    loss = np.asarray(loss)
+    fifth = max(1, len(loss) // 5)
+    before, last = loss[-2 * fifth : -fifth].mean() if len(loss) > fifth else loss[0], loss[-fifth:].mean()
+    return float((before - last) / (baseline - last)) if last < baseline else 1.0
+
+
+def begin(how: Setting, shape: Sequence[int], m: int, seed: int) -> vae.State:
+    """A model with m latent variables for images of this shape, at its initialisation."""
+    return vae.start(
+        jax.random.key(seed),
+        tuple(shape),
+        m,
+        architecture=how.architecture,
+        width=how.width,
+        activation=how.activation,
+        optimizer=how.optimizer,
+    )
+
+
 def run_study(
     *,
     data: str,
@@ -212,8 +245,7 @@ def run_study(
     Returns:
         What JSON can hold: `name`, `source`, `images`; the log's `steps`, `reconstruction` and `kl` (all latents
         together); `mean_image`, the cross-entropy of guessing the mean image, and `error`, that of the model's
-        reconstructions of the same images from mean codes; `change`, by how much of the improvement over the mean image
-        the loss still fell in the last fifth, against the fifth before; `steps_to_90`; `milliseconds` a step, without
+        reconstructions of the same images from mean codes; `change`, see `late_change`; `steps_to_90`; `milliseconds` a step, without
         compilation; `milestones`, the scores with their `step`; and `pictures`, six images and their reconstructions as
         bytes in base 64 with their shape.
 
@@ -227,22 +259,14 @@ def run_study(
     how = SETTINGS[setting]
     grid, images = _grid(data, how.side, tuple(sorted((levels or {}).get(data, {}).items())))
     on_device = jax.device_put(images)
-    state = vae.start(
-        jax.random.key(seed),
-        images.shape[1:],
-        m,
-        architecture=how.architecture,
-        width=how.width,
-        activation=how.activation,
-        optimizer=how.optimizer,
-    )
+    state = begin(how, images.shape[1:], m, seed)
     stops = [round(steps * (i + 1) / parts) for i in range(parts)]
     logs, milestones, times = [], [], []
     for stop in stops:
         began, first = time.perf_counter(), int(state.step)
         state, log = vae.train(
-            state, on_device, beta=beta, steps=stop, learning_rate=how.learning_rate, batch=how.batch,
-            optimizer=how.optimizer, rows=max(1, rows // parts),
+            state, on_device, beta=beta, steps=stop, learning_rate=how.learning_rate,
+            horizon=steps if how.annealed else None, batch=how.batch, optimizer=how.optimizer, rows=max(1, rows // parts),
             checkpoint=None if checkpoint is None else Path(f"{checkpoint}-{stop}.npz"),
         )  # fmt: skip
         times.append((time.perf_counter() - began) / (stop - first))
@@ -256,8 +280,6 @@ def run_study(
     reconstruction = np.concatenate([log.reconstruction for log in logs])
     kl = np.concatenate([log.kl.sum(axis=1) for log in logs])
     loss, baseline = reconstruction + beta * kl, mean_image_error(images)
-    fifth = max(1, len(loss) // 5)
-    before, last = loss[-2 * fifth : -fifth].mean() if len(loss) > fifth else loss[0], loss[-fifth:].mean()
     return {
         "name": grid.name,
         "source": grid.source,
@@ -267,7 +289,7 @@ def run_study(
         "kl": kl.astype(float).tolist(),
         "mean_image": mean_image_error(images, some),
         "error": float(error.mean()),
-        "change": float((before - last) / (baseline - last)) if last < baseline else 1.0,
+        "change": late_change(loss, baseline),
         "steps_to_90": steps_to(at, loss, baseline),
         "milliseconds": 1e3 * min(times[1:] or times),
         "milestones": milestones,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +47,7 @@ def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
         "chapter": chapter,
         "profile": profile,
         "device": device.device_kind,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "x64": bool(jax.config.read("jax_enable_x64")),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
