@@ -29,3 +29,11 @@ def x64():
     """Double precision for the duration of one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """The folder in which official data files are looked for, with nothing in it: no file of this machine is found."""
+    monkeypatch.setenv("SNN_NTK_DATA", str(tmp_path))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
+    return tmp_path

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, UInt8
 from sklearn.decomposition import PCA
@@ -77,7 +78,7 @@ def run_study(
         `error`, that of their reconstructions from mean codes; `objective`, the loss over all training faces at the
         end, and `guess`, the mean image's there; `change`, see `vae_study.late_change`; `active`, the number of active
         latents; `divergence`, that of each latent in nats, largest first; `attributes`, their names; `read`, for the
-        codes of the `vae`, as many random `projection`s of the images and `principal` components, the skill of a linear
+        codes of the `vae`, of its `active` latents alone, as many random `projection`s of the images and `principal` components, the skill of a linear
         reader for each attribute on held-out faces (`readout.Readout.skill`); `best`, for each attribute of the paper's
         figure the `latent` that knows the largest `share` of its entropy; and `pictures`, for each of these a face and
         its decodings while that latent goes from −2.5 to 2.5 standard deviations, as bytes in base 64 with their shape.
@@ -101,9 +102,13 @@ def run_study(
     baseline = mean_image_error(pixels[fit])
 
     flat = pixels.reshape(len(pixels), -1).astype(np.float32) / 255
-    axes = PCA(min(m, images, 10_000, flat.shape[1]), svd_solver="randomized", random_state=seed).fit(flat[fit][:10_000])
+    axes = PCA(min(m, images, 10_000, flat.shape[1]), svd_solver="randomized", random_state=seed).fit(
+        flat[fit][:10_000]
+    )
+    active = active_latents(codes)
     of_kinds = {
         "vae": codes,
+        "active": codes[:, active] if active.any() else codes[:, :1],
         "projection": random_projection(pixels, m, rng=np.random.default_rng([seed, m])),
         "principal": axes.transform(flat),
     }
@@ -119,7 +124,7 @@ def run_study(
         best[attribute] = {"latent": j, "share": float(share[j])}
         path = np.repeat(codes[base][None], 7, axis=0)
         path[:, j] = np.linspace(-2.5, 2.5, 7) * codes[:, j].std() + codes[:, j].mean()
-        decoded = np.asarray(jax.nn.sigmoid(state.model.decode(path)))
+        decoded = np.asarray(jax.nn.sigmoid(state.model.decode(jnp.asarray(path))))
         pictures.append(np.concatenate([pixels[base][None], np.rint(255 * decoded).astype(np.uint8)]))
     packed = np.stack(pictures)
 
@@ -135,7 +140,7 @@ def run_study(
         "objective": float(reconstruction.mean() + beta * divergence.sum(axis=1).mean()),
         "guess": baseline,
         "change": late_change(log.reconstruction + beta * kl, baseline),
-        "active": int(active_latents(codes).sum()),
+        "active": int(active.sum()),
         "divergence": np.sort(divergence.mean(axis=0))[::-1].astype(float).tolist(),
         "attributes": list(names),
         "read": {key: skill.tolist() for key, skill in read.items()},

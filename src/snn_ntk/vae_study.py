@@ -200,11 +200,11 @@ def late_change(loss: Sequence[float] | np.ndarray, baseline: float) -> float:
     return float((before - last) / (baseline - last)) if last < baseline else 1.0
 
 
-def begin(how: Setting, shape: Sequence[int], m: int, seed: int) -> vae.State:
+def begin(how: Setting, shape: tuple[int, int, int], m: int, seed: int) -> vae.State:
     """A model with m latent variables for images of this shape, at its initialisation."""
     return vae.start(
         jax.random.key(seed),
-        tuple(shape),
+        shape,
         m,
         architecture=how.architecture,
         width=how.width,

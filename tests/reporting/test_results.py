@@ -1,11 +1,14 @@
 """Committed results: written, read, refused when damaged; distances to published curves."""
 
+import json
+
 import numpy as np
 import pytest
 
 from snn_ntk.reporting import (
     committed_runs,
     compare,
+    gather_runs,
     load_published,
     load_results,
     worst_distance,
@@ -13,6 +16,7 @@ from snn_ntk.reporting import (
     worst_standard_errors,
     write_results,
 )
+from snn_ntk.reporting.sweeps import runs_folder
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -86,3 +90,28 @@ def test_committed_runs_are_none_or_those_of_the_sweep(tmp_path):
     stamp = {"device": "cpu", "runs": ["m1"]}
     write_results("01-x", series={"runs": runs}, provenance={"groups": [stamp]}, root=tmp_path)
     assert committed_runs("01-x", root=tmp_path) == {"m1": runs["m1"] | {"provenance": stamp}}
+
+
+def test_runs_are_gathered_from_jobs_from_here_and_from_what_is_committed(tmp_path):
+    sweep, inline = [{"m": [1, 2, 3], "steps": 5}], [{"k": [9], "steps": 5}]
+    folder = runs_folder(tmp_path, "laptop", "01-a")
+    folder.mkdir(parents=True)
+    job = {"parameters": {"m": 1, "steps": 5}, "result": {"y": 0.1}, "provenance": {}}
+    (folder / "m1.json").write_text(json.dumps(job))
+    runs = {name: {"parameters": {}, "result": {"y": 7.0}} for name in ("m1", "m3", "m4")}
+    stamp = {"groups": [{"device": "cpu", "runs": list(runs)}]}
+    write_results("01-a", series={"runs": runs}, provenance=stamp, root=tmp_path)
+
+    def gather(**options):
+        found, missing = gather_runs(
+            "01-a", "laptop", sweep, inline=inline, run=lambda **settings: {"y": settings}, root=tmp_path, **options
+        )
+        return {name: run["origin"] for name, run in found.items()}, missing
+
+    assert gather() == ({"m1": "job", "m2": "here", "m3": "here", "k9": "here", "m4": "committed"}, [])
+    assert gather(train_missing=False) == (
+        {"m1": "job", "k9": "here", "m3": "committed", "m4": "committed"},
+        ["m2", "m3"],
+    )
+    with pytest.raises(ValueError, match="expected at least one run of 02-b"):
+        gather_runs("02-b", "laptop", [], run=dict, root=tmp_path)

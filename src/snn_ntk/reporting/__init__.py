@@ -15,7 +15,7 @@ from snn_ntk.reporting.claims import (
 )
 from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_shift, worst_standard_errors
 from snn_ntk.reporting.provenance import book_root
-from snn_ntk.reporting.results import committed_runs, load_published, load_results, write_results
+from snn_ntk.reporting.results import committed_runs, gather_runs, load_published, load_results, write_results
 from snn_ntk.reporting.statistics import Estimate, bootstrap_interval, mean_interval, slope_interval
 from snn_ntk.reporting.trend import Trend, monotone_trend
 
@@ -32,6 +32,7 @@ __all__ = [
     "check_expectations",
     "committed_runs",
     "compare",
+    "gather_runs",
     "judge",
     "load_claims",
     "load_published",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from snn_ntk.reporting.figures import atomic_write
 from snn_ntk.reporting.provenance import book_root
+from snn_ntk.reporting.sweeps import expand, read_runs, runs_folder
 
-__all__ = ["committed_runs", "load_published", "load_results", "write_results"]
+__all__ = ["committed_runs", "gather_runs", "load_published", "load_results", "write_results"]
 
 _PARTS = ("series", "provenance")
 
@@ -62,6 +64,52 @@ def committed_runs(chapter: str, *, root: Path | None = None) -> dict[str, dict[
         return {}
     stamps = {name: group for group in found["provenance"]["groups"] for name in group["runs"]}
     return {name: run | {"provenance": stamps[name]} for name, run in found["series"]["runs"].items()}
+
+
+def gather_runs(
+    chapter: str,
+    profile: str,
+    sweep: Sequence[Mapping[str, Any]],
+    *,
+    run: Callable[..., dict[str, Any]],
+    inline: Sequence[Mapping[str, Any]] = (),
+    train_missing: bool = True,
+    root: Path | None = None,
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """All runs of a chapter: those that jobs of its sweep made, those made here and now, and those that are committed.
+
+    Args:
+        chapter: the notebook's stem.
+        profile: whose jobs count.
+        sweep: the profile's runs, as `sweeps.expand` reads them.
+        run: makes a run: parameters to result.
+        inline: runs that are always made here, in the same form.
+        train_missing: whether runs of the sweep that no job made are made here too.
+        root: the checkout; found from the working directory if left out.
+
+    Returns:
+        {name: {"parameters": …, "result": …, "origin": "job" | "here" | "committed"}}, a committed run giving way to one
+        of its name that was made now; and the names of the sweep's runs that are missing.
+
+    Raises:
+        ValueError: if there is no run at all.
+    """
+    root = root or book_root()
+    wanted, here = ({k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline))
+    runs = {
+        name: found | {"origin": "job"}
+        for name, found in read_runs(runs_folder(root, profile, chapter), wanted).items()
+    }
+    if train_missing:
+        here = {name: parameters for name, parameters in wanted.items() if name not in runs} | here
+    for name, parameters in tqdm(here.items(), desc="runs", disable=None):
+        runs[name] = {"parameters": parameters, "result": run(**parameters), "origin": "here"}
+    missing = [name for name in wanted if name not in runs]
+    for name, found in committed_runs(chapter, root=root).items():
+        runs.setdefault(name, found | {"origin": "committed"})
+    if not runs:
+        raise ValueError(f"expected at least one run of {chapter}, got none: let the build make the sweep")
+    return runs, missing
 
 
 def load_published(name: str, *, root: Path | None = None) -> dict[str, Any]:
