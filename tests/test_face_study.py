@@ -28,12 +28,15 @@ def test_a_run_reports_what_the_chapter_needs():
     assert found["name"] == "faces stand-in"
     assert found["attributes"] == list(drawn_faces.LEVELS)
     assert found["steps"] == [10, 20, 30]
-    assert set(found["read"]) == {"vae", "active", "projection", "principal"}
+    assert set(found["read"]) == {"vae", "heard", "nonlinear", "projection", "principal"}
     assert all(len(skill) == len(found["attributes"]) and max(skill) <= 1 for skill in found["read"].values())
     assert len(found["divergence"]) == 3
     assert found["divergence"] == sorted(found["divergence"], reverse=True)
     assert set(found["best"]) == set(face_study.ATTRIBUTES)
-    assert all(0 <= known["share"] <= 1 and 0 <= known["latent"] < 3 for known in found["best"].values())
+    assert all(
+        0 <= known["share"] <= 1 and known["floor"] < 0.2 and known["latent"] in range(3)
+        for known in found["best"].values()
+    )
 
 
 def test_pictures_start_with_the_face_itself_and_then_move_one_latent():

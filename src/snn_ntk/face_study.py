@@ -32,13 +32,13 @@ _FEW = 12  # attributes that are all read; of more (the official file has forty)
 
 @functools.lru_cache(maxsize=1)
 def _faces(
-    count: int, side: int
+    count: int, side: int, seed: int
 ) -> tuple[str, str, tuple[str, ...], UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n k"]]:
     """Name and source of the data, and of `count` faces in random order the attributes' names, pixels and attributes."""
     data = celeba()
     if count > len(data):
         raise ValueError(f"expected at most {len(data)} faces of {data.name}, got {count}")
-    drawn = np.random.default_rng(0).choice(len(data), count, replace=False)
+    drawn = np.random.default_rng(seed).choice(len(data), count, replace=False)
     pixels = np.concatenate([shrink(data.pixels(part), side) for part in np.array_split(drawn, -(-count // 4096))])
     keep = [k for k, size in enumerate(data.factor_sizes) if size > 1]
     if len(keep) > _FEW:
@@ -64,7 +64,7 @@ def run_study(
     Args:
         m: number of latent variables.
         beta: β.
-        seed: of the division into training and held-out faces, initialisation, batches and noise.
+        seed: of the faces and their division, initialisation, batches and noise.
         setting: a key of `vae_study.SETTINGS`.
         steps: of training.
         images: faces to train on.
@@ -77,11 +77,14 @@ def run_study(
         together); `mean_image`, the cross-entropy in nats of guessing the mean training image for held-out faces, and
         `error`, that of their reconstructions from mean codes; `objective`, the loss over all training faces at the
         end, and `guess`, the mean image's there; `change`, see `vae_study.late_change`; `active`, the number of active
-        latents; `divergence`, that of each latent in nats, largest first; `attributes`, their names; `read`, for the
-        codes of the `vae`, of its `active` latents alone, as many random `projection`s of the images and `principal` components, the skill of a linear
-        reader for each attribute on held-out faces (`readout.Readout.skill`); `best`, for each attribute of the paper's
-        figure the `latent` that knows the largest `share` of its entropy; and `pictures`, for each of these a face and
-        its decodings while that latent goes from −2.5 to 2.5 standard deviations, as bytes in base 64 with their shape.
+        latents; `divergence`, that of each latent in nats, largest first; `attributes`, their names; `read`, the skill of
+        a linear reader for each attribute on held-out faces (`readout.Readout.skill`): of the mean codes (`vae`), of
+        codes as the decoder `heard` them, one sample each, of as many random `projection`s of the images and `principal`
+        components (fewer if the images have no more), and `nonlinear`, of 512 random features of the mean codes; `best`,
+        for each attribute of the paper's figure the `latent` that knows the largest `share` of its entropy, among those
+        with a divergence above 0.01 nats, and the `floor`, the largest share that any of them knows of shuffled
+        attributes; and `pictures`, for each of these a face and its decodings while that latent goes from −2.5 to 2.5,
+        as bytes in base 64 with their shape.
 
     Raises:
         ValueError: on an unknown setting, or more faces than there are.
@@ -89,41 +92,49 @@ def run_study(
     if setting not in SETTINGS:
         raise ValueError(f"expected a setting, one of {sorted(SETTINGS)}, got {setting!r}")
     how = SETTINGS[setting]
-    name, source, names, pixels, factors = _faces(images + held_out, how.side)
-    order = np.random.default_rng([seed, 1]).permutation(len(pixels))
-    fit, test = order[:images], order[images:]
+    name, source, names, pixels, factors = _faces(images + held_out, how.side, seed)
+    fit, test = np.split(np.arange(images + held_out), [images])
     state, log = vae.train(
         begin(how, pixels.shape[1:], m, seed), pixels[fit], beta=beta, steps=steps, learning_rate=how.learning_rate,
         horizon=steps if how.annealed else None, batch=how.batch, optimizer=how.optimizer, rows=rows, checkpoint=checkpoint,
     )  # fmt: skip
-    codes, _ = vae.encode(state.model, pixels)
+    codes, spread = vae.encode(state.model, pixels)
     error, _ = vae.reconstruct(state.model, pixels[test])
-    reconstruction, divergence = vae.evaluate(state.model, pixels[fit], key=jax.random.key(seed))
-    baseline = mean_image_error(pixels[fit])
+    reconstruction, kl_of = vae.evaluate(state.model, pixels[fit], key=jax.random.key(seed))
+    divergence, baseline = kl_of.mean(axis=0), mean_image_error(pixels[fit])
 
+    rng = np.random.default_rng([seed, m])
     flat = pixels.reshape(len(pixels), -1).astype(np.float32) / 255
-    axes = PCA(min(m, images, 10_000, flat.shape[1]), svd_solver="randomized", random_state=seed).fit(
-        flat[fit][:10_000]
-    )
-    active = active_latents(codes)
+    some = flat[fit][:10_000]
+    principal = PCA(min(m, *some.shape), svd_solver="randomized", random_state=seed).fit(some).transform(flat)
     of_kinds = {
-        "vae": codes,
-        "active": codes[:, active] if active.any() else codes[:, :1],
-        "projection": random_projection(pixels, m, rng=np.random.default_rng([seed, m])),
-        "principal": axes.transform(flat),
+        "vae": (codes, 0),
+        "heard": (codes + spread * rng.standard_normal(codes.shape, dtype=np.float32), 0),
+        "nonlinear": (codes, 512),
+        "projection": (random_projection(pixels, m, rng=rng), 0),
+        "principal": (principal, 0),
     }
-    read = {key: read_factors(z[fit], factors[fit], z[test], factors[test]).skill for key, z in of_kinds.items()}
+    read = {
+        key: read_factors(z[fit], factors[fit], z[test], factors[test], hidden=hidden, seed=seed).skill
+        for key, (z, hidden) in of_kinds.items()
+    }
 
     wished = [(names.index(key), level) for key, level in _PLAIN.items() if key in names]
     base = max(test.tolist(), key=lambda i: sum(factors[i, k] == level for k, level in wished))
-    information, entropy = mutual_information(codes, factors)
+    # Only latents that the decoder hears: the others cannot move a picture, and by chance one of hundreds knows something.
+    heard = np.flatnonzero(divergence > 0.01) if (divergence > 0.01).any() else divergence.argmax(keepdims=True)
+    known, chance = (
+        np.divide(*mutual_information(codes[:, heard], order)) for order in (factors, rng.permutation(factors))
+    )
     best, pictures = {}, []
     for attribute, keys in ATTRIBUTES.items():
-        share = (information / entropy)[:, names.index(next(key for key in keys if key in names))]
-        j = int(share.argmax())
-        best[attribute] = {"latent": j, "share": float(share[j])}
+        columns = [names.index(key) for key in keys if key in names]
+        share = known[:, columns].mean(axis=1)
+        j = int(heard[share.argmax()])
+        floor = chance[:, columns].mean(axis=1).max()
+        best[attribute] = {"latent": j, "share": float(share.max()), "floor": float(floor)}
         path = np.repeat(codes[base][None], 7, axis=0)
-        path[:, j] = np.linspace(-2.5, 2.5, 7) * codes[:, j].std() + codes[:, j].mean()
+        path[:, j] = np.linspace(-2.5, 2.5, 7)
         decoded = np.asarray(jax.nn.sigmoid(state.model.decode(jnp.asarray(path))))
         pictures.append(np.concatenate([pixels[base][None], np.rint(255 * decoded).astype(np.uint8)]))
     packed = np.stack(pictures)
@@ -137,11 +148,11 @@ def run_study(
         "kl": kl.astype(float).tolist(),
         "mean_image": mean_image_error(pixels[fit], pixels[test]),
         "error": float(error.mean()),
-        "objective": float(reconstruction.mean() + beta * divergence.sum(axis=1).mean()),
+        "objective": float(reconstruction.mean() + beta * divergence.sum()),
         "guess": baseline,
         "change": late_change(log.reconstruction + beta * kl, baseline),
-        "active": int(active.sum()),
-        "divergence": np.sort(divergence.mean(axis=0))[::-1].astype(float).tolist(),
+        "active": int(active_latents(codes).sum()),
+        "divergence": np.sort(divergence)[::-1].astype(float).tolist(),
         "attributes": list(names),
         "read": {key: skill.tolist() for key, skill in read.items()},
         "best": best,
