@@ -368,6 +368,14 @@ def test_only_what_depends_on_a_change_runs_again(book):
     assert "02-two: running" in output
     assert "01-one: running" not in output
 
+    committed = book / "results" / "01-one" / "series.json"
+    committed.parent.mkdir(parents=True)
+    committed.write_text("{}")
+    status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
+    assert status == 0, output
+    assert "01-one: running" in output
+    assert "02-two: running" not in output
+
     later(book / "src" / "module.py")
     status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
     assert status == 0, output
