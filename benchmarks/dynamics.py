@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snn_ntk.deep import deep_objective, draw_problem
-from snn_ntk.dynamics import gradient_descent
+from snn_ntk.paper import draw_figure2_problem, figure2_objective
+from snn_ntk.training import gradient_descent
 
 N, OUTPUTS = 128, 784
-frozen = partial(deep_objective, activation=jnp.tanh)
+frozen = partial(figure2_objective, activation=jnp.tanh)
 
 
 def fresh(params, problem, key):
-    return deep_objective(params, problem, key, activation=jnp.tanh)
+    return figure2_objective(params, problem, key, activation=jnp.tanh)
 
 
 def chain(x, weights):
@@ -56,7 +56,7 @@ def contenders(width, runs, noise):
     y = jnp.zeros((N, OUTPUTS))
     keys = jax.random.split(jax.random.key(1), runs)
     sigma0 = 0.0 if noise == "none" else 0.5
-    draw = jax.jit(partial(draw_problem, width=width, activation=jnp.tanh, sigma0=sigma0))
+    draw = jax.jit(partial(draw_figure2_problem, width=width, activation=jnp.tanh, sigma0=sigma0))
     problem = draw(keys[0], x, y) if runs == 1 else jax.vmap(lambda k: draw(k, x, y))(keys)
     if noise == "none":
         problem = problem._replace(noise=None)

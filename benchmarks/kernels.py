@@ -20,7 +20,7 @@ import numpy as np
 
 from snn_ntk._neural_tangents import nt, stax
 from snn_ntk.kernels import tangent_kernels, tangent_kernels_batched
-from snn_ntk.network import Parameters, empirical_tangent_kernels, init
+from snn_ntk.paper import Parameters, empirical_tangent_kernels, init_parameters
 
 SIGMA0 = 0.5
 
@@ -77,7 +77,7 @@ def against_monte_carlo(x: jax.Array, closed_seconds: float, rows: int = 64, wid
     exact = tangent_kernels(small, activation=stax.Erf(), sigma0=SIGMA0).total
 
     def network(key: jax.Array) -> Parameters:
-        return init(key, width, x.shape[1], 1, sigma0=SIGMA0)
+        return init_parameters(key, width, x.shape[1], 1, sigma0=SIGMA0)
 
     @jax.jit
     def three_groups(key: jax.Array) -> jax.Array:

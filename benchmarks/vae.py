@@ -2,7 +2,7 @@
 
     python benchmarks/vae.py [--models convolutional dense] [--contenders train] [--repeats 7] [--steps 5]
 
-Three contenders for each model: a step of `snn_ntk.vae.train`; the matrix products of that step alone, forward and
+Three contenders for each model: a step of `snn_ntk.vae.train_vae`; the matrix products of that step alone, forward and
 backward, with the same shapes in one compiled loop (each turn's results are the next turn's factors, so that none can be
 left out); and a step of the same model written with XLA's convolutions, as one would write it first, which takes seconds
 on a CPU. The rate of one large square product says how well the machine multiplies where shapes are no obstacle.
@@ -122,17 +122,17 @@ def contenders(shape, latent, **options):
     key = jax.random.key(0)
     images = np.asarray(jax.random.randint(key, (256, *shape), 0, 256), np.uint8)
     images = jax.device_put(images)
-    start = vae.start(key, shape, latent, **options)
+    start = vae.start_vae(key, shape, latent, **options)
     zeros = tuple(
         tuple(jnp.zeros(s) for s in triple)
         for triple in zip(*[((r, i), (i, c), (r, c)) for r, i, c in shapes(start.model)], strict=True)
     )
-    states = {"train": start, "xla": plain(vae.start(key, shape, latent, **options))}
+    states = {"train": start, "xla": plain(vae.start_vae(key, shape, latent, **options))}
 
     def run(name):
         def steps(count):
             state = states[name]
-            states[name], _ = vae.train(
+            states[name], _ = vae.train_vae(
                 state, images, beta=1.0, steps=int(state.step) + count, batch=BATCH, rows=1, progress=False
             )
             jax.block_until_ready(states[name].step)

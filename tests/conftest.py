@@ -7,14 +7,14 @@ from pathlib import Path
 
 import jax
 import jax.experimental
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
 # The build's scripts are not part of the package; the type checker below is imported by name.
 sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).parent)]
 
 # From here on, importing the package checks every annotation at every call; users do not pay for that.
-install_import_hook("snn_ntk", "typechecker.check")
+jaxtyping.install_import_hook("snn_ntk", "typechecker.check")
 
 # Tests compile far longer than they compute.
 jax.config.update("jax_disable_most_optimizations", True)
@@ -29,6 +29,14 @@ def x64():
     """Double precision for the duration of one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def unchecked():
+    """The package as users have it: annotations are not enforced, so its own checks are the ones that answer."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -79,9 +79,14 @@ def api_page(modules: list[str]) -> str:
 
 
 def _modules(root: Path) -> list[str]:
-    """Public modules of the package in the checkout, `reporting` last; a package stands for what it re-exports."""
-    found = pkgutil.iter_modules([str(root / "src" / "snn_ntk")])
-    names = [item.name for item in found if not item.name.startswith("_")]
+    """What the API page describes: each public folder of the package, or its files where it re-exports nothing."""
+    package = root / "src" / "snn_ntk"
+    names = []
+    for folder in sorted(path.parent for path in package.glob("[!_]*/__init__.py")):
+        if "__all__" in (folder / "__init__.py").read_text(encoding="utf-8"):
+            names.append(folder.name)
+        else:
+            names += sorted(f"{folder.name}.{item.name}" for item in pkgutil.iter_modules([str(folder)]))
     return [f"snn_ntk.{name}" for name in sorted(names, key=lambda name: (name == "reporting", name))]
 
 

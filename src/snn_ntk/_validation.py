@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-__all__ = ["inputs", "matching_inputs", "non_negative", "optional_non_negative", "positive_integer"]
+__all__ = ["inputs", "matching_inputs", "non_negative", "optional_non_negative", "positive_integer", "unit_rows"]
 
 
 def _is_concrete(value: Any) -> bool:
@@ -76,3 +76,13 @@ def positive_integer(value: Any, name: str) -> int:
     if value < 1:
         raise ValueError(f"expected {name} >= 1, got {value}")
     return int(value)
+
+
+def unit_rows(x: Any, name: str = "x") -> Any:
+    """Inputs (n, d) whose rows have norm 1, to 1e-4."""
+    norms = np.linalg.norm(np.asarray(x, np.float64), axis=1)
+    if not np.allclose(norms, 1, atol=1e-4):
+        raise ValueError(
+            f"expected rows of unit norm in {name}, got norms between {norms.min():.4g} and {norms.max():.4g}"
+        )
+    return x

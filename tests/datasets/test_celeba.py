@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from snn_ntk.datasets import celeba as load
-from snn_ntk.datasets import drawn_faces
+from snn_ntk.datasets.stand_ins import drawn_faces
 
 
 @pytest.fixture

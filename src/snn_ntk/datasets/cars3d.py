@@ -14,8 +14,9 @@ import scipy.io
 from jaxtyping import UInt8
 from PIL import Image
 
-from snn_ntk.datasets import _store, rendered_cars
+from snn_ntk.datasets import _store
 from snn_ntk.datasets.factors import FactorDataset
+from snn_ntk.datasets.stand_ins import rendered_cars
 
 __all__ = ["cars3d"]
 
@@ -102,7 +103,7 @@ def cars3d(*, download: bool = False) -> FactorDataset:
     if path is None and download:
         path = _store.retrieve("cars3d", _ARCHIVE, _URL, None)  # no checksum was ever published
     if path is None:
-        name, source, render = "cars stand-in", "cars drawn in 3-D in place of Cars3D", rendered_cars.render
+        name, source, render = "cars stand-in", "cars drawn in 3-D in place of Cars3D", rendered_cars.render_car
     else:
         cars = {Path(file).name: _views(file, content) for file, content in _contents(path)}
         if len(cars) != _SIZES[2]:

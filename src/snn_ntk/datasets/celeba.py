@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from snn_ntk.datasets import _store, drawn_faces
+from snn_ntk.datasets import _store
 from snn_ntk.datasets.factors import FactorDataset
+from snn_ntk.datasets.stand_ins import drawn_faces
 
 __all__ = ["AttributeDataset", "celeba"]
 
@@ -151,7 +152,7 @@ def celeba() -> AttributeDataset | FactorDataset:
             "faces drawn from factors in place of CelebA",
             tuple(drawn_faces.LEVELS),
             (_SIDE, _SIDE, 3),
-            drawn_faces.render,
+            drawn_faces.render_face,
             levels,
         )
     if found is None or images is None:

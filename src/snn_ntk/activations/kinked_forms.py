@@ -1,0 +1,125 @@
+"""Activations with a kink or a jump in closed form: ReLU and its family, and sign."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import erf, ndtr
+from jaxtyping import Array
+
+from snn_ntk.activations.base import Activation, make_activation
+from snn_ntk.activations.smooth_forms import normal_density
+
+__all__ = []
+
+
+@jax.custom_jvp
+def _root_gap(c: Array, q1: Array, q2: Array) -> Array:
+    """√(q1 q2 - c²), with derivative 0 where it vanishes: the one-sided slopes there are ±infinite."""
+    return jnp.sqrt(jnp.maximum(q1 * q2 - c * c, 0))
+
+
+@_root_gap.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (c, q1, q2), (dc, dq1, dq2) = primals, tangents
+    root = _root_gap(c, q1, q2)
+    inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
+    return root, inverse * (q2 * dq1 / 2 + q1 * dq2 / 2 - c * dc)
+
+
+def _angle(c: Array, root: Array) -> Array:
+    """arcsin of the correlation, 0 where a variance is 0."""
+    degenerate = (c == 0) & (root == 0)
+    return jnp.where(degenerate, 0, jnp.arctan2(c, jnp.where(degenerate, 1, root)))
+
+
+@jax.custom_jvp
+def _dual_abs(c: Array, q1: Array, q2: Array) -> Array:
+    """E|a||b|."""
+    root = _root_gap(c, q1, q2)
+    return (2 / math.pi) * (root + c * _angle(c, root))
+
+
+@_dual_abs.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (c, q1, q2), (dc, dq1, dq2) = primals, tangents
+    root = _root_gap(c, q1, q2)
+
+    def share(q: Array) -> Array:
+        return jnp.where(q > 0, root / jnp.where(q > 0, q, 1), 0) / math.pi
+
+    return _dual_abs(c, q1, q2), _dual_sign(c, q1, q2) * dc + share(q1) * dq1 + share(q2) * dq2
+
+
+def _dual_sign(c: Array, q1: Array, q2: Array) -> Array:
+    """E sign(a) sign(b)."""
+    return (2 / math.pi) * _angle(c, _root_gap(c, q1, q2))
+
+
+def _reciprocal(root: Array) -> Array:
+    """1/root, infinite at 0 but with a finite derivative there."""
+    return jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), jnp.inf)
+
+
+def _ratio(u: Array, s: Array) -> Array:
+    """u/s, capped where the Gaussian tail beyond it is 0 in every precision (so also at s = 0)."""
+    inside = 40 * s > jnp.abs(u)
+    return jnp.where(inside, u / jnp.where(inside, s, 1), 40 * jnp.sign(u))
+
+
+@jax.custom_jvp
+def _smoothed_relu(u: Array, s: Array) -> Array:
+    z = _ratio(u, s)
+    return u * ndtr(z) + s * normal_density(z)
+
+
+@_smoothed_relu.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (u, s), (du, ds) = primals, tangents
+    z = _ratio(u, s)
+    return _smoothed_relu(u, s), ndtr(z) * du + normal_density(z) * ds
+
+
+def abrelu_form(a: float, b: float, do_stabilize: bool = False) -> Activation:
+    """φ(z) = a min(z, 0) + b max(z, 0) = (a + b)/2 z + (b - a)/2 |z|."""
+    linear, kink = ((a + b) / 2) ** 2, ((b - a) / 2) ** 2
+
+    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+        return linear * c + kink * _dual_abs(c, q1, q2)
+
+    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+        curvature = kink * (2 / math.pi) * _reciprocal(_root_gap(c, q1, q2)) if kink else jnp.zeros_like(c * q1 * q2)
+        return kappa(c, q1, q2), linear + kink * _dual_sign(c, q1, q2), curvature
+
+    def second_moment(u: Array, s: Array) -> Array:
+        z = _ratio(u, s)
+        total = u * u + s * s
+        positive = total * ndtr(z) + u * s * normal_density(z)
+        return b * b * positive + a * a * (total - positive)
+
+    return make_activation(
+        {(0.0, 1.0): "ReLU", (-1.0, 1.0): "abs"}.get((float(a), float(b)), f"ABReLU({a}, {b})"),
+        lambda z: a * jnp.minimum(z, 0) + b * jnp.maximum(z, 0),
+        kappa,
+        smoothed=lambda u, s: b * _smoothed_relu(u, s) - a * _smoothed_relu(-u, s),
+        second_moment=second_moment,
+        derivatives=derivatives,
+    )
+
+
+def sign_form() -> Activation:
+    """φ(z) = sign(z): its expectation over noise is differentiable although it is not."""
+
+    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+        inverse = _reciprocal(_root_gap(c, q1, q2))
+        slope = (2 / math.pi) * inverse
+        return _dual_sign(c, q1, q2), slope, jnp.where(c == 0, 0, c) * slope * inverse**2
+
+    return make_activation(
+        "sign",
+        jnp.sign,
+        _dual_sign,
+        smoothed=lambda u, s: erf(_ratio(u, s) / math.sqrt(2)),
+        second_moment=lambda u, s: jnp.where((u == 0) & (s == 0), 0, jnp.ones_like(u * s)),
+        derivatives=derivatives,
+    )

@@ -1,0 +1,139 @@
+"""From what the user names, a layer of neural-tangents or a function of one number, to an `Activation`."""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import erf
+
+from snn_ntk.activations.base import Activation, make_activation
+from snn_ntk.activations.kinked_forms import abrelu_form, sign_form
+from snn_ntk.activations.series import smooth_form
+from snn_ntk.activations.smooth_forms import (
+    erf_form,
+    exp_form,
+    gabor_form,
+    gaussian_form,
+    gelu_form,
+    monomial_form,
+    polynomial_form,
+    rbf_form,
+    sin_form,
+)
+from snn_ntk.activations.stax_layers import dual_of, phi_of
+
+__all__ = ["resolve"]
+
+_BY_LAYER: dict[str, Callable[..., Activation]] = {
+    "ABRelu": abrelu_form,
+    "Erf": erf_form,
+    "Exp": exp_form,
+    "Gabor": gabor_form,
+    "Gaussian": gaussian_form,
+    "Gelu": gelu_form,
+    "Monomial": monomial_form,
+    "Polynomial": polynomial_form,
+    "Rbf": rbf_form,
+    "Sign": sign_form,
+    "Sin": sin_form,
+}
+
+_BY_FUNCTION: tuple[tuple[Callable, Activation], ...] = (
+    (erf, erf_form()),
+    (jax.nn.relu, abrelu_form(0, 1)),
+    (jax.nn.leaky_relu, abrelu_form(0.01, 1)),
+    (jnp.abs, abrelu_form(-1, 1)),
+    (jnp.sign, sign_form()),
+    (jnp.sin, sin_form()),
+    (jnp.cos, sin_form(1.0, 1.0, math.pi / 2)),
+    (jnp.exp, exp_form()),
+)
+
+
+def _free_variables(function: Callable) -> dict[str, Any]:
+    cells = function.__closure__ or ()
+    return dict(zip(function.__code__.co_freevars, (cell.cell_contents for cell in cells), strict=True))
+
+
+def _arguments(layer: tuple, names: Sequence[str]) -> dict[str, Any]:
+    """The arguments that made a layer of neural-tangents, from the closure of its function.
+
+    The layer keeps nothing else of them; neural-tangents' release is pinned, and a test compares every layer's own
+    function with the activation made from what is read here.
+    """
+    if not names:
+        return {}
+    fn = _free_variables(_free_variables(layer[1])["apply_fn"])["fn"]
+    found = _free_variables(fn)
+    return {name: found[name] for name in names if name in found}
+
+
+def resolve(activation: Any) -> Activation:
+    """The `Activation` that a neural-tangents nonlinearity or a function of one number stands for.
+
+    Closed forms are used for erf, ReLU and its relatives, sign, GELU, sin, cos, exp, Gaussian, Gabor, Rbf and
+    polynomials, given as layers (`stax.Erf()`) or as functions (`jax.scipy.special.erf`). Any other function is
+    integrated by quadrature and must be smooth: give a kink as one of neural-tangents' layers instead.
+
+    Args:
+        activation: An `Activation`, a nonlinearity layer of neural-tangents, or a function from arrays to arrays that
+            acts entry by entry, such as `jnp.tanh`.
+
+    Returns:
+        The activation.
+
+    Raises:
+        TypeError: If `activation` is none of these.
+        ValueError: If it is `stax.Hermite`, whose dual assumes unit variance whatever the variance is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> resolve(jnp.tanh).name
+        'tanh'
+    """
+    if isinstance(activation, Activation):
+        return activation
+    try:
+        return _resolve(activation)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        return _resolve.__wrapped__(activation)
+
+
+@functools.lru_cache(maxsize=128)
+def _resolve(activation: Any) -> Activation:
+    if isinstance(activation, tuple) and len(activation) == 3 and all(callable(part) for part in activation):
+        return _from_layer(activation)
+    if callable(activation) and not isinstance(activation, type):
+        for function, known in _BY_FUNCTION:
+            if activation is function:
+                return known
+        phi: Callable[..., Any] = activation
+        return smooth_form(phi, getattr(activation, "__name__", type(activation).__name__))
+    raise TypeError(
+        "expected a nonlinearity of neural-tangents such as stax.Erf(), or a function such as jnp.tanh, "
+        f"got {activation!r}"
+    )
+
+
+def _from_layer(layer: tuple) -> Activation:
+    name = getattr(layer[1], "__name__", "?")
+    if name == "Hermite":
+        raise ValueError(
+            "expected an activation with a dual at every variance, got stax.Hermite, which neural-tangents evaluates as "
+            "if its input had unit variance: write the same function as stax.Polynomial"
+        )
+    if name in _BY_LAYER:
+        make = _BY_LAYER[name]
+        names = [n for n in inspect.signature(make).parameters if n not in ("approximate", "do_stabilize")]
+        return make(**_arguments(layer, names))
+    if name in ("Elementwise", "ExpNormalized", "RectifiedMonomial"):
+        return make_activation(name, phi_of(layer), dual_of(layer))
+    if name == "ElementwiseNumerical":
+        return smooth_form(phi_of(layer), name)
+    raise TypeError(f"expected a nonlinearity of neural-tangents such as stax.Erf(), got the layer {name}")

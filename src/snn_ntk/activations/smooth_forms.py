@@ -1,0 +1,190 @@
+"""Smooth activations in closed form: erf, GELU, sin, exp, Gaussian, polynomials, Gabor."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import erf, ndtr
+from jaxtyping import Array
+
+from snn_ntk._neural_tangents import stax
+from snn_ntk.activations.base import SQRT_2PI, Activation, make_activation
+from snn_ntk.activations.stax_layers import dual_of, phi_of
+
+__all__ = []
+
+
+def erf_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
+    """φ(z) = a erf(b z) + c."""
+    shift = c
+
+    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+        c, q1, q2 = b * b * c, b * b * q1, b * b * q2
+        # (1 + 2 q1)(1 + 2 q2) - 4 c², written so that large, nearly equal products cancel first.
+        gap = 1 + 2 * (q1 + q2) + 4 * (q1 * q2 - c * c)
+        root = jnp.sqrt(gap)
+        value = a * a * (2 / math.pi) * jnp.arctan2(2 * c, root) + shift * shift
+        slope = (a * b) ** 2 * (4 / math.pi) / root
+        return value, slope, 4 * b * b * c * slope / gap
+
+    def smoothed(u: Array, s: Array) -> Array:
+        return a * erf(b * u / jnp.sqrt(1 + 2 * (b * s) ** 2)) + shift
+
+    return make_activation(
+        "erf",
+        lambda z: a * erf(b * z) + shift,
+        lambda c, q1, q2: derivatives(c, q1, q2)[0],
+        smoothed=smoothed,
+        derivatives=derivatives,
+    )
+
+
+def normal_density(z: Array) -> Array:
+    return jnp.exp(-z * z / 2) / SQRT_2PI
+
+
+def gelu_form(approximate: bool = False) -> Activation:
+    """φ(z) = z Φ(z). (`approximate` only changes neural-tangents' finite networks; the exact form is used here.)"""
+
+    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+        both = (1 + q1) * (1 + q2)
+        gap = 1 + q1 + q2 + (q1 * q2 - c * c)
+        root = jnp.sqrt(gap)
+        rational = (c * c + q1 * q2 * gap) / (both * root)
+        return c / 4 + (rational + c * jnp.arctan2(c, root)) / (2 * math.pi)
+
+    def smoothed(u: Array, s: Array) -> Array:
+        root = jnp.sqrt(1 + s * s)
+        return u * ndtr(u / root) + s * s / root * normal_density(u / root)
+
+    return make_activation("GELU", lambda z: z * ndtr(z), kappa, smoothed=smoothed)
+
+
+def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
+    """φ(z) = a sin(b z + c)."""
+    phase, doubled = c, math.cos(2 * c)
+
+    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+        mean = (q1 + q2) / 2
+        same = a * a / 2 * jnp.exp(b * b * (c - mean))
+        opposite = a * a / 2 * doubled * jnp.exp(-b * b * (c + mean))
+        return same - opposite, b**2 * (same + opposite), b**4 * (same - opposite)
+
+    def damped(u: Array, s: Array) -> Array:
+        return a * jnp.exp(-((b * s) ** 2) / 2) * jnp.sin(b * u + phase)
+
+    def second_moment(u: Array, s: Array) -> Array:
+        return a * a / 2 * (1 - jnp.exp(-2 * (b * s) ** 2) * jnp.cos(2 * (b * u + phase)))
+
+    return make_activation(
+        "sin" if (a, b, c) == (1, 1, 0) else f"{a:g} sin({b:g} z + {c:g})",
+        lambda z: a * jnp.sin(b * z + phase),
+        lambda c, q1, q2: derivatives(c, q1, q2)[0],
+        smoothed=damped,
+        second_moment=second_moment,
+        derivatives=derivatives,
+    )
+
+
+def rbf_form(gamma: float = 1.0) -> Activation:
+    return sin_form(math.sqrt(2), math.sqrt(2 * gamma), math.pi / 4)
+
+
+def exp_form(a: float = 1.0, b: float = 1.0) -> Activation:
+    """φ(z) = a exp(b z)."""
+
+    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+        return a * a * jnp.exp(b * b * ((q1 + q2) / 2 + c))
+
+    return make_activation(
+        "exp",
+        lambda z: a * jnp.exp(b * z),
+        kappa,
+        smoothed=lambda u, s: a * jnp.exp(b * u + (b * s) ** 2 / 2),
+        second_moment=lambda u, s: a * a * jnp.exp(2 * b * u + 2 * (b * s) ** 2),
+    )
+
+
+def gaussian_form(a: float = 1.0, b: float = -1.0) -> Activation:
+    """φ(z) = a exp(b z²)."""
+
+    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+        return a * a / jnp.sqrt(1 - 2 * b * (q1 + q2) + 4 * b * b * (q1 * q2 - c * c))
+
+    def smoothed(u: Array, s: Array, a: float = a, b: float = b) -> Array:
+        spread = 1 - 2 * b * s * s
+        return a * jnp.exp(b * u * u / spread) / jnp.sqrt(spread)
+
+    return make_activation(
+        "Gaussian",
+        lambda z: a * jnp.exp(b * z * z),
+        kappa,
+        smoothed=smoothed,
+        second_moment=lambda u, s: smoothed(u, s, a * a, 2 * b),
+    )
+
+
+def polynomial_form(coef: Sequence[float] | np.ndarray) -> Activation:
+    """φ(z) = Σ_k coef[k] zᵏ."""
+    coef = [float(value) for value in coef] or [0.0]
+    degree = len(coef) - 1
+
+    def gaussian_derivatives(q: Array) -> list[Array]:
+        """E φ^(k)(√q g) for each k: finite sums, polynomials in q."""
+        return [
+            sum(
+                coef[k + 2 * j] * math.factorial(k + 2 * j) / (2**j * math.factorial(j)) * q**j
+                for j in range((degree - k) // 2 + 1)
+            )
+            + jnp.zeros_like(q)
+            for k in range(degree + 1)
+        ]
+
+    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+        value = jnp.zeros_like(c * q1 * q2)
+        left, right = gaussian_derivatives(q1), gaussian_derivatives(q2)
+        for k in reversed(range(degree + 1)):
+            value = value * c + left[k] * right[k] / math.factorial(k)
+        return value
+
+    def smoothed_by(coef: Sequence[float]) -> Callable[[Array, Array], Array]:
+        degree = len(coef) - 1
+
+        def smoothed(u: Array, s: Array) -> Array:
+            value = jnp.zeros_like(u * s)
+            for k in reversed(range(degree + 1)):
+                value = value * u + sum(
+                    coef[k + 2 * j] * math.comb(k + 2 * j, k) * math.prod(range(2 * j - 1, 0, -2)) * s ** (2 * j)
+                    for j in range((degree - k) // 2 + 1)
+                )
+            return value
+
+        return smoothed
+
+    def phi(z: Array) -> Array:
+        return functools.reduce(lambda value, coefficient: value * z + coefficient, coef[::-1], jnp.zeros_like(z))
+
+    return make_activation(
+        f"polynomial of degree {degree}",
+        phi,
+        kappa,
+        smoothed=smoothed_by(coef),
+        second_moment=smoothed_by(np.convolve(coef, coef).tolist()),
+    )
+
+
+def monomial_form(degree: int) -> Activation:
+    return polynomial_form([0.0] * degree + [1.0])
+
+
+def gabor_form() -> Activation:
+    """φ(z) = exp(-z²) sin(z), the imaginary part of exp(-z² + i z)."""
+
+    def smoothed(u: Array, s: Array) -> Array:
+        spread = 1 + 2 * s * s
+        return jnp.exp(-(u * u + s * s / 2) / spread) * jnp.sin(u / spread) / jnp.sqrt(spread)
+
+    phi = phi_of(stax.Gabor())
+    return make_activation("Gabor", phi, dual_of(stax.Gabor()), smoothed=smoothed)

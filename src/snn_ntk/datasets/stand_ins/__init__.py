@@ -1,0 +1,1 @@
+"""Drawn by this package where the original data are not at hand, and never called by the original's name."""

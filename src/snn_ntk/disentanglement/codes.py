@@ -1,0 +1,127 @@
+"""Scores of disentanglement: how far each latent coordinate follows one factor of the data, and each factor one coordinate.
+
+Four scores are those of the paper's Figure 3 (`beta_vae`, `mig`, `sap`, `factor_vae`), two more are common beside them
+(`dci`, `modularity`). The settings are those of the study library that most published numbers come from; where it departs
+from the paper that defines a score, the definition is followed and the docstring says so. Codes are the means of the
+encoder. A factor that takes one level only has nothing to be found and is left out of every score.
+
+Codes have shape (N, latent), factors shape (N, number of factors) and hold integer levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Real
+
+__all__ = ["Sampler", "active_latents"]
+
+CHUNK = 16_000  # rows that are encoded at a time
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """What `beta_vae` and `factor_vae` need of the data; a `snn_ntk.datasets.FactorDataset` is one."""
+
+    @property
+    def factor_sizes(self) -> tuple[int, ...]:
+        """Number of levels of each factor."""
+        ...
+
+    def sample_factors(self, rng: np.random.Generator, n: int) -> Int[np.ndarray, "n k"]:
+        """n draws of the factors."""
+        ...
+
+
+def checked_codes(codes: np.ndarray, name: str = "codes") -> Float[np.ndarray, "n latent"]:
+    codes = np.asarray(codes)
+    if codes.ndim != 2 or codes.size == 0 or codes.dtype.kind not in "fiu":
+        raise ValueError(f"expected {name} as real numbers of shape (N, latent), got {codes.dtype} of {codes.shape}")
+    if not np.isfinite(codes).all():
+        raise ValueError(f"expected finite {name}, got NaN or infinity")
+    return codes.astype(np.float64)
+
+
+def checked_pair(codes: np.ndarray, factors: np.ndarray, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
+    codes, factors = checked_codes(codes, f"codes{suffix}"), np.asarray(factors)
+    if factors.ndim != 2 or factors.shape[0] != len(codes) or factors.dtype.kind not in "iub":
+        raise ValueError(
+            f"expected factors{suffix} as integers of shape ({len(codes)}, number of factors) like codes{suffix}, "
+            f"got {factors.dtype} of {factors.shape}"
+        )
+    return codes, factors
+
+
+def levels_of(factors: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """For each factor that varies: its column, its levels, and each row's place among them."""
+    found = [(k, *np.unique(factors[:, k], return_inverse=True)) for k in range(factors.shape[1])]
+    varying = [(k, levels, place) for k, levels, place in found if len(levels) > 1]
+    if not varying:
+        raise ValueError(f"expected a factor of at least two levels, got {factors.shape[1]} of one level")
+    return varying
+
+
+def checked_split(
+    codes: np.ndarray, factors: np.ndarray, codes_test: np.ndarray, factors_test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    codes, factors = checked_pair(codes, factors)
+    codes_test, factors_test = checked_pair(codes_test, factors_test, "_test")
+    if codes_test.shape[1] != codes.shape[1] or factors_test.shape[1] != factors.shape[1]:
+        raise ValueError(
+            f"expected a test set of {codes.shape[1]} latents and {factors.shape[1]} factors like the training set, "
+            f"got {codes_test.shape[1]} and {factors_test.shape[1]}"
+        )
+    return codes, factors, codes_test, factors_test
+
+
+def at_least_two_latents(codes: np.ndarray) -> None:
+    if codes.shape[1] < 2:
+        raise ValueError("expected at least two latents, whose difference is the score, got 1")
+
+
+def active_latents(codes: Real[np.ndarray, "n latent"], *, threshold: float = 0.01) -> Bool[np.ndarray, " latent"]:
+    """Which latent coordinates the encoder uses: those with Var_x E[z_j | x] > threshold.
+
+    Args:
+        codes: means of the encoder, shape (N, latent).
+        threshold: on the variance over the data, where the prior has variance 1.
+
+    Returns:
+        A mask of shape (latent,); its mean is the share of active latents.
+
+    Example:
+        >>> import numpy as np
+        >>> active_latents(np.array([[0.0, 0.5, 1.0], [0.1, 0.5, -1.0]])).tolist()
+        [False, False, True]
+
+    Source: Y. Burda, R. Grosse, R. Salakhutdinov, Importance weighted autoencoders, 2016, Section 5.2.
+    """
+    return checked_codes(codes).var(axis=0) > threshold
+
+
+def encoded(encode: Callable[[np.ndarray], np.ndarray], factors: np.ndarray) -> np.ndarray:
+    codes = checked_codes(encode(factors), "codes from encode")
+    if len(codes) != len(factors):
+        raise ValueError(f"expected {len(factors)} codes from encode, one for each row of factors, got {len(codes)}")
+    return codes
+
+
+def varying_factors(sampler: Sampler) -> np.ndarray:
+    varying = np.flatnonzero(np.array(sampler.factor_sizes) > 1)
+    if len(varying) < 2:
+        raise ValueError(f"expected at least two factors that vary, got sizes {sampler.factor_sizes}")
+    return varying
+
+
+def check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 2:
+            raise ValueError(f"expected {name} of at least 2, got {count}")
+
+
+def parts_of(chosen: np.ndarray, rows_each: int) -> list[np.ndarray]:
+    """The points in parts whose rows are encoded at a time; all but the last part are of one size."""
+    size = max(CHUNK // rows_each, 1)
+    return [chosen[start : start + size] for start in range(0, len(chosen), size)]

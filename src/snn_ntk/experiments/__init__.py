@@ -1,0 +1,11 @@
+"""The experiments of the chapters, named after them: each takes settings and returns what was measured.
+
+| chapter | file |
+|---|---|
+| 9, weight movement (Figure 2) | `weight_movement` |
+| 10, disentanglement (Figure 3) | `disentanglement`, `vae_settings` |
+| 11, face attributes (Figure 4) | `face_attributes`, `vae_settings` |
+| 13, asymmetrical node scaling | `asymmetrical_scaling` |
+
+Nothing is re-exported here: import from the file.
+"""

@@ -1,0 +1,188 @@
+"""One run of the disentanglement experiment: a data set, a size of the latent space, a β and a seed; trained, then scored."""
+
+import base64
+import functools
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from snn_ntk import datasets
+from snn_ntk.datasets.factors import FactorDataset
+from snn_ntk.disentanglement.attribute_predictability import sap
+from snn_ntk.disentanglement.codes import active_latents
+from snn_ntk.disentanglement.importance import dci
+from snn_ntk.disentanglement.information import mig, modularity
+from snn_ntk.disentanglement.interventions import beta_vae, factor_vae
+from snn_ntk.experiments.vae_settings import SETTINGS, begin, late_change, mean_image_error, shrink, steps_to
+from snn_ntk.vae.codes import encode, reconstruct
+from snn_ntk.vae.training import train_vae
+
+__all__ = ["SCORES", "random_code_scores", "run_disentanglement", "scores_of"]
+
+SCORES = ("beta_vae", "factor_vae", "mig", "sap")
+
+
+@functools.lru_cache(maxsize=2)
+def _grid(name: str, side: int, levels: tuple) -> tuple[FactorDataset, np.ndarray]:
+    makers = {"dsprites": datasets.dsprites, "cars": datasets.cars3d}
+    if name not in makers:
+        raise ValueError(f"expected data, one of {sorted(makers)}, got {name!r}")
+    data = makers[name]().restrict(**dict(levels))
+    parts = [shrink(data.pixels(np.arange(i, min(i + 20_000, len(data)))), side) for i in range(0, len(data), 20_000)]
+    return data, np.concatenate(parts)
+
+
+def scores_of(
+    data: FactorDataset, codes: Float[np.ndarray, "n m"], *, seed: int, points: int = 10_000
+) -> dict[str, float]:
+    """Every score of a code, from the table of the mean codes of all images of a grid.
+
+    Args:
+        data: the grid.
+        codes: mean codes in the grid's order.
+        seed: of the scores' samples.
+        points: to fit each score's classifier to, or to estimate information from; half as many to test.
+
+    Returns:
+        The four scores of the paper's Figure 3, modularity and DCI (`disentanglement`, `completeness`,
+        `informativeness`), the last four of active latents only, and `active`, how many there are.
+    """
+    rng = np.random.default_rng([seed, 10])
+
+    def lookup(factors: np.ndarray) -> np.ndarray:
+        return codes[data.indices(factors)]
+
+    fit, held_out = (data.sample_factors(rng, n) for n in (points, points // 2))
+    active = active_latents(codes)
+    found = {
+        "beta_vae": beta_vae(data, lookup, rng=rng, train=points, test=points // 2),
+        "factor_vae": factor_vae(data, lookup, rng=rng, train=points, test=points // 2),
+        "mig": mig(lookup(fit), fit),
+        "sap": sap(lookup(fit), fit, lookup(held_out), held_out),
+        "active": int(active.sum()),
+        "modularity": 0.0,
+        "disentanglement": 0.0,
+        "completeness": 0.0,
+        "informativeness": 0.0,
+    }
+    if active.any():
+        found["modularity"] = modularity(lookup(fit)[:, active], fit)
+        # Few points do: trees with many levels to tell are slow.
+        few, test = slice(min(points, 2_000)), slice(min(points // 2, 1_000))
+        used = dci(lookup(fit[few])[:, active], fit[few], lookup(held_out[test])[:, active], held_out[test], trees=20)
+        found |= {key: getattr(used, key) for key in ("disentanglement", "completeness", "informativeness")}
+    return {key: float(value) for key, value in found.items()}
+
+
+def random_code_scores(
+    *,
+    data: str,
+    m: int,
+    seed: int,
+    setting: str = "small",
+    levels: Mapping[str, Mapping[str, int]] | None = None,
+    points: int = 10_000,
+) -> dict[str, float]:
+    """The scores of m random projections of the images, which is what an infinitely wide encoder's codes amount to.
+
+    Args:
+        data, m, seed, setting, levels, points: see `run_disentanglement`.
+
+    Returns:
+        As `scores_of`.
+    """
+    grid, images = _grid(data, SETTINGS[setting].side, tuple(sorted((levels or {}).get(data, {}).items())))
+    directions = np.random.default_rng([seed, 20]).normal(size=(images[0].size, m)).astype(np.float32)
+    parts = [images[i : i + 4096].reshape(-1, len(directions)) / np.float32(255) for i in range(0, len(images), 4096)]
+    codes = np.concatenate([part @ directions for part in parts])
+    return scores_of(grid, codes / codes.std(axis=0).mean(), seed=seed, points=points)
+
+
+def run_disentanglement(
+    *,
+    data: str,
+    m: int,
+    beta: float,
+    seed: int,
+    setting: str = "small",
+    steps: int,
+    parts: int = 1,
+    levels: Mapping[str, Mapping[str, int]] | None = None,
+    points: int = 10_000,
+    rows: int = 40,
+    checkpoint: str | os.PathLike | None = None,
+) -> dict[str, Any]:
+    """Trains one β-VAE and scores its codes, at the end and on the way.
+
+    Args:
+        data: "dsprites" or "cars".
+        m: number of latent variables.
+        beta: β.
+        seed: of initialisation, batches, noise and scores.
+        setting: a key of `SETTINGS`.
+        steps: of training.
+        parts: equal parts that training is divided into; codes are scored at the end of each.
+        levels: for each data set, how many levels of a factor are kept (`FactorDataset.restrict`).
+        points: see `scores_of`.
+        rows: of the training's log.
+        checkpoint: a file name that checkpoints are named after; an interrupted run goes on from them.
+
+    Returns:
+        What JSON can hold: `name`, `source`, `images`; the log's `steps`, `reconstruction` and `kl` (all latents
+        together); `mean_image`, the cross-entropy of guessing the mean image, and `error`, that of the model's
+        reconstructions of the same images from mean codes; `change`, see `late_change`; `steps_to_90`; `milliseconds` a step, without
+        compilation; `milestones`, the scores with their `step`; and `pictures`, six images and their reconstructions as
+        bytes in base 64 with their shape.
+
+    Raises:
+        ValueError: on unknown data or settings, or fewer steps than parts.
+    """
+    if setting not in SETTINGS:
+        raise ValueError(f"expected a setting, one of {sorted(SETTINGS)}, got {setting!r}")
+    if not 1 <= parts <= steps:
+        raise ValueError(f"expected 1 <= parts <= steps, got {parts} and {steps}")
+    how = SETTINGS[setting]
+    grid, images = _grid(data, how.side, tuple(sorted((levels or {}).get(data, {}).items())))
+    on_device = jax.device_put(images)
+    state = begin(how, images.shape[1:], m, seed)
+    stops = [round(steps * (i + 1) / parts) for i in range(parts)]
+    logs, milestones, times = [], [], []
+    for stop in stops:
+        began, first = time.perf_counter(), int(state.step)
+        state, log = train_vae(
+            state, on_device, beta=beta, steps=stop, learning_rate=how.learning_rate,
+            horizon=steps if how.annealed else None, batch=how.batch, optimizer=how.optimizer, rows=max(1, rows // parts),
+            checkpoint=None if checkpoint is None else Path(f"{checkpoint}-{stop}.npz"),
+        )  # fmt: skip
+        times.append((time.perf_counter() - began) / (stop - first))
+        logs.append(log)
+        codes, _ = encode(state.model, images)
+        milestones.append({"step": stop} | scores_of(grid, codes, seed=seed, points=points))
+    some = images[np.random.default_rng(seed).permutation(len(images))[:4096]]
+    error, pixels = reconstruct(state.model, some)
+    pictures = np.stack([some[:6], np.rint(255 * pixels[:6]).astype(np.uint8)])
+    at = np.concatenate([log.steps for log in logs])
+    reconstruction = np.concatenate([log.reconstruction for log in logs])
+    kl = np.concatenate([log.kl.sum(axis=1) for log in logs])
+    loss, baseline = reconstruction + beta * kl, mean_image_error(images)
+    return {
+        "name": grid.name,
+        "source": grid.source,
+        "images": len(grid),
+        "steps": at.tolist(),
+        "reconstruction": reconstruction.astype(float).tolist(),
+        "kl": kl.astype(float).tolist(),
+        "mean_image": mean_image_error(images, some),
+        "error": float(error.mean()),
+        "change": late_change(loss, baseline),
+        "steps_to_90": steps_to(at, loss, baseline),
+        "milliseconds": 1e3 * min(times[1:] or times),
+        "milestones": milestones,
+        "pictures": {"shape": list(pictures.shape), "bytes": base64.b64encode(pictures.tobytes()).decode()},
+    }

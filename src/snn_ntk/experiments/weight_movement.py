@@ -1,0 +1,316 @@
+"""The experiment of the paper's Figure 2: networks of one width trained side by side, and how far their layers moved."""
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from snn_ntk import datasets
+from snn_ntk.paper.figure2_limit import Figure2Kernels, figure2_limit_kernels
+from snn_ntk.paper.figure2_network import Figure2Parameters, in_basis, noisy_outputs
+from snn_ntk.paper.figure2_problem import (
+    Figure2Problem,
+    draw_figure2_problem,
+    figure2_objective,
+    initial_norms,
+    layer_movement,
+)
+from snn_ntk.training.descent import gradient_descent
+from snn_ntk.training.limit import limit_movement
+
+__all__ = [
+    "Trained",
+    "limit_movement_of",
+    "power_steps",
+    "principal_coordinates",
+    "run_weight_movement",
+    "stability_edge",
+    "train_figure2",
+]
+
+PHI = jnp.tanh
+
+_frozen = functools.partial(figure2_objective, activation=PHI)
+
+
+def _fresh(params, problem, key):
+    return figure2_objective(params, problem, key, activation=PHI)
+
+
+def principal_coordinates(images: Float[np.ndarray, "n d"], outputs: int) -> Float[np.ndarray, "n k"]:
+    """What a network with `outputs` outputs learns of images: their coordinates on the first principal directions.
+
+    With as many outputs as pixels it is the images themselves. The two cases are one: in a basis of principal directions
+    the images have at most n coordinates that are not zero, and Gaussian weights look alike in any basis.
+
+    Args:
+        images: (n, d).
+        outputs: how many.
+
+    Returns:
+        (n, outputs), float64.
+
+    Raises:
+        ValueError: if there are fewer than one or more than d outputs.
+
+    Example:
+        >>> import numpy as np
+        >>> np.abs(principal_coordinates(np.array([[3.0, 4.0, 0.0]]), 1)).round(6).tolist()
+        [[5.0]]
+    """
+    images = np.asarray(images, np.float64)
+    if not 1 <= outputs <= images.shape[1]:
+        raise ValueError(f"expected 1 <= outputs <= {images.shape[1]}, got {outputs}")
+    if outputs == images.shape[1]:
+        return images
+    return images @ np.linalg.svd(images, full_matrices=True)[2][:outputs].T
+
+
+class Trained(NamedTuple):
+    """What is known of a few networks of one width after training.
+
+    Attributes:
+        steps: (r,) recorded step numbers.
+        moved: (r, seeds, 4) ‖W(t) − W(0)‖_F of encoder, latent means, hidden layer and decoder.
+        relative: (r, seeds, 4) the same over ‖W(0)‖_F.
+        left: (r, seeds) squared error over the targets' squared norm: 1 is what a network without output would have.
+        missing: (seeds, n, outputs) Y − f(0), what the network had to learn; float64.
+        diverged: (seeds,) True where numbers are not finite.
+        params: weights after training, leading axis of seeds.
+        problem: what was trained, likewise.
+    """
+
+    steps: np.ndarray
+    moved: np.ndarray
+    relative: np.ndarray
+    left: np.ndarray
+    missing: np.ndarray
+    diverged: np.ndarray
+    params: Figure2Parameters | None
+    problem: Figure2Problem | None
+
+
+def _outputs(params, problem):
+    return noisy_outputs(params, problem.inputs, problem.noise, activation=PHI, sigma0=problem.sigma0)
+
+
+def _observe(params, problem):
+    missing = _outputs(params, problem) - problem.targets
+    return {"moved": layer_movement(params, problem.start), "residual": jnp.sum(missing**2)}
+
+
+@functools.partial(jax.jit, static_argnames=("width", "samples", "beta", "train_sigma", "pixels"))
+def _draw(keys, x, y, sigma0, initial_output, *, pixels, **choices):
+    """Problems of many seeds, the norms of their initial weights and their first outputs."""
+    one = functools.partial(
+        draw_figure2_problem, x=x, y=y, activation=PHI, sigma0=sigma0, initial_output=initial_output, **choices
+    )
+    problem = jax.vmap(one)(keys)
+    norms = jax.vmap(lambda start, key: initial_norms(start, d_in=pixels, key=key))(problem.start, keys)
+    return problem, norms, jax.vmap(lambda problem: _outputs(problem.start, problem))(problem)
+
+
+def train_figure2(
+    x: Float[Array, "n r"],
+    targets: Float[Any, "n k"],
+    *,
+    width: int,
+    seeds: Sequence[int],
+    steps: int,
+    learning_rate: float,
+    record_at: Any,
+    pixels: int = 784,
+    sigma0: float = 0.5,
+    samples: int = 2,
+    noise: str = "frozen",
+    beta: float = 0.0,
+    initial_output: float = 1.0,
+    train_sigma: bool = False,
+    checkpoint: str | os.PathLike | None = None,
+) -> Trained:
+    """Trains networks of one width that differ in their seed, side by side, by full-batch gradient descent.
+
+    Args:
+        x: inputs, in a basis of their span (`in_basis`).
+        targets: what is to be learned.
+        width: m.
+        seeds: whose random numbers do not depend on the other seeds that are trained along.
+        steps: of gradient descent.
+        learning_rate: η of L = 1/(2n) ‖f − Y‖².
+        record_at: step numbers at which movement and loss are recorded.
+        pixels: number of inputs before `in_basis`; the encoder's initial norm counts them all.
+        sigma0: σ0.
+        samples: S, noise samples that f is averaged over.
+        noise: "frozen", the same samples throughout, or "fresh", drawn again at every step.
+        beta: β, weight of the KL term.
+        initial_output: share of the random initial output that counts; 0 is a network that starts at zero.
+        train_sigma: whether the noise's scales are trained too.
+        checkpoint: as in `gradient_descent`.
+
+    Returns:
+        The records, the weights, and what was trained.
+
+    Raises:
+        ValueError: on another kind of noise.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> runs = train_figure2(
+        ...     jnp.eye(3), jnp.eye(3), width=8, seeds=[0, 1], steps=4, learning_rate=0.1, record_at=[0, 4], pixels=3
+        ... )
+        >>> runs.moved.shape, runs.missing.shape
+        ((2, 2, 4), (2, 3, 3))
+
+    Source:
+        Section 6 of the paper.
+    """
+    if noise not in ("frozen", "fresh"):
+        raise ValueError(f"expected noise 'frozen' or 'fresh', got {noise!r}")
+    root = jax.random.key(width)
+    problem, norms, first = _draw(
+        jax.vmap(lambda seed: jax.random.fold_in(root, seed))(jnp.asarray(seeds)), x, jnp.asarray(targets, x.dtype),
+        sigma0, initial_output, pixels=pixels, width=width, samples=samples, beta=beta or None, train_sigma=train_sigma,
+    )  # fmt: skip
+    run = gradient_descent(
+        _fresh if noise == "fresh" else _frozen, problem.start, learning_rate=learning_rate, steps=steps,
+        record=_observe, record_at=record_at, args=problem, batched=True, checkpoint=checkpoint,
+        key=jax.random.key(width + 1) if noise == "fresh" else None,
+    )  # fmt: skip
+    moved, residual = np.asarray(run.records["moved"]), np.asarray(run.records["residual"])
+    missing = np.asarray(problem.targets - first, np.float64)
+    return Trained(
+        np.asarray(run.steps), moved, moved / np.asarray(norms), residual / np.sum(np.square(targets)), missing, run.diverged,
+        run.params, problem,
+    )  # fmt: skip
+
+
+@jax.jit
+def _kernel_times(vector, problem):
+    _, push = jax.linearize(lambda params: _outputs(params, problem), problem.start)
+    return push(jax.linear_transpose(push, problem.start)(vector)[0])
+
+
+def stability_edge(problem: Figure2Problem) -> float:
+    """The learning rate 2n/λ_max(J Jᵀ) above which descent of L = 1/(2n) ‖f − Y‖² grows, for the network at its start.
+
+    The kernel of a finite network has n · d_out rows and is never formed: Lanczos iteration needs products with it.
+
+    Args:
+        problem: of one network.
+
+    Returns:
+        The rate; the eigenvalue has a relative error below 1e-3.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import draw_figure2_problem
+        >>> x = jnp.eye(3)
+        >>> problem = draw_problem(jax.random.key(0), x, x, width=8, activation=jnp.tanh, sigma0=0.5)
+        >>> 0.1 < stability_edge(problem) < 10
+        True
+    """
+    shape = problem.targets.shape
+    times = lambda v: np.asarray(_kernel_times(jnp.asarray(v, jnp.float32).reshape(shape), problem)).ravel()  # noqa: E731
+    kernel: Any = LinearOperator((problem.targets.size,) * 2, matvec=times, dtype=np.float32)  # pyright: ignore[reportCallIssue]
+    start = np.random.default_rng(0).standard_normal(problem.targets.size).astype(np.float32)
+    return float(2 * len(problem.inputs) / eigsh(kernel, k=1, tol=1e-3, v0=start, return_eigenvectors=False)[0])  # pyright: ignore[reportArgumentType]
+
+
+def limit_movement_of(
+    kernels: Figure2Kernels, missing: Float[np.ndarray, "seeds n k"], steps: Any, learning_rate: float
+) -> Float[np.ndarray, "r seeds layers"]:
+    """How far the four layers of the infinitely wide network move, for what each network misses at its start.
+
+    Args:
+        kernels: of `limit_kernels`.
+        missing: Y − f(0).
+        steps: (r,) numbers of steps.
+        learning_rate: η.
+
+    Returns:
+        ‖ΔW_s‖_F, float64.
+
+    Source:
+        Chapter 9 of the book derives it.
+    """
+    total = np.asarray(kernels.total, np.float64)
+    one = lambda k, y: limit_movement(k, total, np.zeros_like(y), y, steps, learning_rate=learning_rate)  # noqa: E731
+    return np.stack([[one(k, y) for y in missing] for k in kernels]).transpose(2, 1, 0)
+
+
+def power_steps(steps: int) -> np.ndarray:
+    """0, the powers of two up to `steps`, and `steps`: runs of different lengths are recorded at common steps.
+
+    Example:
+        >>> power_steps(5).tolist()
+        [0, 1, 2, 4, 5]
+    """
+    return np.unique([0, *(2**k for k in range(int(steps).bit_length())), steps])
+
+
+def run_weight_movement(
+    *,
+    outputs: int,
+    width: int,
+    seed: int,
+    steps: int,
+    n: int = 128,
+    learning_rate: float = 1.0,
+    sigma0: float = 0.5,
+    samples: int = 2,
+    checkpoint: str | os.PathLike | None = None,
+) -> dict[str, Any]:
+    """One network of Figure 2, trained on MNIST images and compared with the infinitely wide one.
+
+    Args:
+        outputs: as in `principal_coordinates`; 784, the number of pixels, is the network as printed.
+        width: m.
+        seed: of weights and noise.
+        steps: of training.
+        n: images.
+        learning_rate: η.
+        sigma0: σ0.
+        samples: S.
+        checkpoint: a file that an interrupted run goes on from.
+
+    Returns:
+        What JSON can hold: `steps`, recorded at powers of two; `moved`, `relative` and `limit` (r, 4), the layers'
+        movement, the same over their initial norms, and the infinite network's movement; `left` (r,), the squared error
+        over the targets' squared norm; `diverged`, after which step numbers are left out that are not finite; and `source`, of the data.
+
+    Example:
+        >>> run = run_weight_movement(outputs=3, width=8, seed=0, steps=2, n=4)
+        >>> run["steps"], len(run["moved"][0]), run["diverged"]
+        ([0, 1, 2], 4, False)
+    """
+    data = datasets.mnist(n)
+    images = np.asarray(data.images, np.float32)
+    x = in_basis(jnp.asarray(images))
+    found = train_figure2(
+        x, principal_coordinates(images, outputs), width=width, seeds=[seed], steps=steps, learning_rate=learning_rate,
+        record_at=power_steps(steps), pixels=images.shape[1], sigma0=sigma0, samples=samples, checkpoint=checkpoint,
+    )  # fmt: skip
+    limit = limit_movement_of(
+        figure2_limit_kernels(x, activation=PHI, sigma0=sigma0, samples=samples),
+        found.missing,
+        found.steps,
+        learning_rate,
+    )
+    fine = np.isfinite(found.moved[:, 0]).all(axis=1) & np.isfinite(found.left[:, 0])
+    kept = slice(None) if fine.all() else slice(int(fine.argmin()))
+    return {
+        "source": data.source,
+        "diverged": bool(found.diverged[0]),
+        "steps": found.steps[kept].tolist(),
+        "left": found.left[kept, 0].astype(float).tolist(),
+        **{
+            key: value[kept, 0].astype(float).tolist()
+            for key, value in (("moved", found.moved), ("relative", found.relative), ("limit", limit))
+        },
+    }

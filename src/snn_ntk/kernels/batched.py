@@ -1,0 +1,72 @@
+"""The same kernels a block of rows at a time, kept in host memory."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import ArrayLike, Num
+
+from snn_ntk import _validation as validation
+from snn_ntk.activations.resolve import resolve
+from snn_ntk.kernels.one_hidden_layer import TangentKernels, compiled_tangent_kernels
+
+__all__ = ["tangent_kernels_batched"]
+
+
+def tangent_kernels_batched(
+    x1: Num[ArrayLike, "n1 d"],
+    x2: Num[ArrayLike, "n2 d"] | None = None,
+    *,
+    activation: Any,
+    sigma0: Num[ArrayLike, ""],
+    W_std: Num[ArrayLike, ""] | None = None,
+    b_std: Num[ArrayLike, ""] | None = None,
+    batch_size: int = 512,
+) -> TangentKernels:
+    """`tangent_kernels` computed a block of rows at a time and kept in host memory.
+
+    Only the three n1 × n2 results and one block of intermediate values are ever held: 10,000 inputs of dimension 784 in
+    float32 need 1.2 GB for the results and well under 1 GB beside them.
+
+    Args:
+        x1: Inputs, shape (n1, d).
+        x2: Other inputs, shape (n2, d); None stands for `x1`.
+        activation: As in `tangent_kernels`.
+        sigma0: As in `tangent_kernels`.
+        W_std: As in `tangent_kernels`.
+        b_std: As in `tangent_kernels`.
+        batch_size: Rows of a block.
+
+    Returns:
+        NumPy arrays of shape (n1, n2).
+
+    Raises:
+        TypeError: As `tangent_kernels`.
+        ValueError: As `tangent_kernels`, and if `batch_size` < 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk import stax
+        >>> x = np.eye(5, dtype=np.float32)
+        >>> tangent_kernels_batched(x, activation=stax.Erf(), sigma0=0.5, batch_size=2).d.shape
+        (5, 5)
+
+    Source: Lemma 1 of the paper.
+    """
+    x1, x2 = validation.matching_inputs(x1, x2)
+    sigma0 = validation.non_negative(sigma0, "sigma0")
+    W_std = validation.optional_non_negative(W_std, "W_std")
+    b_std = validation.optional_non_negative(b_std, "b_std")
+    batch_size = validation.positive_integer(batch_size, "batch_size")
+    activation = resolve(activation)
+    x2 = x1 if x2 is None else x2
+    out = None
+    for start in range(0, x1.shape[0], batch_size):
+        rows = slice(start, start + batch_size)
+        block = compiled_tangent_kernels(x1[rows], x2, sigma0, W_std, b_std, activation=activation)
+        if out is None:
+            shape, dtype = (x1.shape[0], x2.shape[0]), block.d.dtype
+            out = TangentKernels._make(np.empty(shape, dtype) for _ in range(3))
+        for whole, part in zip(out, block, strict=True):
+            whole[rows] = part
+    assert out is not None
+    return out

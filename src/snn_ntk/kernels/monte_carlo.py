@@ -1,0 +1,133 @@
+"""Monte Carlo over the noise of a finite stochastic network of any depth, in neural-tangents' `apply_fn` contract.
+
+One hidden layer needs none of this: `snn_ntk.paper` is exact. With noise below a nonlinearity and another layer, the
+expected output f̂ = E_ζ f has no closed form at finite width, and its tangent kernel is a product of two expectations:
+
+    Θ(x, x') = ⟨E_ζ ∇f(x, ζ), E_ζ' ∇f(x', ζ')⟩
+
+Two independent batches of noise estimate it without bias. One batch used twice would add the variance of its own mean
+to the diagonal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+__all__ = ["NoiseMoments", "expected_tangent_kernel", "noise_moments"]
+
+
+class NoiseMoments(NamedTuple):
+    """Mean and unbiased variance of a network's outputs over its noise, each (n, d_out)."""
+
+    mean: Float[Array, "n d_out"]
+    variance: Float[Array, "n d_out"]
+
+
+def _check(samples: int, least: int) -> None:
+    if samples < least:
+        raise ValueError(f"expected samples ≥ {least}, got {samples}")
+
+
+def noise_moments(
+    apply_fn: Callable[..., Array],
+    params: PyTree,
+    x: Float[Array, "n d_in"],
+    key: PRNGKeyArray,
+    *,
+    samples: int,
+) -> NoiseMoments:
+    """Mean and variance over the noise, from `samples` draws.
+
+    f̂(x) = E_ζ f(x, ζ) and Var_ζ f(x, ζ)
+
+    Args:
+        apply_fn: `apply_fn(params, x, rng=key)`, which draws fresh noise for each row of `x`.
+        params: parameters of one network.
+        x: inputs, (n, d_in).
+        key: random key of the noise.
+        samples: number of draws, at least 2.
+
+    Returns:
+        `NoiseMoments`; the variance divides by `samples` − 1 and is unbiased.
+
+    Raises:
+        ValueError: if `samples` is less than 2.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> noisy = lambda p, x, rng: p * x + jax.random.normal(rng, x.shape)
+        >>> moments = noise_moments(noisy, 2.0, jnp.ones((1, 1)), jax.random.key(0), samples=10_000)
+        >>> [round(float(m[0, 0]), 1) for m in moments]
+        [2.0, 1.0]
+
+    Source:
+        Corollary (cor:12-variance) of chapter 12.
+    """
+    _check(samples, 2)
+    draws = jax.lax.map(lambda k: apply_fn(params, x, rng=k), jax.random.split(key, samples))
+    return NoiseMoments(draws.mean(0), draws.var(0, ddof=1))
+
+
+def expected_tangent_kernel(
+    apply_fn: Callable[..., Array],
+    params: PyTree,
+    x1: Float[Array, "n1 d_in"],
+    x2: Float[Array, "n2 d_in"] | None,
+    key: PRNGKeyArray,
+    *,
+    samples: int,
+) -> PyTree:
+    r"""Tangent kernel of the expected output, one summand for each parameter array, averaged over outputs.
+
+    Θ_p(x, x') = (1/d_out) Σ_k ⟨∇_p f̂_k(x), ∇_p f̂_k(x')⟩
+
+    Args:
+        apply_fn: `apply_fn(params, x, rng=key)`, which draws fresh noise for each row of `x`.
+        params: parameters of one network.
+        x1: inputs, (n1, d_in).
+        x2: other inputs, (n2, d_in); None stands for `x1`, still under independent noise.
+        key: random key of the noise.
+        samples: number of draws in each of the two batches.
+
+    Returns:
+        A pytree like `params` whose leaves are unbiased estimates, (n1, n2) each (symmetric if `x2` is None). Their sum
+        is the tangent kernel of f̂.
+
+    Raises:
+        ValueError: if `samples` is less than 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> noisy = lambda p, x, rng: x @ (p + jax.random.normal(rng, p.shape))
+        >>> x = jnp.array([[1.0, 2.0]])
+        >>> expected_tangent_kernel(noisy, jnp.ones((2, 1)), x, None, jax.random.key(0), samples=1).tolist()
+        [[5.0]]
+
+    Source:
+        Equation (eq:12-pair) of chapter 12.
+    """
+    _check(samples, 1)
+    first, second = jax.random.split(key)
+
+    def jacobian(x: Array, key: PRNGKeyArray) -> PyTree:
+        # One input at a time: differentiating the whole batch would pass each output's gradient through every row.
+        def of_one(row: Array, key: PRNGKeyArray) -> PyTree:
+            def mean_output(p: PyTree) -> Array:
+                keys = jax.random.split(key, samples)
+                return jax.vmap(lambda k: apply_fn(p, row[None], rng=k)[0])(keys).mean(0)
+
+            return jax.jacrev(mean_output)(params)
+
+        return jax.vmap(of_one)(x, jax.random.split(key, len(x)))
+
+    def contract(left: Array, right: Array) -> Array:
+        axes = tuple(range(1, left.ndim))
+        return jnp.tensordot(left, right, axes=(axes, axes)) / left.shape[1]
+
+    kernel = jax.tree.map(contract, jacobian(x1, first), jacobian(x1 if x2 is None else x2, second))
+    return jax.tree.map(lambda k: (k + k.T) / 2, kernel) if x2 is None else kernel

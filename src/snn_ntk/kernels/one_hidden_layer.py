@@ -1,0 +1,153 @@
+"""The limiting tangent kernels of a stochastic network with one hidden layer, in closed form (Lemma 1).
+
+Let c = ⟨x, x'⟩ and q = (1 + σ0²) ‖x‖², and κ(c; q, q') the dual of the activation. Then
+
+    Θ^(μ) = c κ'(c),     Θ^(σ) = σ0² ⟨x∘x, x'∘x'⟩ κ''(c),     Θ^(d) = κ(c),
+
+each times the identity of the outputs. The covariance c is not inflated by the noise, not even for x' = x, because the
+two gradients whose inner product is taken average over independent noise; only the variances q are.
+"""
+
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Num
+
+from snn_ntk import _validation as validation
+from snn_ntk.activations.base import Activation
+from snn_ntk.activations.resolve import resolve
+
+__all__ = ["TangentKernels", "tangent_kernels"]
+
+
+class TangentKernels(NamedTuple):
+    """The parts of a tangent kernel that belong to W_μ, W_σ and W_d.
+
+    Attributes:
+        mu: Θ^(μ), of the mean weights (and of the bias, where there is one).
+        sigma: Θ^(σ), of the variance weights.
+        d: Θ^(d), of the decoding weights.
+    """
+
+    mu: Float[Array, "..."]
+    sigma: Float[Array, "..."]
+    d: Float[Array, "..."]
+
+    @property
+    def total(self) -> Float[Array, "..."]:
+        """Θ = Θ^(μ) + Θ^(σ) + Θ^(d)."""
+        return self.mu + self.sigma + self.d
+
+
+def tangent_kernels(
+    x1: Num[ArrayLike, "n1 d"],
+    x2: Num[ArrayLike, "n2 d"] | None = None,
+    *,
+    activation: Any,
+    sigma0: Num[ArrayLike, ""],
+    W_std: Num[ArrayLike, ""] | None = None,
+    b_std: Num[ArrayLike, ""] | None = None,
+) -> TangentKernels:
+    """The limiting tangent kernels of the stochastic network f̂(x) = m^{-1/2} W_dᵀ E φ(z) with one hidden layer.
+
+    Θ^(μ) = ⟨x, x'⟩ κ', Θ^(σ) = σ0² ⟨x∘x, x'∘x'⟩ κ'', Θ^(d) = κ at c = ⟨x, x'⟩, q = (1 + σ0²) ‖x‖²     (Lemma 1)
+
+    In the NTK parameterisation, z = (W_std/√d) (W_μ + W_σ∘ζ) x + b_std b, every inner product of inputs is multiplied by
+    W_std²/d and b_std² is added to c and q; the bias then adds b_std² κ' to Θ^(μ).
+
+    Args:
+        x1: Inputs, shape (n1, d).
+        x2: Other inputs, shape (n2, d); None stands for `x1`.
+        activation: φ: a nonlinearity of neural-tangents (`stax.Erf()`) or a smooth function (`jnp.tanh`).
+        sigma0: Initial value σ0 ≥ 0 of the variance weights.
+        W_std: Weight scale of the NTK parameterisation; None is the paper's parameterisation, without 1/√d.
+        b_std: Bias scale; None is no bias.
+
+    Returns:
+        The n1 × n2 factor of each group's kernel: Θ = `kernels.total` ⊗ I over outputs.
+
+    Raises:
+        TypeError: If the inputs are not real arrays, a scale is not one number, or the activation is unknown.
+        ValueError: If the inputs are not of rank 2, empty, not finite or of different dimension, a scale is negative, or
+            the activation is `stax.Hermite`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snn_ntk import stax
+        >>> x = jnp.eye(3)
+        >>> kernels = tangent_kernels(x, activation=stax.Erf(), sigma0=0.5)
+        >>> kernels.total.shape
+        (3, 3)
+        >>> [round(float(k[0, 0]), 3) for k in kernels]
+        [0.443, 0.054, 0.387]
+
+    Source: Lemma 1 of the paper, its expectations evaluated by Price's theorem and Stein's lemma.
+    """
+    x1, x2 = validation.matching_inputs(x1, x2)
+    sigma0 = validation.non_negative(sigma0, "sigma0")
+    W_std = validation.optional_non_negative(W_std, "W_std")
+    b_std = validation.optional_non_negative(b_std, "b_std")
+    return compiled_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=resolve(activation))
+
+
+_MOST_BLOCKS = 8
+
+_SMALLEST_BLOCK = 256
+
+
+@functools.partial(jax.jit, static_argnames="activation")
+def compiled_tangent_kernels(
+    x1: Array, x2: Array | None, sigma0: Any, W_std: Any, b_std: Any, *, activation: Activation
+) -> TangentKernels:
+    if x2 is not None:
+        dtype = jnp.result_type(x1.dtype, x2.dtype)
+        return _rectangle(x1.astype(dtype), x2.astype(dtype), sigma0, W_std, b_std, activation)
+
+    # A kernel of one set is symmetric: square blocks on and above the diagonal are nearly half of the work. The last
+    # block overlaps its neighbour where the size does not divide, and one loop compiles the block once.
+    n, dtype = x1.shape[0], x1.dtype
+    blocks = min(n // _SMALLEST_BLOCK, _MOST_BLOCKS)
+    if blocks < 2:
+        return _rectangle(x1, x1, sigma0, W_std, b_std, activation)
+    size = -(-n // blocks)
+    starts = np.minimum(np.arange(blocks) * size, n - size)
+    above = np.array(list(itertools.combinations_with_replacement(starts, 2)))
+
+    def block(whole: TangentKernels, corner: Array) -> tuple[TangentKernels, None]:
+        row, column = corner
+        left = jax.lax.dynamic_slice_in_dim(x1, row, size)
+        right = jax.lax.dynamic_slice_in_dim(x1, column, size)
+        part = _rectangle(left, right, sigma0, W_std, b_std, activation)
+
+        def place(whole: Array, part: Array) -> Array:
+            whole = jax.lax.dynamic_update_slice(whole, part.T, (column, row))
+            return jax.lax.dynamic_update_slice(whole, part, (row, column))
+
+        return TangentKernels(*map(place, whole, part)), None
+
+    empty = jnp.zeros((n, n), dtype)
+    return jax.lax.scan(block, TangentKernels(empty, empty, empty), jnp.asarray(above))[0]
+
+
+def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activation: Activation) -> TangentKernels:
+    """The kernels between two sets: two matrix products, the rest entry by entry."""
+    dtype = x1.dtype
+    sigma0 = jnp.asarray(sigma0, dtype)
+    scale = 1.0 if W_std is None else jnp.asarray(W_std, dtype) ** 2 / x1.shape[1]
+    shift = 0.0 if b_std is None else jnp.asarray(b_std, dtype) ** 2
+    squares1, squares2 = x1 * x1, x2 * x2
+    # Full precision also on accelerators whose default matrix product rounds to fewer bits.
+    c = scale * jnp.matmul(x1, x2.T, precision="highest") + shift
+    weight = (sigma0 * scale) ** 2 * jnp.matmul(squares1, squares2.T, precision="highest")
+    inflated = (1 + sigma0**2) * scale
+    q1 = inflated * squares1.sum(axis=1)[:, None] + shift
+    q2 = inflated * squares2.sum(axis=1)[None, :] + shift
+    value, slope, curvature = activation.derivatives(c, q1, q2)
+    # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0, x = 0 or a σ0² below rounding: as σ0 → 0 the
+    # product is of order σ0, so it is 0 there.
+    sigma = weight * jnp.where(jnp.isinf(curvature), 0, curvature)
+    return TangentKernels(mu=c * slope, sigma=sigma, d=value)

@@ -1,0 +1,12 @@
+"""Layers of neural-tangents that carry noise, for networks of any depth.
+
+| question | file |
+|---|---|
+| a dense layer whose weights carry Gaussian noise | `dense` |
+| the variance of a network's output over its noise | `variance` |
+"""
+
+from snn_ntk.layers.dense import StochasticDense
+from snn_ntk.layers.variance import predictive_variance
+
+__all__ = ["StochasticDense", "predictive_variance"]

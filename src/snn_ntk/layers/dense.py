@@ -1,0 +1,173 @@
+"""A stochastic dense layer for neural-tangents, at any depth.
+
+In a `Kernel` let `nngp` be the covariance of two inputs under independent noise and `cov1`, `cov2` the total variance of
+one input. A layer z = (W_std/√N) (W_μ + W_σ∘ζ) x + b_std b then sends
+
+    cov → W_std² (1 + σ0²) cov + b_std²,     nngp → W_std² nngp + b_std²,     ntk → nngp + W_std² ntk,
+
+and neural-tangents' nonlinearities do the rest, since none of them takes the diagonal of `nngp` for the variance. The
+variance weights W_σ matter for the tangent kernel only where the layer reads raw inputs; fed by a wide layer their
+share is of order 1/width.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Num
+
+from snn_ntk import _validation as validation
+from snn_ntk._neural_tangents import InputKernel, stax
+
+__all__ = ["StochasticDense"]
+
+
+def StochasticDense(
+    out_dim: int,
+    W_std: Num[ArrayLike, ""] = 1.0,
+    *,
+    sigma0: Num[ArrayLike, ""],
+    b_std: Num[ArrayLike, ""] | None = None,
+    noise: Literal["independent", "shared"] = "independent",
+    parameterization: Literal["ntk", "standard"] = "ntk",
+) -> tuple[Callable, Callable, Callable]:
+    """A dense layer whose weights carry Gaussian noise, W_μ + W_σ∘ζ, with the layer contract of neural-tangents.
+
+    z = (W_std/√N) (W_μ + W_σ∘ζ) x + b_std b,     W_μ, b ~ N(0, I), W_σ = σ0, ζ ~ N(0, I)     (Eq. 3, NTK parameterisation)
+
+    With independent noise (each input its own ζ) the kernels are those of the expected network f̂ = E_ζ f: `nngp` is the
+    covariance of f̂ and `ntk` its tangent kernel, with Θ^(σ) where the layer reads raw inputs of shape (n, d). With
+    shared noise (one ζ for all inputs) they are those of the network with that noise frozen; where such a layer reads
+    raw inputs, its `ntk` holds to leading order in 1/N, because the noise of a weight is also in its pre-activation.
+
+    `apply_fn` draws from `rng`, so it returns a sample of f. Independent noise is drawn once a neuron, with the variance
+    Σ_k W_σ[k]² x_k² that ζ would give.
+
+    Args:
+        out_dim: Number of outputs.
+        W_std: Scale of the weights.
+        sigma0: Initial value σ0 ≥ 0 of the variance weights, relative to W_μ.
+        b_std: Scale of the bias; None is no bias.
+        noise: "independent" for every input, or "shared" by all of them.
+        parameterization: "ntk" or "standard", as in `stax.Dense`: "standard" puts W_std/√N into the weights.
+
+    Returns:
+        `(init_fn, apply_fn, kernel_fn)`, with parameters `(W_mu, W_sigma, b)`.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a scale is negative or an option is unknown; from `apply_fn`, if `rng` is missing; from
+            `kernel_fn`, if it needs raw inputs and is given a `Kernel` that does not remember them.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snn_ntk import stax
+        >>> _, _, kernel_fn = stax.serial(StochasticDense(512, sigma0=0.5), stax.Erf(), stax.Dense(1))
+        >>> kernel = kernel_fn(jnp.eye(4))
+        >>> kernel.ntk.shape, predictive_variance(kernel).shape
+        ((4, 4), (4,))
+
+    Source: Lemma 1 of the paper, carried to any depth by the recursion of Jacot et al. (2018).
+    """
+    out_dim = validation.positive_integer(out_dim, "out_dim")
+    W_std = validation.non_negative(W_std, "W_std")
+    sigma0 = validation.non_negative(sigma0, "sigma0")
+    b_std = validation.optional_non_negative(b_std, "b_std")
+    if noise not in ("independent", "shared"):
+        raise ValueError(f'expected noise to be "independent" or "shared", got {noise!r}')
+    if parameterization not in ("ntk", "standard"):
+        raise ValueError(f'expected parameterization to be "ntk" or "standard", got {parameterization!r}')
+    return _layer(out_dim, W_std, sigma0, b_std, noise, parameterization)
+
+
+@stax.layer
+def _layer(
+    out_dim: int, W_std: Any, sigma0: Any, b_std: Any, noise: str, parameterization: str
+) -> tuple[Callable, Callable, Callable]:
+    ntk_scaling = parameterization == "ntk"
+
+    def init_fn(rng: Any, input_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple]:
+        width = input_shape[-1]
+        key_W, key_b = jax.random.split(rng)
+        size = 1.0 if ntk_scaling else W_std / width**0.5
+        W_mu = size * jax.random.normal(key_W, (width, out_dim))
+        W_sigma = jnp.full((width, out_dim), sigma0 * size, W_mu.dtype)
+        b = None
+        if b_std is not None:
+            b = jax.random.normal(key_b, (1,) * (len(input_shape) - 1) + (out_dim,)) * (1.0 if ntk_scaling else b_std)
+        return (*input_shape[:-1], out_dim), (W_mu, W_sigma, b)
+
+    def apply_fn(params: tuple, inputs: Array, *, rng: Any = None, **kwargs: Any) -> Array:
+        if rng is None:
+            raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
+        W_mu, W_sigma, b = params
+        if noise == "shared":
+            outputs = inputs @ (W_mu + W_sigma * jax.random.normal(rng, W_mu.shape, W_mu.dtype))
+        else:
+            variance = inputs**2 @ W_sigma**2
+            # The square root's slope at 0 is infinite: where the variance is 0, so is its gradient.
+            positive = variance > 0
+            scale = jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1)), 0)
+            outputs = inputs @ W_mu + scale * jax.random.normal(rng, scale.shape, scale.dtype)
+        if ntk_scaling:
+            outputs = W_std / inputs.shape[-1] ** 0.5 * outputs
+        if b is None:
+            return outputs
+        return outputs + (b_std * b if ntk_scaling else b)
+
+    @stax.requires(batch_axis=0, channel_axis=-1, diagonal_spatial=stax.Diagonal())
+    def kernel_fn(k: Any, **kwargs: Any) -> Any:
+        shift = 0.0 if b_std is None else b_std**2
+        noisy, between = W_std**2 * (1 + sigma0**2), W_std**2
+        if noise == "shared":
+            between = noisy
+
+        def total(cov: Array | None) -> Array | None:
+            return None if cov is None else noisy * cov + shift
+
+        ntk, spread = k.ntk, None
+        if ntk is not None:
+            # With frozen noise W_σ has a gradient like that of W_μ; with averaged noise it has one through κ'' alone.
+            groups = 2.0 if noise == "shared" else 1.0
+            if ntk_scaling:
+                own = groups * W_std**2 * k.nngp + shift
+            else:
+                own = groups * k.shape1[-1] * k.nngp + (0.0 if b_std is None else 1.0)
+            reads_inputs = ntk.ndim == 0
+            ntk = own + between * ntk
+            if reads_inputs and noise == "independent":
+                spread = _spread(k, W_std, sigma0, ntk_scaling)
+        changes = dict(
+            cov1=total(k.cov1),
+            cov2=total(k.cov2),
+            nngp=between * k.nngp + shift,
+            ntk=ntk,
+            is_gaussian=True,
+            is_input=False,
+        )
+        if spread is None:
+            return k.replace(**changes)
+        return k.replace(**changes, spread=spread, inputs1=None, inputs2=None)
+
+    return init_fn, apply_fn, kernel_fn
+
+
+def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
+    """What κ'' of the next nonlinearity is multiplied by: (W_std⁴/N²) σ0² ⟨x∘x, x'∘x'⟩, or N/W_std² times that when the
+    scale is inside the weights."""
+    if isinstance(sigma0, int | float) and sigma0 == 0:
+        return None
+    if not isinstance(k, InputKernel) or k.inputs1 is None:
+        raise ValueError(
+            "expected inputs of shape (n, d), or a Kernel made from such inputs, for a stochastic layer that reads them "
+            "directly, got a Kernel without them: its tangent kernel needs the products of squared inputs. "
+            "Reshape the inputs before the network (instead of stax.Flatten inside it), or ask for get='nngp'"
+        )
+    dtype = k.nngp.dtype
+    x1 = jnp.asarray(k.inputs1, dtype)
+    x2 = x1 if k.inputs2 is None else jnp.asarray(k.inputs2, dtype)
+    products = jnp.matmul(x1 * x1, (x2 * x2).T, precision="highest")
+    width = x1.shape[1]
+    weight = W_std**4 / width**2 if ntk_scaling else W_std**2 / width
+    return weight * sigma0**2 * products

@@ -1,0 +1,44 @@
+"""The predictive variance of a network with stochastic layers."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from snn_ntk._neural_tangents import nt
+
+__all__ = ["predictive_variance"]
+
+
+def predictive_variance(kernel: Any) -> Float[Array, " n"]:
+    """The variance over its noise of the network's output, at infinite width.
+
+    Var_ζ f(x, ζ) = cov1(x) - nngp(x, x)
+
+    Args:
+        kernel: `Kernel` of a network with independent noise, from `kernel_fn(x)` with one set of inputs and get=None.
+
+    Returns:
+        A variance for each input and every output, shape (n,).
+
+    Raises:
+        TypeError: If `kernel` is not a neural-tangents `Kernel`.
+        ValueError: If it is one between two sets of inputs, or not one number for each pair of inputs.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from snn_ntk import stax
+        >>> _, _, kernel_fn = stax.serial(StochasticDense(64, sigma0=1.0), stax.Erf(), stax.Dense(1))
+        >>> predictive_variance(kernel_fn(2 * jnp.eye(4))).shape
+        (4,)
+    """
+    if not isinstance(kernel, nt.Kernel):
+        raise TypeError(f"expected a neural_tangents.Kernel, got {type(kernel).__name__}")
+    if kernel.cov2 is not None:
+        raise ValueError("expected the Kernel of one set of inputs, kernel_fn(x), got one between two sets")
+    if kernel.nngp.ndim != 2 or kernel.cov1.ndim != 1:
+        raise ValueError(
+            f"expected one covariance for each pair of inputs, got nngp of shape {kernel.nngp.shape} and cov1 of shape "
+            f"{kernel.cov1.shape}"
+        )
+    return kernel.cov1 - jnp.diagonal(kernel.nngp)

@@ -1,0 +1,154 @@
+"""What the convergence theorems stand on: the first residual, the smallest eigenvalue at the start, each node's movement."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from snn_ntk._gaussian import trapezoidal_rule
+from snn_ntk.activations.resolve import resolve
+from snn_ntk.paper.setting import DegenerateKernelError
+
+__all__ = ["lemma_d1", "proposition_c1_width", "residual_bound"]
+
+
+def checked_data(x: Float[Array | np.ndarray, "n d"]) -> tuple[np.ndarray, float, float, float]:
+    """The inputs with their spectral norm, Frobenius norm and longest row."""
+    x = np.asarray(x, np.float64)
+    if x.ndim != 2 or not np.isfinite(x).all() or not (x != 0).any(axis=1).all():
+        raise ValueError(f"expected finite, non-zero rows of shape (n, d), got shape {x.shape}")
+    return x, float(np.linalg.norm(x, 2)), float(np.linalg.norm(x)), float(np.linalg.norm(x, axis=1).max())
+
+
+def check_promise(gamma: float, kappa: float, delta: float) -> None:
+    if not 0 < gamma <= 1:
+        raise ValueError(f"expected 0 < gamma <= 1 (the theorem says nothing at gamma = 0), got {gamma}")
+    if not kappa > 0:
+        raise DegenerateKernelError(f"expected kappa > 0 (Proposition 3.1), got {kappa}")
+    if not 0 < delta < 1:
+        raise ValueError(f"expected 0 < delta < 1, got {delta}")
+
+
+def checked_masses(lambdas: Float[Array | np.ndarray, " m"]) -> np.ndarray:
+    lambdas = np.asarray(lambdas, np.float64)
+    if lambdas.ndim != 1 or (lambdas < 0).any() or not math.isclose(lambdas.sum(), 1, rel_tol=1e-4):
+        raise ValueError(
+            f"expected non-negative masses (m,) with sum 1, got shape {lambdas.shape}, sum {lambdas.sum()}"
+        )
+    return lambdas
+
+
+def expect(function: Any, scales: np.ndarray) -> np.ndarray:
+    """E function(c z) for every c in `scales`."""
+    nodes, weights = trapezoidal_rule(10.0, 1 / 240)
+    values = function(jnp.asarray(scales[:, None] * nodes))
+    return np.asarray(values, np.float64) @ weights
+
+
+def residual_bound(x: Float[Array | np.ndarray, "n d"], y: Any, *, activation: Any, delta: float) -> float:
+    r"""A radius that ‖y − f_0‖ exceeds with probability at most δ over the initialisation, by Markov's inequality.
+
+    E‖y − f_0‖² = ‖y‖² + Σ_i E σ(‖x_i‖ z/√d)², exactly and for all masses, because the signs a_j are independent.
+
+    Args:
+        x: (n, d) inputs.
+        y: (n,) targets.
+        activation: σ, what `duals.resolve` accepts.
+        delta: Probability of failure; 1 gives the root mean square itself.
+
+    Returns:
+        √(E‖y − f_0‖²/δ).
+
+    Raises:
+        ValueError: If δ is outside (0, 1] or an input is zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk import stax
+        >>> round(residual_bound(np.eye(2), np.ones(2), activation=stax.Relu(), delta=1.0) ** 2, 3)  # 2 + 2 · 1/(2d)
+        2.5
+
+    Source:
+        Appendices E and F of the asymmetrical-scaling paper, their last step.
+    """
+    if not 0 < delta <= 1:
+        raise ValueError(f"expected 0 < delta <= 1, got {delta}")
+    x, *_ = checked_data(x)
+    phi = resolve(activation).phi
+    initial = expect(lambda z: phi(z) ** 2, np.linalg.norm(x, axis=1) / math.sqrt(x.shape[1])).sum()
+    return float(np.sqrt((np.sum(np.asarray(y, np.float64) ** 2) + initial) / delta))
+
+
+def proposition_c1_width(x: Float[Array | np.ndarray, "n d"], *, kappa: float, delta: float, L: float = 1.0) -> float:
+    r"""The width from which on λ_min(Θ^(1)(0)) ≥ γκ_n/2 with probability 1 − δ, whatever γ and the other masses.
+
+    m = 8 L² ‖X‖² log(n/δ)/(d κ_n), by the matrix Chernoff inequality: 0 ≤ M_j ≤ L²‖X‖²/d.
+
+    Args:
+        x: (n, d) inputs.
+        kappa: κ_n, smallest eigenvalue of the mean Gram matrix.
+        delta: Probability of failure.
+        L: sup |σ'|.
+
+    Returns:
+        The width.
+
+    Raises:
+        DegenerateKernelError: If κ_n is not positive.
+        ValueError: If δ is outside (0, 1) or an input is zero.
+
+    Example:
+        >>> import numpy as np
+        >>> round(proposition_c1_width(np.eye(4), kappa=0.125, delta=0.1), 2)  # 16 log 40
+        59.02
+
+    Source:
+        The asymmetrical-scaling paper, Proposition C.1, after Oymak and Soltanolkotabi (2020), Lemma 4.
+    """
+    check_promise(1.0, kappa, delta)
+    x, norm, _, _ = checked_data(x)
+    return 8 * (L * norm) ** 2 * math.log(len(x) / delta) / (x.shape[1] * kappa)
+
+
+def lemma_d1(
+    x: Float[Array | np.ndarray, "n d"],
+    lambdas: Float[Array | np.ndarray, " m"],
+    *,
+    residual: float,
+    eigenvalue: float,
+    L: float = 1.0,
+) -> np.ndarray:
+    r"""How far each node moves while λ_min(Θ) ≥ ξ: ‖w_j(t) − w_j(0)‖ ≤ √(λ_j/d) L ‖X‖ ‖y − f_0‖/ξ.
+
+    Deterministic: it holds on every trajectory of the flow with that eigenvalue. With ξ = γκ_n/4 it is part (c) of
+    Theorems 4.1 and 4.2.
+
+    Args:
+        x: (n, d) inputs.
+        lambdas: (m,) masses.
+        residual: ‖y − f_0‖, or a bound on it.
+        eigenvalue: ξ > 0.
+        L: sup |σ'|.
+
+    Returns:
+        (m,) bounds.
+
+    Raises:
+        ValueError: If ξ is not positive, the masses do not sum to 1 or an input is zero.
+
+    Example:
+        >>> import numpy as np
+        >>> lemma_d1(np.eye(4), np.array([0.5, 0.5]), residual=1.0, eigenvalue=0.1).round(4).tolist()
+        [3.5355, 3.5355]
+
+    Source:
+        The asymmetrical-scaling paper, Lemma D.1.
+    """
+    if not eigenvalue > 0:
+        raise ValueError(f"expected eigenvalue > 0, got {eigenvalue}")
+    x, norm, _, _ = checked_data(x)
+    return np.sqrt(checked_masses(lambdas) / x.shape[1]) * L * norm * residual / eigenvalue

@@ -1,0 +1,164 @@
+"""Networks whose hidden nodes have scales of their own, and whose features therefore move.
+
+    f(x) = Σ_j √λ_j u_j σ(w_j·x/√d),     w_j trained,  u_j = ±1 and λ_j fixed,     λ_j = γ/m + (1 − γ) λ̃_j
+
+With γ = 1 this is the NTK scaling. With γ < 1 a few nodes keep a finite share of the output however wide the network is:
+its tangent kernel stays random, its weights move, and most of its nodes can be removed.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
+
+from snn_ntk import _validation as validation
+from snn_ntk._neural_tangents import stax
+from snn_ntk.activations.resolve import resolve
+
+__all__ = ["ScaledNetwork", "init_scaled", "node_movement", "risk", "scaled_output"]
+
+RELU = stax.Relu()
+
+
+class ScaledNetwork(NamedTuple):
+    """The network and what it is made of.
+
+    Attributes:
+        weights: w, shape (m, d): the only parameters that are trained.
+        signs: u = ±1, shape (m,), or (m, K) with K outputs.
+        scalings: λ, shape (m,).
+    """
+
+    weights: Float[Array, "*batch m d"]
+    signs: Float[Array, "*batch m"] | Float[Array, "*batch m outputs"]
+    scalings: Float[Array, "*batch m"]
+
+
+def init_scaled(
+    key: PRNGKeyArray,
+    scalings: Num[ArrayLike, " m"],
+    d: int,
+    *,
+    outputs: int | None = None,
+    variance: float = 1.0,
+    dtype: Any = None,
+) -> ScaledNetwork:
+    """A network at initialisation, w_j ~ N(0, variance · I), u_j = ±1 with equal probability.
+
+    Args:
+        key: random key.
+        scalings: λ, shape (m,).
+        d: dimension of an input.
+        outputs: number K of outputs; None is one output, without an axis of its own.
+        variance: of the weights: 1 in the paper, 2 in the published runs. A ReLU network is homogeneous, so this
+            multiplies its output by the square root.
+        dtype: floating type; JAX's default if left out.
+
+    Returns:
+        The network.
+
+    Raises:
+        TypeError: if a size is not an integer.
+        ValueError: if a size is below 1, or a scale or the variance is negative.
+
+    Example:
+        >>> import jax
+        >>> init_scaled(jax.random.key(0), node_scalings(8, gamma=1.0), 3).weights.shape
+        (8, 3)
+
+    Source: Equations 3 and 8 of the asymmetrical-scaling paper.
+    """
+    scalings, d = np.asarray(scalings), validation.positive_integer(d, "d")
+    if scalings.ndim != 1 or not scalings.size or not (scalings >= 0).all():
+        raise ValueError(f"expected non-negative scalings of shape (m,), got {scalings.shape}")
+    variance = validation.non_negative(variance, "variance")
+    shape = (scalings.size,) if outputs is None else (scalings.size, validation.positive_integer(outputs, "outputs"))
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    key_weights, key_signs = jax.random.split(key)
+    return ScaledNetwork(
+        weights=jnp.sqrt(jnp.asarray(variance, dtype)) * jax.random.normal(key_weights, (scalings.size, d), dtype),
+        signs=jax.random.rademacher(key_signs, shape, dtype),
+        scalings=jnp.asarray(scalings, dtype),
+    )
+
+
+def node_pre_activations(weights: Array, x: Array) -> Array:
+    """w_j·x_i/√d, shape (n, m)."""
+    return jnp.matmul(x / np.sqrt(x.shape[-1]), weights.T, precision="highest")
+
+
+def node_amplitudes(network: ScaledNetwork) -> Array:
+    """√λ_j u_j, with the shape of the signs."""
+    roots = jnp.sqrt(network.scalings)
+    return network.signs * (roots if network.signs.ndim == 1 else roots[:, None])
+
+
+def scaled_output(network: ScaledNetwork, x: Num[Array, "n d"], *, activation: Any = RELU) -> Float[Array, "n ..."]:
+    """The network's function f(x) = Σ_j √λ_j u_j σ(w_j·x/√d).
+
+    Args:
+        network: the network.
+        x: inputs, shape (n, d).
+        activation: σ: a nonlinearity of neural-tangents or a smooth function.
+
+    Returns:
+        Outputs, shape (n,), or (n, K).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> net = ScaledNetwork(jnp.eye(2), jnp.ones(2), jnp.full(2, 0.5))
+        >>> scaled_output(net, jnp.array([[2.0, -2.0]])).round(3).tolist()
+        [1.0]
+
+    Source: Equation 2 of the asymmetrical-scaling paper.
+    """
+    return resolve(activation).phi(node_pre_activations(network.weights, x)) @ node_amplitudes(network)
+
+
+def risk(
+    network: ScaledNetwork, x: Num[Array, "n d"], y: Num[Array, "n ..."], *, activation: Any = RELU
+) -> Float[Array, ""]:
+    """Mean of the squared errors, (1/n) Σ_i ‖f(x_i) − y_i‖²/K: what the published runs train and show.
+
+    The paper's objective is L = ½ Σ_i (f(x_i) − y_i)² (its Eq. 5) = n/2 times this.
+
+    Args:
+        network: the network.
+        x: inputs, shape (n, d).
+        y: targets, of the output's shape.
+        activation: as in `scaled_output`.
+
+    Returns:
+        The risk.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> net = ScaledNetwork(jnp.eye(2), jnp.ones(2), jnp.full(2, 0.5))
+        >>> float(risk(net, jnp.zeros((3, 2)), jnp.full(3, 2.0)))
+        4.0
+
+    Source: Section 6 of the asymmetrical-scaling paper.
+    """
+    return jnp.mean((scaled_output(network, x, activation=activation) - y) ** 2)
+
+
+def node_movement(weights: Float[Array, "*batch m d"], start: Float[Array, "*batch m d"]) -> Float[Array, "*batch m"]:
+    """How far each node's weights are from where they began, ‖w_j(t) − w_j(0)‖.
+
+    Args:
+        weights: w(t), shape (…, m, d).
+        start: w(0), the same shape.
+
+    Returns:
+        The distances, shape (…, m).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> node_movement(jnp.array([[3.0, 4.0]]), jnp.zeros((1, 2))).tolist()
+        [5.0]
+
+    Source: Theorem 4.1 of the asymmetrical-scaling paper.
+    """
+    return jnp.sqrt(jnp.sum((weights - start) ** 2, axis=-1))

@@ -1,0 +1,136 @@
+"""Bounds on the test error of two-layer ReLU networks, and on their Rademacher complexity."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from snn_ntk.ntk.two_layer import TwoLayer, pull_back, two_layer_output
+
+__all__ = ["generalisation_bound", "rademacher_ascent", "rademacher_bound", "rademacher_linearised"]
+
+
+def generalisation_bound(
+    kernel: Float[Array, "n n"], y: Float[Array, " n"], *, delta: float | None = None
+) -> Float[Array, ""]:
+    """Bound on the expected loss of the trained network for any 1-Lipschitz loss with values in [0, 1].
+
+    √(2 yᵀ(H∞)⁻¹y / n) [+ 3 √(log(6/δ) / 2n)].
+
+    Args:
+        kernel: H∞ on the training inputs, positive definite; float64 where its smallest eigenvalue is small.
+        y: targets.
+        delta: probability of failure; with it the confidence term of Theorem 6 is added.
+
+    Returns:
+        The bound.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> round(float(generalisation_bound(jnp.eye(2) / 2, jnp.ones(2))), 4)
+        2.0
+
+    Source: the lecture's Eq. 4 and Eq. 18; Arora et al. (2019), Theorem 5.1.
+    """
+    factor = jnp.linalg.cholesky(kernel)
+    quadratic = jnp.sum(jax.scipy.linalg.solve_triangular(factor, y, lower=True) ** 2)
+    confidence = 0.0 if delta is None else 3 * jnp.sqrt(jnp.log(6 / delta) / (2 * y.size))
+    return jnp.sqrt(2 * quadratic / y.size) + confidence
+
+
+def rademacher_bound(
+    per_neuron: float, total: float, width: int, n: int, *, delta: float, nu: float | None = None
+) -> tuple[float, float, float]:
+    """The three terms of the bound on the Rademacher complexity of networks near their initialisation.
+
+    B/√(2n) (1 + (2 log(2/δ)/m)^{1/4}) + 2A²√m/ν + A √(2 log(2/δ)); the lecture prints it without the ν.
+
+    Args:
+        per_neuron: A, the largest distance of a neuron.
+        total: B, the distance of all weights.
+        width: m.
+        n: sample size.
+        delta: probability of failure.
+        nu: standard deviation of the initialisation; 1 if left out.
+
+    Returns:
+        The three terms; the bound is their sum.
+
+    Example:
+        >>> [round(term, 3) for term in rademacher_bound(0.01, 1.0, 10_000, 100, delta=0.1)]
+        [0.082, 0.02, 0.024]
+
+    Source: the lecture's last generalisation slide; Arora et al. (2019), Lemma 5.4.
+    """
+    log_term = 2 * np.log(2 / delta)
+    first = total / np.sqrt(2 * n) * (1 + (log_term / width) ** 0.25)
+    second = 2 * per_neuron**2 * np.sqrt(width) / (1.0 if nu is None else nu)
+    return float(first), float(second), float(per_neuron * np.sqrt(log_term))
+
+
+def rademacher_linearised(kernel: Float[Array, "n n"], total: float, signs: Float[Array, "s n"]) -> Float[Array, " s"]:
+    """Complexity of the linearised class {f₀ + ⟨∇f, Δ⟩ : ‖Δ‖ ≤ B} for given signs, (B/n) √(εᵀGε).
+
+    Args:
+        kernel: Gram matrix on the sample.
+        total: B.
+        signs: draws of ε, ±1, one a row.
+
+    Returns:
+        The supremum for each draw; its mean is the empirical Rademacher complexity, at most B √(tr G)/n.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> rademacher_linearised(jnp.eye(4), 2.0, jnp.ones((1, 4))).tolist()
+        [1.0]
+
+    Source: derived in the book's chapter 03.
+    """
+    quadratic = jnp.einsum("si,ij,sj->s", signs, kernel, signs)
+    return total / signs.shape[1] * jnp.sqrt(jnp.maximum(quadratic, 0))
+
+
+def rademacher_ascent(
+    start: TwoLayer,
+    x: Float[Array, "n d"],
+    signs: Float[Array, " n"],
+    per_neuron: float | Array,
+    total: float | Array,
+    *,
+    steps: int = 40,
+) -> Float[Array, ""]:
+    """Lower bound on sup (1/n) Σ ε_i f(x_i) over F_{A,B}, by projected gradient ascent on the network itself.
+
+    Args:
+        start: the network at initialisation, the centre of the class.
+        x: the sample.
+        signs: one draw of ε, ±1.
+        per_neuron: A.
+        total: B.
+        steps: ascent steps, each of length B/4 before projection.
+
+    Returns:
+        The largest value met; its mean over ε bounds the Rademacher complexity from below.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.ntk import init_two_layer
+        >>> net = init(jax.random.key(0), 64, 2, paired=True)
+        >>> bool(rademacher_ascent(net, jnp.eye(2), jnp.ones(2), 1.0, 1.0) > 0)
+        True
+
+    Source: the class F_{A,B} of the lecture's last generalisation slide.
+    """
+
+    def correlation(net):
+        return jnp.mean(signs * two_layer_output(net, x))
+
+    def body(move, _):
+        ascent = pull_back(start._replace(w=start.w + move), x, signs)
+        move = move + total / 4 * ascent / jnp.linalg.norm(ascent)
+        lengths = jnp.linalg.norm(move, axis=-1, keepdims=True)
+        move = move * jnp.minimum(1, per_neuron / jnp.maximum(lengths, 1e-30))
+        move = move * jnp.minimum(1, total / jnp.linalg.norm(move))  # shrinking keeps every neuron within A
+        return move, correlation(start._replace(w=start.w + move))
+
+    return jnp.max(jax.lax.scan(body, jnp.zeros_like(start.w), length=steps)[1])

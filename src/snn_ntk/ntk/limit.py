@@ -1,0 +1,223 @@
+"""The tangent kernel of a deep network at infinite width, layer by layer, with its feature map and principal components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jaxtyping import Array, Float
+
+from snn_ntk.ntk.relu_kernel import kappa0, kappa1
+
+__all__ = ["LimitLayer", "erf_dual", "feature_map", "principal_components", "recursion", "relu_dual"]
+
+Dual = Callable[[Array, Array, Array], tuple[Array, Array]]
+
+
+class LimitLayer(NamedTuple):
+    """Kernels of layer h in the infinite-width limit.
+
+    Args:
+      nngp: Σ^(h), covariance of the pre-activations f^(h), shape `(n1, n2)`.
+      derivative: Σ̇^(h) = W_std² E[φ'φ'] under Σ^(h-1) (ones for h = 1, where no activation comes before).
+      ntk: Θ^(h), tangent kernel of the network cut after layer h.
+    """
+
+    nngp: Float[Array, "n1 n2"]
+    derivative: Float[Array, "n1 n2"]
+    ntk: Float[Array, "n1 n2"]
+
+
+def relu_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[Array, Array]:
+    """E[φφ] and E[φ'φ'] of the ReLU for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
+
+        E[φ(a)φ(b)] = √(q1 q2) κ1(ρ)/2,    E[φ'(a)φ'(b)] = κ0(ρ)/2,    ρ = c/√(q1 q2)
+
+    Args:
+      c: covariance.
+      q1: variance of a.
+      q2: variance of b.
+
+    Returns:
+      The two expectations, shaped as the arguments broadcast.
+
+    Example:
+      >>> [round(float(k), 4) for k in relu_dual(1.0, 1.0, 1.0)]
+      [0.5, 0.5]
+
+    Source: Cho and Saul (2009).
+    """
+    scale = jnp.sqrt(jnp.asarray(q1) * q2)
+    rho = c / scale
+    # κ0 turns an error ε at ρ = ±1 into √ε: a correlation within rounding of ±1 is taken to be ±1, so that equal and
+    # opposite inputs keep the exact ranks of their Gram matrices.
+    rho = jnp.where(1.0 - jnp.abs(rho) < 8 * jnp.finfo(rho.dtype).eps, jnp.sign(rho), rho)
+    return scale * kappa1(rho) / 2, kappa0(rho) / 2
+
+
+def erf_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[Array, Array]:
+    """E[φφ] and E[φ'φ'] of erf for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
+
+        E[φφ] = (2/π) arcsin(2c/√((1 + 2q1)(1 + 2q2))),    E[φ'φ'] = (4/π)/√((1 + 2q1)(1 + 2q2) - 4c²)
+
+    The second is the derivative of the first with respect to c (Price's theorem).
+
+    Args:
+      c: covariance.
+      q1: variance of a.
+      q2: variance of b.
+
+    Returns:
+      The two expectations, shaped as the arguments broadcast.
+
+    Example:
+      >>> [round(float(k), 4) for k in erf_dual(0.5, 0.5, 0.5)]
+      [0.3333, 0.7351]
+
+    Source: Williams (1998), Eq. 11.
+    """
+    product = (1 + 2 * jnp.asarray(q1)) * (1 + 2 * jnp.asarray(q2))
+    value = 2 / jnp.pi * jnp.arcsin(2 * c / jnp.sqrt(product))
+    return value, 4 / jnp.pi / jnp.sqrt(product - 4 * jnp.asarray(c) ** 2)
+
+
+def recursion(
+    x1: Float[Array, "n1 d_in"],
+    x2: Float[Array, "n2 d_in"] | None = None,
+    *,
+    depth: int,
+    dual: Dual = relu_dual,
+    W_std: float = 1.0,
+    b_std: float = 0.0,
+) -> list[LimitLayer]:
+    """The limiting kernels of every layer, by the recursion of Jacot's Theorem 1.
+
+        Σ^(1) = W_std² ⟨x, x'⟩/n_0 + b_std²,                  Θ^(1) = Σ^(1)
+        Σ^(h+1) = W_std² E[φφ] + b_std²,  Σ̇^(h+1) = W_std² E[φ'φ'],  Θ^(h+1) = Θ^(h) Σ̇^(h+1) + Σ^(h+1)
+
+    with the expectations taken under N(0, Σ^(h)).
+
+    Args:
+      x1: inputs, `(n1, n_0)`.
+      x2: inputs, `(n2, n_0)`; `x1` if not given.
+      depth: L, the number of weight matrices; L - 1 hidden layers.
+      dual: `(c, q1, q2) -> (E[φφ], E[φ'φ'])`; the ReLU's if not given.
+      W_std: scale of the weights.
+      b_std: scale of the biases.
+
+    Returns:
+      A list of L `LimitLayer`s; the last one's `ntk` is the network's.
+
+    Raises:
+      ValueError: `depth` is not positive.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> round(float(recursion(jnp.ones((1, 1)), depth=2, W_std=2.0**0.5)[-1].ntk[0, 0]), 4)
+      4.0
+
+    Source: Jacot, Gabriel, Hongler (2018), Proposition 1 and Theorem 1.
+    """
+    if depth < 1:
+        raise ValueError(f"expected a positive depth, got {depth}")
+    return _recursion(x1, x1 if x2 is None else x2, depth, dual, W_std, b_std)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _recursion(x1, x2, depth, dual, W_std, b_std):
+    n_0 = x1.shape[1]
+    nngp = W_std**2 / n_0 * x1 @ x2.T + b_std**2
+    q1 = W_std**2 / n_0 * jnp.sum(x1**2, axis=1)[:, None] + b_std**2
+    q2 = W_std**2 / n_0 * jnp.sum(x2**2, axis=1)[None, :] + b_std**2
+    layers = [LimitLayer(nngp, jnp.ones_like(nngp), nngp)]
+    for _ in range(depth - 1):
+        value, slope = dual(nngp, q1, q2)
+        q1, q2 = (W_std**2 * dual(q, q, q)[0] + b_std**2 for q in (q1, q2))
+        nngp, derivative = W_std**2 * value + b_std**2, W_std**2 * slope
+        layers.append(LimitLayer(nngp, derivative, layers[-1].ntk * derivative + nngp))
+    return layers
+
+
+def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
+    """An explicit feature map of the ReLU tangent kernel on finitely many points.
+
+        Ψ_k = φ1(Ψ_{k-1}),    Φ_k = [φ0(Ψ_{k-1}) ⊗ Φ_{k-1},  φ1(Ψ_{k-1})],    Φ_0 = Ψ_0 = x
+
+    φ0 and φ1 live in infinite-dimensional spaces; on n points their span has dimension at most n, and the symmetric
+    square root of the Gram matrix is a coordinate system of that span. The inner products are therefore exact.
+
+    Args:
+      x: inputs, `(n, d)`, none of them zero.
+      hidden: number of hidden layers; features grow as n^hidden, so keep n and this small.
+
+    Returns:
+      Features, `(n, p)`: Φ Φᵀ is the kernel of the network without bias, scaled to c_σ = 2 and no 1/√d at the input.
+
+    Raises:
+      ValueError: `hidden` is negative.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> feature_map(jnp.eye(3), hidden=1).shape
+      (3, 12)
+
+    Source: Bietti and Mairal (2019), Lemma 1.
+    """
+    if hidden < 0:
+        raise ValueError(f"expected a non-negative number of hidden layers, got {hidden}")
+    return _feature_map(x, hidden)
+
+
+@partial(jax.jit, static_argnums=1)
+def _feature_map(x, hidden):
+    psi = features = x
+    for _ in range(hidden):
+        gram = psi @ psi.T
+        norms = jnp.sqrt(jnp.diag(gram))
+        cosines = gram / jnp.outer(norms, norms)
+        outer = jnp.einsum("np,nq->npq", _square_root(kappa0(cosines)), features).reshape(x.shape[0], -1)
+        psi = _square_root(kappa1(cosines) * jnp.outer(norms, norms))
+        features = jnp.concatenate([outer, psi], axis=1)
+    return features
+
+
+def _square_root(matrix):
+    values, vectors = jnp.linalg.eigh(matrix)
+    return vectors * jnp.sqrt(jnp.clip(values, 0.0))
+
+
+def principal_components(
+    kernel: Float[Array, "n n"] | Float[np.ndarray, "n n"], count: int | None = None
+) -> tuple[Float[np.ndarray, " count"], Float[np.ndarray, "n count"]]:
+    """Eigenvalues and eigenfunctions of the kernel operator Π of the empirical measure, largest first.
+
+        (Π f)(x) = (1/N) Σ_j K(x, x_j) f(x_j),    ‖f‖² = (1/N) Σ_j f(x_j)² = 1
+
+    Args:
+      kernel: Gram matrix, `(n, n)`, symmetric.
+      count: how many; all if not given.
+
+    Returns:
+      `(eigenvalues, functions)`; column i is f^(i+1) on the data, its sign making the entry of largest size positive.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> values, functions = principal_components(2 * jnp.eye(4) + jnp.ones((4, 4)))
+      >>> round(float(values[0]), 3), round(float(jnp.mean(functions[:, 0] ** 2)), 3)
+      (1.5, 1.0)
+
+    Source: Jacot, Gabriel, Hongler (2018), Section 5.
+    """
+    n = kernel.shape[0]
+    first = 0 if count is None else n - count
+    # On the host: asking LAPACK for the wanted end of the spectrum alone is several times cheaper than XLA's full one.
+    values, vectors = scipy.linalg.eigh(np.asarray(kernel) / n, subset_by_index=(first, n - 1))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+    return values, vectors * np.sign(largest) * math.sqrt(n)

@@ -1,0 +1,128 @@
+"""The tangent kernels of two-layer ReLU networks in closed form."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+__all__ = ["first_layer_gram", "kappa0", "kappa1", "relu_ntk", "relu_ntk_profile"]
+
+
+def kappa0(u: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Arc-cosine kernel of degree 0, the probability that a random half-space holds neither or both points.
+
+    κ₀(u) = (π − arccos u)/π = 2 E[1{w·x ≥ 0} 1{w·x′ ≥ 0}],  u = cos∠(x, x′).
+
+    Args:
+        u: cosines, any shape; values beyond [−1, 1] by rounding are clipped.
+
+    Returns:
+        κ₀(u), shape of ``u``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> float(kappa0(jnp.asarray(0.0)))
+        0.5
+
+    Source: the lecture's slide "2-layer ReLU networks"; Cho and Saul (2009).
+    """
+    return 1 - jnp.arccos(jnp.clip(u, -1, 1)) / jnp.pi
+
+
+def kappa1(u: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Arc-cosine kernel of degree 1, the kernel of the trained output layer.
+
+    κ₁(u) = (u (π − arccos u) + √(1 − u²))/π = 2 E[(w·x)₊ (w·x′)₊] for unit x, x′.
+
+    Args:
+        u: cosines, any shape; values beyond [−1, 1] by rounding are clipped.
+
+    Returns:
+        κ₁(u), shape of ``u``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> round(float(kappa1(jnp.asarray(0.0))), 4)
+        0.3183
+
+    Source: the lecture's slide "2-layer ReLU networks"; Cho and Saul (2009).
+    """
+    u = jnp.clip(u, -1, 1)
+    return u * kappa0(u) + jnp.sqrt(1 - u**2) / jnp.pi
+
+
+def relu_ntk_profile(u: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Both layers' kernel on the sphere, κ(u) = u κ₀(u) + κ₁(u).
+
+    Args:
+        u: cosines, any shape.
+
+    Returns:
+        κ(u), shape of ``u``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> float(relu_ntk_profile(jnp.asarray(1.0)))
+        2.0
+
+    Source: the lecture's slide "2-layer ReLU networks"; Bietti and Mairal (2019), Section 2.2.
+    """
+    return u * kappa0(u) + kappa1(u)
+
+
+def cosines(x1: Array, x2: Array) -> tuple[Array, Array]:
+    """Products of norms and cosines of all pairs of rows."""
+    if x1.shape[-1] != x2.shape[-1]:
+        raise ValueError(f"expected inputs of equal dimension, got {x1.shape} and {x2.shape}")
+    norms = jnp.linalg.norm(x1, axis=-1)[:, None] * jnp.linalg.norm(x2, axis=-1)[None, :]
+    return norms, x1 @ x2.T / jnp.where(norms == 0, 1, norms)
+
+
+def relu_ntk(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
+    """Tangent kernel of f(x) = √(2/m) Σⱼ vⱼ (wⱼ·x)₊ with both layers trained, in the limit of infinite width.
+
+    K(x, x′) = ‖x‖ ‖x′‖ κ(⟨x, x′⟩ / ‖x‖‖x′‖).
+
+    Args:
+        x1: inputs, one a row.
+        x2: further inputs; ``x1`` again if left out.
+
+    Returns:
+        The matrix of K.
+
+    Raises:
+        ValueError: if the dimensions differ.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> relu_ntk(jnp.eye(2))[0].round(2).tolist() == [2.0, jnp.float32(0.32)]
+        True
+
+    Source: the lecture's slide "2-layer ReLU networks".
+    """
+    norms, u = cosines(x1, x1 if x2 is None else x2)
+    return norms * relu_ntk_profile(u)
+
+
+def first_layer_gram(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
+    """Gram matrix H∞ of f(x) = m^{-1/2} Σ a_r (w_r·x)₊, a_r = ±1, with the first layer alone trained.
+
+    H∞(x, x′) = E[⟨x, x′⟩ 1{w·x ≥ 0, w·x′ ≥ 0}] = ⟨x, x′⟩ (π − arccos cos∠(x, x′)) / 2π.
+
+    Args:
+        x1: inputs, one a row.
+        x2: further inputs; ``x1`` again if left out.
+
+    Returns:
+        The matrix of H∞; its diagonal is ‖x‖²/2, so no unit-norm data set has a smallest eigenvalue above 1/2.
+
+    Raises:
+        ValueError: if the dimensions differ.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> first_layer_gram(jnp.eye(2)).tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+
+    Source: the lecture's slides on natural gradient and generalisation; Arora et al. (2019), Eq. 6.
+    """
+    norms, u = cosines(x1, x1 if x2 is None else x2)
+    return norms * u * kappa0(u) / 2

@@ -1,0 +1,215 @@
+"""The two-layer ReLU network of the convergence theory: output, gradient, Gram matrix, and how far it has moved."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+__all__ = [
+    "TwoLayer",
+    "init_two_layer",
+    "jacobian_change",
+    "max_distance",
+    "pattern_changes",
+    "pull_back",
+    "total_distance",
+    "two_layer_gram",
+    "two_layer_output",
+]
+
+
+class TwoLayer(NamedTuple):
+    """f(x) = m^{-1/2} Σ_r a_r (w_r·x)₊; ``w`` (m, d) is trained, ``a`` (m,) = ±1 is not."""
+
+    w: Array
+    a: Array
+
+
+def init_two_layer(
+    key: PRNGKeyArray, width: int, d: int, *, nu: float = 1.0, paired: bool = False, dtype: Any = None
+) -> TwoLayer:
+    """Draw w_r ~ N(0, ν² I), a_r uniform on ±1.
+
+    Args:
+        key: random key.
+        width: m; even if ``paired``.
+        d: input dimension.
+        nu: standard deviation ν of the first layer.
+        paired: draw m/2 neurons and add a copy of each with the opposite sign: the network then starts at
+            f = 0 for every input, which formulas that put u(0) = 0 ask for; E[G] is the same.
+        dtype: floating type; JAX's default if left out.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: if ``paired`` and the width is odd.
+
+    Example:
+        >>> import jax
+        >>> net = init_two_layer(jax.random.key(0), 8, 3, paired=True)
+        >>> float(abs(two_layer_output(net, jax.numpy.ones((1, 3)))[0])) < 1e-6
+        True
+
+    Source: the lecture's Theorem 3 (natural gradient), Assumption 1.
+    """
+    if paired and width % 2:
+        raise ValueError(f"expected an even width for a paired initialisation, got {width}")
+    dtype = jnp.zeros(0).dtype if dtype is None else dtype
+    key_w, key_a = jax.random.split(key)
+    drawn = width // 2 if paired else width
+    w = nu * jax.random.normal(key_w, (drawn, d), dtype)
+    a = jax.random.rademacher(key_a, (drawn,), dtype)
+    return TwoLayer(jnp.concatenate([w, w]), jnp.concatenate([a, -a])) if paired else TwoLayer(w, a)
+
+
+def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"]:
+    """Network function f(x) = m^{-1/2} Σ_r a_r (w_r·x)₊.
+
+    Args:
+        net: the network.
+        x: inputs, one a row.
+
+    Returns:
+        Outputs, shape (n,).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> two_layer_output(TwoLayer(jnp.eye(2)[:1], jnp.ones(1)), jnp.asarray([[2.0, 0.0]])).tolist()
+        [2.0]
+
+    Source: the lecture's generalisation setup; Arora et al. (2019), Eq. 1.
+    """
+    return jnp.maximum(x @ net.w.T, 0) @ net.a / jnp.sqrt(net.a.size)
+
+
+def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"]) -> Float[Array, "m d"]:
+    """Jᵀv, the gradient of ⟨v, f(X)⟩ in the first layer: row r is m^{-1/2} a_r Σ_i v_i 1{w_r·x_i > 0} x_i.
+
+    Args:
+        net: the network.
+        x: inputs, one a row.
+        residual: v.
+
+    Returns:
+        The gradient, shape (m, d).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> pull_back(TwoLayer(jnp.eye(2)[:1], jnp.ones(1)), jnp.eye(2), jnp.ones(2)).tolist()
+        [[1.0, 0.0]]
+
+    Source: Du et al. (2019), Eq. 4.
+    """
+    active = (x @ net.w.T > 0) * residual[:, None]
+    return net.a[:, None] * (active.T @ x) / jnp.sqrt(net.a.size)
+
+
+def two_layer_gram(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
+    """Gram matrix G = J Jᵀ of the finite network, G_ij = ⟨x_i, x_j⟩ (1/m) Σ_r 1{w_r·x_i > 0, w_r·x_j > 0}.
+
+    Args:
+        net: the network.
+        x: inputs, one a row.
+
+    Returns:
+        The matrix; its expectation is :func:`snn_ntk.ntk.first_layer_gram`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> bool(two_layer_gram(init_two_layer(jax.random.key(0), 64, 2), jnp.eye(2))[0, 1] == 0)
+        True
+
+    Source: the lecture's natural-gradient slides, Condition 1.
+    """
+    active = (x @ net.w.T > 0).astype(x.dtype)
+    return (x @ x.T) * (active @ active.T) / net.a.size
+
+
+def pattern_changes(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
+    """Fraction of changed activations, (1/mn) Σ_{i≤n} Σ_{r≤m} 1{sign w_r(0)·x_i ≠ sign w_r(k)·x_i}.
+
+    Args:
+        net: the network now.
+        start: the network at initialisation.
+        x: inputs.
+
+    Returns:
+        A number in [0, 1].
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> net = init_two_layer(jax.random.key(0), 8, 2)
+        >>> float(pattern_changes(net, net, jnp.eye(2)))
+        0.0
+
+    Source: the lecture's Figure 1 (b), whose outer sum should run over the n inputs; Du et al. (2019).
+    """
+    return jnp.mean((x @ net.w.T > 0) != (x @ start.w.T > 0))
+
+
+def max_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
+    """Largest distance a neuron has moved, max_r ‖w_r(k) − w_r(0)‖.
+
+    Args:
+        net: the network now.
+        start: the network at initialisation.
+
+    Returns:
+        The distance.
+
+    Example:
+        >>> import jax
+        >>> net = init_two_layer(jax.random.key(0), 8, 2)
+        >>> float(max_distance(net, net))
+        0.0
+
+    Source: the lecture's Figure 1 (c); Du et al. (2019).
+    """
+    return jnp.max(jnp.linalg.norm(net.w - start.w, axis=-1))
+
+
+def total_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
+    """Distance of all weights from the start, ‖W(k) − W(0)‖_F.
+
+    Args:
+        net: the network now.
+        start: the network at initialisation.
+
+    Returns:
+        The distance.
+
+    Example:
+        >>> import jax
+        >>> net = init_two_layer(jax.random.key(0), 8, 2)
+        >>> float(total_distance(net, net))
+        0.0
+
+    Source: the B of the lecture's class F_{A,B}; Arora et al. (2019), Lemma 5.3.
+    """
+    return jnp.linalg.norm(net.w - start.w)
+
+
+def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
+    """The constant C of the stable-Jacobian condition, 3 ‖J(θ) − J(0)‖₂ / √λ_min(G(0)), at one θ.
+
+    Args:
+        net: the network now.
+        start: the network at initialisation.
+        x: inputs.
+
+    Returns:
+        C; the theorem needs C < 1/2 in a whole ball around the start.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> net = init_two_layer(jax.random.key(0), 64, 2)
+        >>> float(jacobian_change(net, net, jnp.eye(2)))
+        0.0
+
+    Source: the lecture's Condition 2; Zhang, Martens and Grosse (2019), Condition 2.
+    """
+    change = (x @ net.w.T > 0).astype(x.dtype) - (x @ start.w.T > 0).astype(x.dtype)
+    squared = jnp.linalg.eigvalsh((x @ x.T) * (change @ change.T) / net.a.size)[-1]
+    return 3 * jnp.sqrt(jnp.maximum(squared, 0) / jnp.linalg.eigvalsh(two_layer_gram(start, x))[0])

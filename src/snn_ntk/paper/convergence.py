@@ -1,0 +1,211 @@
+"""Lemma 5 and Theorem 1: the random quantities at the start, and the width from which on the loss falls linearly."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from snn_ntk.paper.concentration import lemma2_entrywise, lemma2_lambda_min
+from snn_ntk.paper.movement import allowed_jacobian_change, lemma3, lemma4, lemma4_path
+from snn_ntk.paper.setting import Setting, check_width_and_delta, positive_lambda0, smallest_width
+
+__all__ = ["lemma5_operator_norm", "lemma5_residual", "lemma5_row_norm", "theorem1", "theorem1_holds", "theorem1_width"]
+
+
+def lemma5_residual(s: Setting, *, delta: float) -> float:
+    r"""With probability 1 - delta, ||X - f(X; 0)||_F <= sqrt(n) + B sqrt(nd) + B sqrt(2 n log(1 / delta)).
+
+    Its square has mean n + d tr K_d, which is Theta(nd), not the paper's Theta(n).
+
+    Args:
+        s: The `Setting`.
+        delta: Probability of failure.
+
+    Returns:
+        The bound of the Frobenius norm.
+
+    Raises:
+        ValueError: If delta is outside (0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk.paper import lemma5_residual, setting
+        >>> s = setting(np.eye(3), latent_kernel=0.5 * np.eye(3), d_kernel=0.3 * np.eye(3), sigma0=0.7, constants="erf")
+        >>> round(lemma5_residual(s, delta=0.1), 3)
+        8.449
+
+    Source:
+        The paper, proof of Lemma 5, corrected.
+    """
+    check_width_and_delta(1, delta)
+    return math.sqrt(s.n) * (1 + s.constants.B * (math.sqrt(s.d) + math.sqrt(2 * math.log(1 / delta))))
+
+
+def lemma5_row_norm(s: Setting, m: float, *, delta: float) -> float:
+    r"""With probability 1 - delta, every row of W_d(0) is at most sqrt(d) + sqrt(2 log(m / delta)) long.
+
+    Args:
+        s: The `Setting`.
+        m: Width.
+        delta: Probability of failure.
+
+    Returns:
+        The bound.
+
+    Raises:
+        ValueError: If m < 1 or delta is outside (0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk.paper import lemma5_row_norm, setting
+        >>> s = setting(np.eye(3), latent_kernel=0.5 * np.eye(3), d_kernel=0.3 * np.eye(3), sigma0=0.7, constants="erf")
+        >>> round(lemma5_row_norm(s, 1000, delta=0.1), 3)
+        6.024
+
+    Source:
+        Gaussian concentration of the norm, and a union bound; the book, chapter 7.
+    """
+    check_width_and_delta(m, delta)
+    return math.sqrt(s.d) + math.sqrt(2 * math.log(m / delta))
+
+
+def lemma5_operator_norm(s: Setting, m: float, *, delta: float) -> float:
+    r"""With probability 1 - delta, ||W_d(0)||_2 / sqrt(m) <= 1 + (sqrt(d) + sqrt(2 log(1 / delta))) / sqrt(m).
+
+    Args:
+        s: The `Setting`.
+        m: Width.
+        delta: Probability of failure.
+
+    Returns:
+        The bound: Lemma 3's alpha.
+
+    Raises:
+        ValueError: If m < 1 or delta is outside (0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk.paper import lemma5_operator_norm, setting
+        >>> s = setting(np.eye(3), latent_kernel=0.5 * np.eye(3), d_kernel=0.3 * np.eye(3), sigma0=0.7, constants="erf")
+        >>> round(lemma5_operator_norm(s, 1000, delta=0.1), 3)
+        1.123
+
+    Source:
+        Davidson and Szarek (2001), Theorem II.13; the book, chapter 7.
+    """
+    check_width_and_delta(m, delta)
+    return 1 + (math.sqrt(s.d) + math.sqrt(2 * math.log(1 / delta))) / math.sqrt(m)
+
+
+def theorem1(s: Setting, t: ArrayLike, *, loss0: ArrayLike = 1.0) -> np.ndarray:
+    r"""Theorem 1's bound exp(-lambda0 t / n) L(0) on the loss of Eq. 7 at time t of gradient flow (Eq. 11).
+
+    Args:
+        s: The `Setting`.
+        t: Times, any shape.
+        loss0: Loss at time zero.
+
+    Returns:
+        The bound, of the broadcast shape.
+
+    Raises:
+        DegenerateKernelError: If lambda0 is not positive: the theorem then promises no rate.
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk.paper import setting, theorem1
+        >>> s = setting(np.eye(3), latent_kernel=0.5 * np.eye(3), d_kernel=0.3 * np.eye(3), sigma0=0.7, constants="erf")
+        >>> float(np.round(theorem1(s, 3 / 0.8), 4))
+        0.3679
+
+    Source:
+        The paper, Theorem 1, Eq. 11.
+    """
+    decay = np.exp(-positive_lambda0(s) / s.n * np.asarray(t, np.float64))
+    return np.asarray(decay * np.asarray(loss0, np.float64))
+
+
+_ROUTES = ("path", "rows", "paper")
+
+
+def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path") -> bool:
+    r"""Whether the proof of Theorem 1 covers width m: R' < R with probability 1 - delta.
+
+    Args:
+        s: The `Setting`.
+        m: Width.
+        delta: Probability of failure, a quarter for each random event used.
+        route: ``"path"`` closes the loop with the length of the whole path, ``"rows"`` with each row's movement (Lemma 4) and
+            lambda_min (Lemmas 2 and 3), ``"paper"`` with the norms that the paper's Lemmas 2 and 3 state, by its route.
+
+    Returns:
+        True if covered.
+
+    Raises:
+        DegenerateKernelError: If lambda0 is not positive.
+        ValueError: If route is unknown, m < 1 or delta is outside (0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk.paper import setting, theorem1_holds
+        >>> s = setting(np.eye(3), latent_kernel=0.5 * np.eye(3), d_kernel=0.3 * np.eye(3), sigma0=0.7, constants="erf")
+        >>> theorem1_holds(s, 100, delta=0.1), theorem1_holds(s, 1e8, delta=0.1)
+        (False, True)
+
+    Source:
+        The paper, Lemma 5 and Theorem 1, corrected.
+    """
+    if route not in _ROUTES:
+        raise ValueError(f"expected route in {_ROUTES}, got {route!r}")
+    check_width_and_delta(m, delta)
+    lambda0, share, c = positive_lambda0(s), delta / 4, s.constants
+    if route == "paper":
+        start = lemma2_entrywise(s, m, delta=share) <= lambda0 / 4
+    else:
+        start = lemma2_lambda_min(s, m, delta=share) >= 3 * lambda0 / 4
+    if not start:
+        return False
+    residual = lemma5_residual(s, delta=share)
+    row_norm = lemma5_row_norm(s, m, delta=share)
+    if route == "path":
+        latent = (s.Lambda_mu + s.Lambda_inf) * ((c.beta * row_norm) ** 2 + c.L**2)
+        change = math.sqrt(latent + s.n * c.L**2) * lemma4_path(s, residual=residual) / math.sqrt(m)
+    else:
+        R = lemma4(s, m, residual=residual, row_norm=row_norm)
+        alpha = lemma5_operator_norm(s, m, delta=share)
+        change = lemma3(s, R_mu=R.mu, R_sigma=R.sigma, R_d=R.d, alpha=alpha).jacobian
+    return change < allowed_jacobian_change(s, lambda0, route == "paper")
+
+
+def theorem1_width(s: Setting, *, delta: float, route: str = "path") -> float:
+    r"""The width from which on Theorem 1 is proved, every constant computed.
+
+    Route ``"path"`` is O(n^2 d^2 log(m/delta) / lambda0^2), ``"rows"`` O(n^3 d^2 log / lambda0^3) and ``"paper"``
+    O(n^4 d^2 log / lambda0^4) in the worst case; the paper prints n^5 d^3 / (lambda0^4 delta^2), without constants.
+
+    Args:
+        s: The `Setting`.
+        delta: Probability of failure.
+        route: As in `theorem1_holds`.
+
+    Returns:
+        The width, a float.
+
+    Raises:
+        DegenerateKernelError: If lambda0 is not positive.
+        ValueError: If route is unknown or delta is outside (0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk.paper import setting, theorem1_width
+        >>> s = setting(np.eye(3), latent_kernel=0.5 * np.eye(3), d_kernel=0.3 * np.eye(3), sigma0=0.7, constants="erf")
+        >>> widths = [theorem1_width(s, delta=0.1, route=route) for route in ("path", "rows", "paper")]
+        >>> widths == sorted(widths)
+        True
+
+    Source:
+        The paper, Theorem 1, corrected.
+    """
+    return smallest_width(lambda m: theorem1_holds(s, m, delta=delta, route=route))

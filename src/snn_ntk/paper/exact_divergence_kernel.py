@@ -1,0 +1,92 @@
+"""The tangent kernel of W_μ in the geometry of the exact divergence (Eq. 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from snn_ntk.activations.dual import dual_derivatives
+
+__all__ = ["exact_kl_kernel", "whitened_product"]
+
+
+def whitened_product(
+    x1: Float[ArrayLike, "n1 _"], x: Float[ArrayLike, "n _"], *, rtol: float | None = None
+) -> Float[np.ndarray, "n1 n"]:
+    """Products in which the training inputs look isotropic, ⟨x₁, (UᵀU)⁺ x⟩ with u_i = x_i/‖x_i‖.
+
+    For n ≤ d independent unit-norm inputs, `whitened_product(x, x)` is the identity.
+
+    Args:
+      x1: inputs to evaluate at, `(n1, d)`. Their part outside the span of `x` does not count.
+      x: training inputs, `(n, d)`, none zero.
+      rtol: singular values of U at most `rtol` times the largest count as zero; `max(n, d)` times the dtype's
+        epsilon if not given. Directions below it would be divided by noise.
+
+    Returns:
+      `(n1, n)`.
+
+    Raises:
+      ValueError: inputs of different dimension.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
+      >>> bool(jnp.allclose(whitened_product(x, x), jnp.eye(2), atol=1e-6))
+      True
+
+    Source: chapter "Ridge regression" of the book.
+    """
+    eps = float(np.finfo(np.asarray(x).dtype).eps)
+    x1, x = np.asarray(x1, np.float64), np.asarray(x, np.float64)
+    if x1.shape[1] != x.shape[1]:
+        raise ValueError(f"expected inputs of dimension {x.shape[1]}, got {x1.shape[1]}")
+    units = x / np.linalg.norm(x, axis=1, keepdims=True)
+    _, values, basis = np.linalg.svd(units, full_matrices=False)
+    kept = values > (max(x.shape) * eps if rtol is None else rtol) * values[0]
+    basis, values = basis[kept], values[kept]
+    return (x1 @ basis.T / values**2) @ (x @ basis.T).T
+
+
+def exact_kl_kernel(
+    x1: Float[ArrayLike, "n1 d"],
+    x: Float[ArrayLike, "n d"],
+    *,
+    activation: Any,
+    sigma0: float,
+    rtol: float | None = None,
+) -> Float[np.ndarray, "n1 n"]:
+    """Tangent kernel of W_μ in the geometry of the exact divergence, Θ_KL = ⟨x₁, (UᵀU)⁺ x⟩ κ'(⟨x₁, x⟩).
+
+    Args:
+      x1: inputs to evaluate at, `(n1, d)`.
+      x: training inputs, `(n, d)`.
+      activation: φ, as in `snn_ntk.activations.dual_derivatives`.
+      sigma0: the constant σ0 of the variance weights.
+      rtol: rank tolerance of `whitened_product`.
+
+    Returns:
+      `(n1, n)`. Unlike Θ^(μ) it depends on the whole training set, not on the two inputs alone.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from snn_ntk import stax
+      >>> x = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
+      >>> kernel = exact_kl_kernel(x, x, activation=stax.Erf(), sigma0=0.7)
+      >>> bool(abs(kernel[0, 1]) < 1e-6), bool(jnp.allclose(kernel[0, 0], kernel[1, 1]))  # samples decouple
+      (True, True)
+
+    Source: chapter "Ridge regression" of the book.
+    """
+    return whitened_product(x1, x, rtol=rtol) * _slope_moment(x1, x, activation, sigma0)
+
+
+def _slope_moment(x1, x, activation, sigma0):
+    """κ' at the law of the pre-activations, E[φ'(z) φ'(z')] under independent noise."""
+    x1, x = jnp.asarray(x1), jnp.asarray(x)
+    q1, q = ((1 + sigma0**2) * jnp.sum(points**2, axis=1) for points in (x1, x))
+    return np.asarray(dual_derivatives(activation, x1 @ x.T, q1[:, None], q)[1], np.float64)

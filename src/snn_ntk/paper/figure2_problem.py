@@ -1,0 +1,169 @@
+"""What one run of Figure 2 trains: targets, noise and objective, and how far its layers move."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from snn_ntk.paper.figure2_network import Figure2Parameters, init_figure2, kl_to_start, latent_law, noisy_outputs
+
+__all__ = ["Figure2Problem", "draw_figure2_problem", "figure2_objective", "initial_norms", "layer_movement"]
+
+
+class Figure2Problem(NamedTuple):
+    """What one run of Figure 2 is about; `gradient_descent` takes it as `args`, a batch of them for many seeds.
+
+    Attributes:
+        start: the weights before training.
+        inputs: (n, d_in) inputs.
+        targets: (n, d_out) targets.
+        noise: (S, n, m) frozen noise; None for none.
+        sigma0: σ0.
+        beta: β, the weight of the KL term.
+        law: `latent_law` before training, for the KL term; None without one.
+    """
+
+    start: Figure2Parameters
+    inputs: Float[Array, "*b n d_in"]
+    targets: Float[Array, "*b n d_out"]
+    noise: Float[Array, "*b S n m"] | None
+    sigma0: Float[Array, "*b"]
+    beta: Float[Array, "*b"]
+    law: tuple[Float[Array, "*b n m"], Float[Array, "*b n _"]] | None
+
+
+def draw_figure2_problem(
+    key: Array,
+    x: Float[Array, "n d"],
+    y: Float[Array, "n d_out"],
+    *,
+    width: int,
+    activation: Any,
+    sigma0: float | Float[Array, ""],
+    samples: int = 1,
+    beta: float | None = None,
+    initial_output: float | Float[Array, ""] = 1.0,
+    train_sigma: bool = False,
+) -> Figure2Problem:
+    """Weights, noise and targets of one run.
+
+    Args:
+        key: of all random numbers; `jax.vmap` over keys makes a batch of runs.
+        x: (n, d_in) inputs.
+        y: (n, d_out) what the network is to learn.
+        width: m.
+        activation: φ.
+        sigma0: σ0.
+        samples: S.
+        beta: β; None leaves the KL term out.
+        initial_output: how much of the random initial output counts. With 1 the network is trained as it is drawn.
+            With 0 its change f(t) − f(0) is trained: the network that starts at zero.
+        train_sigma: whether W_σ is trained too.
+
+    Returns:
+        The run's `Figure2Problem`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> x = jnp.eye(3)
+        >>> draw_figure2_problem(jax.random.key(0), x, x, width=8, activation=jnp.tanh, sigma0=0.5, samples=2).noise.shape
+        (2, 3, 8)
+    """
+    weights, noisy = jax.random.split(key)
+    start = init_figure2(weights, width, x.shape[1], y.shape[1], train_sigma=sigma0 if train_sigma else None)
+    noise = jax.random.normal(noisy, (samples, len(x), width), x.dtype)
+    first = noisy_outputs(start, x, noise, activation=activation, sigma0=sigma0)
+    law = None if beta is None else latent_law(start, x, activation=activation, sigma0=sigma0)
+    numbers = jnp.asarray(sigma0, x.dtype), jnp.asarray(beta or 0.0, x.dtype)
+    return Figure2Problem(start, x, y + (1 - initial_output) * first, noise, *numbers, law)
+
+
+def figure2_objective(
+    params: Figure2Parameters,
+    problem: Figure2Problem,
+    key: Array | None = None,
+    *,
+    activation: Any,
+) -> Float[Array, ""]:
+    """The paper's objective for the deep network, L = 1/(2n) ‖f_S(X) − Y‖_F² + β/n Σ_i KL_i.
+
+    Args:
+        params: weights.
+        problem: targets, noise and constants.
+        key: if given, noise of the problem's shape is drawn afresh from it instead of the frozen one.
+        activation: φ.
+
+    Returns:
+        The loss, a scalar.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> x = jnp.eye(3)
+        >>> options = {"width": 8, "activation": jnp.tanh, "sigma0": 0.5, "initial_output": 0.0}
+        >>> problem = draw_figure2_problem(jax.random.key(0), x, x, **options)
+        >>> round(float(figure2_objective(problem.start, problem, activation=jnp.tanh)), 4)
+        0.5
+
+    Source:
+        Equations 4 and 7 of the paper.
+    """
+    x = problem.inputs
+    noise = problem.noise
+    if key is not None and noise is not None:
+        noise = jax.random.normal(key, noise.shape, x.dtype)
+    f = noisy_outputs(params, x, noise, activation=activation, sigma0=problem.sigma0)
+    loss = jnp.sum((f - problem.targets) ** 2) / (2 * len(x))
+    if problem.law is None:
+        return loss
+    law = latent_law(params, x, activation=activation, sigma0=problem.sigma0)
+    return loss + problem.beta * kl_to_start(law, problem.law)
+
+
+def layer_movement(params: Figure2Parameters, start: Figure2Parameters) -> Float[Array, " layers"]:
+    """‖W(t) − W(0)‖_F of encoder, latent means, hidden layer and decoder, the numerators of Figure 2.
+
+    Args:
+        params: weights now.
+        start: weights before training.
+
+    Returns:
+        (4,).
+
+    Example:
+        >>> import jax
+        >>> params = init_figure2(jax.random.key(0), 4, 3, 2)
+        >>> layer_movement(params, params).tolist()
+        [0.0, 0.0, 0.0, 0.0]
+
+    Source:
+        Figure 2 of the paper.
+    """
+    return jnp.stack([jnp.linalg.norm(a - b) for a, b in zip(params[:4], start[:4], strict=True)])
+
+
+def initial_norms(start: Figure2Parameters, *, d_in: int, key: Array) -> Float[Array, " layers"]:
+    """‖W(0)‖_F of the four layers, the denominators of Figure 2, the part that `in_basis` left out included.
+
+    Args:
+        start: weights before training, whose encoder may have fewer rows than d_in.
+        d_in: the number of inputs before `in_basis`.
+        key: draws the squared norm of the rows left out, chi-square with one degree of freedom an entry.
+
+    Returns:
+        (4,).
+
+    Example:
+        >>> import jax
+        >>> start = init_figure2(jax.random.key(0), 100, 10, 5)
+        >>> norms = initial_norms(start, d_in=784, key=jax.random.key(1))
+        >>> bool(abs(norms[0] ** 2 / 78_400 - 1) < 0.05)
+        True
+
+    Source:
+        Figure 2 of the paper.
+    """
+    squares = jnp.stack([jnp.sum(w**2) for w in start[:4]])
+    left_out = (d_in - start.encoder.shape[0]) * start.encoder.shape[1]
+    extra = 2 * jax.random.gamma(key, left_out / 2) if left_out else 0.0
+    return jnp.sqrt(squares.at[0].add(extra))

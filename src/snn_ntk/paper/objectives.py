@@ -1,0 +1,190 @@
+"""The objectives of the paper: reconstruction (Eq. 7), KL (Eq. 4), Frobenius (Eq. 12), and what noise adds to them.
+
+Each objective is a function of the trained parameters. The pre-activations of input x are independent normals,
+
+    z_r ~ N(Σ_k W_μ[r,k] x_k,  Σ_k W_σ[r,k]² x_k²),
+
+so the divergence of Eq. 4 is a sum over neurons of divergences between two normals on the line. `mse` sees the network
+only through its expected output f̂; `expected_sampled_mse` is the loss that a sampled network has on average, which is
+larger by the variance of the output.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from snn_ntk.paper.divergence import frobenius_penalty, kl
+from snn_ntk.paper.network import Parameters, expected_output, output_variance, sampled_output
+
+__all__ = ["expected_sampled_mse", "frobenius_objective", "kl_objective", "mse", "sampled_mse"]
+
+
+def _half_mean_square(difference: Float[Array, "n d_out"]) -> Float[Array, ""]:
+    return jnp.sum(difference**2) / (2 * difference.shape[0])
+
+
+def mse(
+    params: Parameters, x: Float[Array, "n d_in"], y: Float[Array, "n d_out"], *, activation: Any
+) -> Float[Array, ""]:
+    """Reconstruction loss of the expected output, L = 1/(2n) Σ_i ‖f̂(x_i) − y_i‖² (Eq. 7).
+
+    Args:
+      params: the network.
+      x: inputs, `(n, d_in)`.
+      y: targets, `(n, d_out)`; the paper's are the inputs themselves.
+      activation: φ, as in `snn_ntk.paper.expected_output`.
+
+    Returns:
+      A scalar of the parameters' dtype.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from snn_ntk.paper import init_parameters
+      >>> from snn_ntk import stax
+      >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.5)
+      >>> x = jnp.eye(3)
+      >>> float(mse(net, x, network.expected_output(net, x, activation=stax.Erf()), activation=stax.Erf()))
+      0.0
+
+    Source: Wang & Huang, Eq. 7.
+    """
+    return _half_mean_square(expected_output(params, x, activation=activation) - y)
+
+
+def sampled_mse(
+    params: Parameters, x: Float[Array, "n d_in"], y: Float[Array, "n d_out"], key: Array, *, activation: Any
+) -> Float[Array, ""]:
+    """Reconstruction loss of one noise draw, 1/(2n) Σ_i ‖f(x_i, ζ) − y_i‖²: the term that a VAE descends.
+
+    Args:
+      params: the network.
+      x: inputs, `(n, d_in)`.
+      y: targets, `(n, d_out)`.
+      key: JAX random key of the noise.
+      activation: φ.
+
+    Returns:
+      A scalar, an unbiased estimate of `expected_sampled_mse`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from snn_ntk.paper import init_parameters
+      >>> from snn_ntk import stax
+      >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.0)
+      >>> x = jnp.eye(3)
+      >>> one = sampled_mse(net, x, x, jax.random.key(1), activation=stax.Erf())
+      >>> bool(jnp.allclose(one, mse(net, x, x, activation=stax.Erf())))  # no noise, no difference
+      True
+
+    Source: the reconstruction term of Wang & Huang, Eq. 1, with a Gaussian likelihood.
+    """
+    return _half_mean_square(sampled_output(params, x, key, activation=activation) - y)
+
+
+def expected_sampled_mse(
+    params: Parameters, x: Float[Array, "n d_in"], y: Float[Array, "n d_out"], *, activation: Any
+) -> Float[Array, ""]:
+    """Average over the noise of `sampled_mse`: Eq. 7 plus 1/(2n) Σ_i Σ_k Var_ζ f_k(x_i).
+
+    E‖f − y‖² = ‖f̂ − y‖² + Σ_k Var f_k holds for every random f. Eq. 7 leaves the second term out.
+
+    Args:
+      params: the network.
+      x: inputs, `(n, d_in)`.
+      y: targets, `(n, d_out)`.
+      activation: φ.
+
+    Returns:
+      A scalar, exact (no sampling).
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from snn_ntk.paper import init_parameters
+      >>> from snn_ntk import stax
+      >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.7)
+      >>> x = jnp.eye(3)
+      >>> gap = expected_sampled_mse(net, x, x, activation=stax.Erf()) - mse(net, x, x, activation=stax.Erf())
+      >>> bool(gap > 0.1)
+      True
+
+    Source: the bias–variance identity applied to Wang & Huang, Eq. 1.
+    """
+    variance = jnp.sum(output_variance(params, x, activation=activation)) / (2 * x.shape[0])
+    return mse(params, x, y, activation=activation) + variance
+
+
+def kl_objective(
+    params: Parameters,
+    initial: Parameters,
+    x: Float[Array, "n d_in"],
+    y: Float[Array, "n d_out"],
+    *,
+    activation: Any,
+    beta: float | Float[Array, ""],
+) -> Float[Array, ""]:
+    """The objective with its exact divergence, (1/n) Σ_i [½‖f̂(x_i) − y_i‖² + β KL(P(z_i(t)) ‖ P(z_i(0)))] (Eq. 4).
+
+    Args:
+      params: the network at time t.
+      initial: the network at time 0, the anchor of the divergence.
+      x: inputs, `(n, d_in)`.
+      y: targets, `(n, d_out)`.
+      activation: φ.
+      beta: weight β of the divergence.
+
+    Returns:
+      A scalar. ℓ is half the squared error, so that β = 0 gives Eq. 7.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from snn_ntk.paper import init_parameters
+      >>> from snn_ntk import stax
+      >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
+      >>> x = jnp.eye(2)
+      >>> at_start = kl_objective(net, net, x, x, activation=stax.Erf(), beta=0.3)
+      >>> bool(jnp.allclose(at_start, mse(net, x, x, activation=stax.Erf())))
+      True
+
+    Source: Wang & Huang, Eq. 4.
+    """
+    return mse(params, x, y, activation=activation) + beta * jnp.mean(kl(params, initial, x))
+
+
+def frobenius_objective(
+    params: Parameters,
+    initial: Parameters,
+    x: Float[Array, "n d_in"],
+    y: Float[Array, "n d_out"],
+    *,
+    activation: Any,
+    beta: float | Float[Array, ""],
+) -> Float[Array, ""]:
+    """The objective of Theorem 2, 1/(2n) ‖f̂(X) − Y‖_F² + (β/2) ‖W_μ(t) − W_μ(0)‖_F² (Eq. 12).
+
+    Args:
+      params: the network at time t.
+      initial: the network at time 0.
+      x: inputs, `(n, d_in)`.
+      y: targets, `(n, d_out)`.
+      activation: φ.
+      beta: weight β of the penalty.
+
+    Returns:
+      A scalar.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from snn_ntk.paper import init_parameters
+      >>> from snn_ntk import stax
+      >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
+      >>> x = jnp.eye(2)
+      >>> at_start = frobenius_objective(net, net, x, x, activation=stax.Erf(), beta=0.3)
+      >>> bool(jnp.allclose(at_start, mse(net, x, x, activation=stax.Erf())))
+      True
+
+    Source: Wang & Huang, Eq. 12.
+    """
+    return mse(params, x, y, activation=activation) + beta * frobenius_penalty(params, initial)

@@ -1,0 +1,191 @@
+"""What the regularised network converges to (Theorem 2): as printed, corrected, and for the exact divergence.
+
+Only W_μ is trained, starting at f̂₀; targets Y. Every formula has one shape, kernel ridge regression,
+
+    f̂(x, ∞) = f̂₀(x) + K(x, X) (K(X, X) + ρ I)^{-1} (Y − f̂₀(X)),
+
+and they differ in K, in ρ and in whether f̂₀ is there:
+
+    printed     K = Θ^(μ),                        ρ = β,        f̂₀ dropped
+    corrected   K = Θ^(μ) = ⟨x, x'⟩ κ',            ρ = nβ        (penalty: Eq. 12's Frobenius norm)
+    exact KL    K = Θ_KL  = ⟨x, (UᵀU)⁺ x'⟩ κ',     ρ = β/σ0²     (penalty: Eq. 4's divergence, W_σ held at σ0)
+
+where the rows of U are the normalised training inputs. All functions take n × n factors: the full kernels are these
+times the identity on the outputs, so every output is regressed by itself. Solves are done in float64 on the host.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float
+from scipy.linalg import cho_factor, cho_solve
+
+__all__ = ["effective_ridge", "ridge_as_printed", "ridge_corrected", "ridge_exact_kl"]
+
+
+def regress(kernel, kernel_test, ridge, residual):
+    """K_test (K + ρ I)^{-1} residual by Cholesky."""
+    factor = cho_factor(kernel + ridge * np.eye(len(kernel)))
+    return (kernel if kernel_test is None else kernel_test) @ cho_solve(factor, residual)
+
+
+def checked_kernels(kernel, kernel_test, f0_test, beta, *outputs) -> tuple[Any, ...]:
+    kernel, kernel_test, f0_test, *outputs = (
+        None if value is None else np.asarray(value, np.float64) for value in (kernel, kernel_test, f0_test, *outputs)
+    )
+    if kernel.shape[0] != kernel.shape[1]:
+        raise ValueError(f"expected a square kernel, got shape {kernel.shape}")
+    if kernel_test is not None and kernel_test.shape[1] != kernel.shape[0]:
+        raise ValueError(f"expected kernel_test of shape (n_test, {kernel.shape[0]}), got {kernel_test.shape}")
+    if (kernel_test is None) != (f0_test is None):
+        raise ValueError("expected kernel_test and f0_test together, got one of them")
+    if beta <= 0:
+        raise ValueError(f"expected beta > 0, got {beta}")
+    return kernel, kernel_test, f0_test, *outputs
+
+
+def ridge_as_printed(
+    kernel: Float[ArrayLike, "n _"],
+    y: Float[ArrayLike, "n d_out"],
+    *,
+    beta: float,
+    kernel_test: Float[ArrayLike, "n_test _"] | None = None,
+) -> Float[np.ndarray, "n_eval d_out"]:
+    """Theorem 2 as the paper prints it, Θ^(μ)(x,X) (Θ^(μ)(X,X) + β I)^{-1} Y (Eq. 13).
+
+    Kept to be compared with; `ridge_corrected` is what Eq. 12 converges to.
+
+    Args:
+      kernel: Θ^(μ)(X, X), `(n, n)`.
+      y: targets, `(n, d_out)`.
+      beta: weight β of Eq. 12.
+      kernel_test: Θ^(μ)(x, X), `(n_test, n)`; training points if not given.
+
+    Returns:
+      Predictions, `(n_test, d_out)` or `(n, d_out)`.
+
+    Raises:
+      ValueError: a kernel of the wrong shape, or β ≤ 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> ridge_as_printed(jnp.eye(2), jnp.eye(2), beta=1.0).round(6).tolist()
+      [[0.5, 0.0], [0.0, 0.5]]
+
+    Source: Wang & Huang, Theorem 2.
+    """
+    k, k_test, _, targets = checked_kernels(kernel, kernel_test, kernel_test, beta, y)
+    return regress(k, k_test, beta, targets)
+
+
+def ridge_corrected(
+    kernel: Float[ArrayLike, "n _"],
+    y: Float[ArrayLike, "n d_out"],
+    f0: Float[ArrayLike, "n d_out"],
+    *,
+    beta: float,
+    kernel_test: Float[ArrayLike, "n_test _"] | None = None,
+    f0_test: Float[ArrayLike, "n_test d_out"] | None = None,
+) -> Float[np.ndarray, "n_eval d_out"]:
+    """The minimiser of Eq. 12 for a wide network, f̂₀(x) + Θ^(μ)(x,X) (Θ^(μ)(X,X) + nβ I)^{-1} (Y − f̂₀(X)).
+
+    Args:
+      kernel: Θ^(μ)(X, X), `(n, n)`.
+      y: targets, `(n, d_out)`.
+      f0: outputs f̂₀(X) of the network at initialisation, `(n, d_out)`.
+      beta: weight β of Eq. 12.
+      kernel_test: Θ^(μ)(x, X), `(n_test, n)`; training points if not given.
+      f0_test: f̂₀(x), `(n_test, d_out)`; with `kernel_test`.
+
+    Returns:
+      Predictions, `(n_test, d_out)` or `(n, d_out)`.
+
+    Raises:
+      ValueError: a kernel of the wrong shape, only one of `kernel_test` and `f0_test`, or β ≤ 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> ridge_corrected(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.5).round(6).tolist()  # ridge nβ = 1
+      [[0.5, 0.0], [0.0, 0.5]]
+
+    Source: chapter "Ridge regression" of the book, in place of Wang & Huang, Theorem 2.
+    """
+    k, k_test, start_test, targets, start = checked_kernels(kernel, kernel_test, f0_test, beta, y, f0)
+    return (start if k_test is None else start_test) + regress(k, k_test, len(k) * beta, targets - start)
+
+
+def ridge_exact_kl(
+    kernel: Float[ArrayLike, "n _"],
+    y: Float[ArrayLike, "n d_out"],
+    f0: Float[ArrayLike, "n d_out"],
+    *,
+    beta: float,
+    sigma0: float,
+    kernel_test: Float[ArrayLike, "n_test _"] | None = None,
+    f0_test: Float[ArrayLike, "n_test d_out"] | None = None,
+) -> Float[np.ndarray, "n_eval d_out"]:
+    """The minimiser of Eq. 4 for a wide network with W_σ = σ0 held, in which the ridge is β/σ0² whatever n is.
+
+        f̂₀(x) + Θ_KL(x,X) (Θ_KL(X,X) + (β/σ0²) I)^{-1} (Y − f̂₀(X))
+
+    Args:
+      kernel: `exact_kl_kernel(x, x, ...)`, `(n, n)`.
+      y: targets, `(n, d_out)`.
+      f0: outputs f̂₀(X) of the network at initialisation, `(n, d_out)`.
+      beta: weight β of Eq. 4.
+      sigma0: the constant σ0 of the variance weights, positive.
+      kernel_test: `exact_kl_kernel(x_test, x, ...)`, `(n_test, n)`; training points if not given.
+      f0_test: f̂₀(x_test), `(n_test, d_out)`; with `kernel_test`.
+
+    Returns:
+      Predictions, `(n_test, d_out)` or `(n, d_out)`.
+
+    Raises:
+      ValueError: a kernel of the wrong shape, only one of `kernel_test` and `f0_test`, β ≤ 0 or σ0 ≤ 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> ridge_exact_kl(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.25, sigma0=0.5).round(6).tolist()  # ridge β/σ0² = 1
+      [[0.5, 0.0], [0.0, 0.5]]
+
+    Source: chapter "Ridge regression" of the book.
+    """
+    k, k_test, start_test, targets, start = checked_kernels(kernel, kernel_test, f0_test, beta, y, f0)
+    if sigma0 <= 0:
+        raise ValueError(f"expected sigma0 > 0 (without noise the divergence is infinite), got {sigma0}")
+    return (start if k_test is None else start_test) + regress(k, k_test, beta / sigma0**2, targets - start)
+
+
+def effective_ridge(
+    kernel: Float[ArrayLike, "n n"],
+    y: Float[ArrayLike, "n d_out"],
+    f0: Float[ArrayLike, "n d_out"],
+    f: Float[ArrayLike, "n d_out"],
+) -> float:
+    """The ridge that a trained network acts as if it had: least-squares ρ in K (Y − f) = ρ (f − f̂₀).
+
+    The equation is the ridge solution f = f̂₀ + K (K + ρ I)^{-1} (Y − f̂₀) with the inverse multiplied out.
+
+    Args:
+      kernel: K(X, X), `(n, n)`.
+      y: targets, `(n, d_out)`.
+      f0: outputs at initialisation, `(n, d_out)`.
+      f: outputs after training, `(n, d_out)`.
+
+    Returns:
+      ρ; nβ if Eq. 12 was minimised and the network is wide.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> y, f0 = jnp.eye(2), jnp.zeros((2, 2))
+      >>> round(effective_ridge(jnp.eye(2), y, f0, ridge_corrected(jnp.eye(2), y, f0, beta=0.5)), 6)
+      1.0
+
+    Source: chapter "Ridge regression" of the book.
+    """
+    kernel, y, f0, f = (np.asarray(value, np.float64) for value in (kernel, y, f0, f))
+    moved = f - f0
+    return float(np.sum(moved * (kernel @ (y - f))) / np.sum(moved**2))

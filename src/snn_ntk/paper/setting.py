@@ -1,0 +1,184 @@
+"""Lemmas 2-5 and Theorem 1 with every constant derived: how wide is wide enough.
+
+The paper leaves its constants inside O(.) and Omega(.). Here each statement is a function of the data, the activation and
+the width, proved line by line in the book (chapters *Concentration* and *Convergence*), with no constant set to one.
+
+Notation, for one neuron r: ``w_r``, ``v_r``, ``a_r`` are its rows of W_mu, W_sigma, W_d; ``z = (w + v o zeta) . x``; and
+
+    g(x) = E phi(z),   p(x) = E phi'(z),   b(x) = E[zeta o x phi'(z)],   M_ij = p_i p_j <x_i, x_j> + <b_i, b_j>,
+    Theta = (1/m) sum_r ( g g^T (x) I_d + M_r (x) a_r a_r^T ) = J J^T.
+
+The activation class is the paper's Assumption 4.2 plus boundedness: B, L and beta bound phi, phi' and phi''.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from snn_ntk import _validation as validation
+from snn_ntk.activations.constants import ActivationConstants, constants_of
+from snn_ntk.kernels.one_hidden_layer import tangent_kernels
+
+__all__ = ["DegenerateKernelError", "Setting", "setting", "setting_of"]
+
+
+class DegenerateKernelError(ValueError):
+    """The limiting kernel is singular, so a statement that divides by lambda0 says nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    r"""Everything the bounds need to know of a data set, its limiting kernel and its activation.
+
+    Attributes:
+        n: Number of inputs.
+        d: Input and output dimension.
+        sigma0: Initial value of every entry of W_sigma.
+        lambda0: Smallest eigenvalue of the limiting kernel (of its n x n factor, which has the same one).
+        norm: Spectral norm of the limiting kernel.
+        norm_latent: Spectral norm of Theta_mu + Theta_sigma in the limit.
+        Lambda_mu: Spectral norm of X X^T, between max(1, n / d) and n.
+        Lambda_sigma: Spectral norm of (X o X)(X o X)^T, at most n.
+        Lambda_inf: Sum over inputs of the largest squared coordinate, at most n.
+        constants: The activation's B, L and beta.
+    """
+
+    n: int
+    d: int
+    sigma0: float
+    lambda0: float
+    norm: float
+    norm_latent: float
+    Lambda_mu: float
+    Lambda_sigma: float
+    Lambda_inf: float
+    constants: ActivationConstants
+
+    @property
+    def latent(self) -> float:
+        r"""Bound of a neuron's ||M_r|| at initialisation: L^2 Lambda_mu + min(sigma0^2 beta^2, 2 L^2 / pi) Lambda_sigma."""
+        c = self.constants
+        return c.L**2 * self.Lambda_mu + min((self.sigma0 * c.beta) ** 2, 2 * c.L**2 / math.pi) * self.Lambda_sigma
+
+
+def setting(
+    x: Float[Array | np.ndarray, "n d"],
+    *,
+    latent_kernel: Float[Array | np.ndarray, "n n"],
+    d_kernel: Float[Array | np.ndarray, "n n"],
+    sigma0: float,
+    constants: ActivationConstants | str,
+) -> Setting:
+    r"""The quantities that the bounds are made of.
+
+    Args:
+        x: (n, d) inputs of unit norm, as Theorem 1 asks.
+        latent_kernel: (n, n) factor of Theta_mu + Theta_sigma in the limit.
+        d_kernel: (n, n) factor of Theta_d in the limit.
+        sigma0: Initial value of W_sigma.
+        constants: `ActivationConstants`, or a name in `ACTIVATION_CONSTANTS`.
+
+    Returns:
+        A `Setting`. It may have lambda0 <= 0 (to rounding): the bounds that divide by it then raise.
+
+    Raises:
+        ValueError: If the rows of x are not of unit norm, or the activation's constants are unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk.paper import setting
+        >>> x = np.eye(3)
+        >>> s = setting(x, latent_kernel=0.5 * np.eye(3), d_kernel=0.3 * np.eye(3), sigma0=0.7, constants="erf")
+        >>> s.n, round(s.lambda0, 6), s.Lambda_mu
+        (3, 0.8, 1.0)
+
+    Source:
+        The paper, Definition 1 and Assumption 4.2; the book, chapter 6.
+    """
+    x = np.asarray(validation.unit_rows(x), np.float64)
+    constants = constants_of(constants)
+    latent_kernel, d_kernel = np.asarray(latent_kernel, np.float64), np.asarray(d_kernel, np.float64)
+    eigenvalues = np.linalg.eigvalsh(latent_kernel + d_kernel)
+    # Below rounding, an eigenvalue is no evidence of being positive.
+    floor = len(x) * np.finfo(np.float64).eps * eigenvalues[-1]
+    return Setting(
+        n=x.shape[0],
+        d=x.shape[1],
+        sigma0=float(sigma0),
+        lambda0=float(eigenvalues[0]) if eigenvalues[0] > floor else 0.0,
+        norm=float(eigenvalues[-1]),
+        norm_latent=float(np.linalg.norm(latent_kernel, 2)),
+        Lambda_mu=float(np.linalg.norm(x, 2) ** 2),
+        Lambda_sigma=float(np.linalg.norm(x * x, 2) ** 2),
+        Lambda_inf=float((x * x).max(axis=1).sum()),
+        constants=constants,
+    )
+
+
+def setting_of(
+    x: Float[Array | np.ndarray, "n d"],
+    *,
+    activation: Any,
+    sigma0: float,
+    constants: ActivationConstants | str,
+) -> Setting:
+    r"""`setting` with the limiting kernels of the paper's network at these inputs.
+
+    Args:
+        x: (n, d) inputs of unit norm.
+        activation: phi, what `resolve` accepts.
+        sigma0: Initial value of W_sigma.
+        constants: `ActivationConstants` of phi, or a name in `ACTIVATION_CONSTANTS`.
+
+    Returns:
+        A `Setting`.
+
+    Raises:
+        ValueError: As `setting`.
+
+    Example:
+        >>> import numpy as np
+        >>> from snn_ntk import stax
+        >>> round(setting_of(np.eye(3), activation=stax.Erf(), sigma0=0.7, constants="erf").lambda0, 3)
+        0.806
+
+    Source: The paper, Definition 1 and Lemma 1.
+    """
+    kernels = tangent_kernels(x, activation=activation, sigma0=sigma0)
+    return setting(x, latent_kernel=kernels.mu + kernels.sigma, d_kernel=kernels.d, sigma0=sigma0, constants=constants)
+
+
+def positive_lambda0(s: Setting) -> float:
+    if not s.lambda0 > 0:
+        raise DegenerateKernelError(
+            "expected lambda0 > 0, got a singular limiting kernel (duplicated inputs, or inputs that the activation "
+            "cannot tell apart): no width satisfies the theorem, and it promises no rate"
+        )
+    return s.lambda0
+
+
+def check_width_and_delta(m: float, delta: float) -> None:
+    if not m >= 1:
+        raise ValueError(f"expected a width of at least 1, got {m}")
+    if not 0 < delta < 1:
+        raise ValueError(f"expected 0 < delta < 1, got {delta}")
+
+
+def smallest_width(enough: Callable[[float], bool]) -> float:
+    """The smallest real width, to one part in a million, from which on a condition that only improves is met."""
+    high = 1.0
+    while not enough(high):
+        high *= 2
+        if high > 1e300:
+            return math.inf
+    low = high / 2
+    while high / low > 1 + 1e-6:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

@@ -1,0 +1,87 @@
+"""A file with a training's state, which knows the configuration it belongs to: one for every training of the package."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from snn_ntk._files import write_arrays
+
+__all__ = ["Checkpoint", "digest", "program_digest"]
+
+
+class Checkpoint:
+    """The state of a training and what it has recorded so far, written at once and read by the same training only.
+
+    Args:
+        path: the file; its folder is created.
+        configuration: what has to be the same for a run to go on, text by name; the names appear in errors.
+    """
+
+    def __init__(self, path: str | os.PathLike, configuration: Mapping[str, str]) -> None:
+        self.path = Path(path)
+        self.configuration = configuration
+
+    def write(self, state: PyTree, records: list[PyTree]) -> None:
+        """Writes arrays: the state, and one pytree for every record."""
+        arrays = {f"configuration/{name}": np.array(value) for name, value in self.configuration.items()}
+        arrays |= {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        for i, record in enumerate(records):
+            arrays |= {f"records/{i}/{j}": np.asarray(leaf) for j, leaf in enumerate(jax.tree.leaves(record))}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(self.path, arrays | {"records": np.array(len(records))})
+
+    def read(self, state: PyTree, record: PyTree) -> tuple[PyTree, list[PyTree]] | None:
+        """What was written last, or None if there is no file.
+
+        Args:
+            state: a state of the same structure; its numbers do not matter.
+            record: likewise a record.
+
+        Raises:
+            ValueError: if the file is damaged, or belongs to another configuration (which part is named).
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as content:
+                arrays = dict(content)  # numpy leaves a damaged file open that it opened by itself
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"expected {self.path} to be a checkpoint of a training, got another file") from error
+        for name, value in self.configuration.items():
+            if str(arrays.get(f"configuration/{name}")) != value:
+                raise ValueError(f"expected {self.path} to continue this run, got a checkpoint of another {name}")
+
+        def filled(like: PyTree, prefix: str) -> PyTree:
+            leaves, structure = jax.tree.flatten(like)
+            return structure.unflatten([arrays[f"{prefix}/{i}"] for i in range(len(leaves))])
+
+        return filled(state, "state"), [filled(record, f"records/{i}") for i in range(int(arrays["records"]))]
+
+
+def digest(*parts: Any) -> str:
+    """A hash of texts and arrays, the arrays' types and shapes included."""
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            found.update(part.encode())
+        else:
+            array = np.asarray(part)
+            found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return found.hexdigest()
+
+
+def program_digest(function: Callable, *arguments: Any) -> str:
+    """A hash of what a function computes: its jaxpr and the constants in it."""
+    program = jax.make_jaxpr(function)(*arguments)
+    # Addresses in the printed program change from process to process and say nothing.
+    return digest(re.sub(r"0x[0-9a-f]+", "", str(program)), *program.consts)

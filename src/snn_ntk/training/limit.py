@@ -1,0 +1,139 @@
+"""The closed-form training of the infinitely wide network.
+
+With L = 1/(2n) ‖f(X) − Y‖² (Eq. 7) the limit moves as f(t) = Y + exp(−Θt/n) (f(0) − Y).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+__all__ = ["LimitFlow", "limit_flow", "limit_movement"]
+
+
+class LimitFlow(NamedTuple):
+    """Outputs of the infinitely wide network over time, (r, n, d) on training points and (r, n', d) on test points."""
+
+    train: Float[np.ndarray, "r n d"]
+    test: Float[np.ndarray, "r k d"] | None
+
+
+def _spectrum(kernel, f0, y):
+    kernel, f0, y = (np.asarray(a, dtype=np.float64) for a in (kernel, f0, y))
+    n = len(kernel)
+    if kernel.shape != (n, n) or f0.shape != y.shape or f0.ndim != 2 or len(f0) != n:
+        raise ValueError(f"expected a kernel (n, n) and f0, y (n, d), got {kernel.shape}, {f0.shape} and {y.shape}")
+    values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
+    return values, vectors, vectors.T @ (y - f0)
+
+
+def _filters(values, times, learning_rate, n):
+    # What is left of each eigenmode at each time, and (1 − left)/λ, which stays finite as λ goes to 0.
+    times = np.atleast_1d(np.asarray(times, dtype=np.float64))[:, None]
+    if learning_rate is None:
+        exponent = -values * times / n
+        slope = times / n
+    else:
+        rate = learning_rate * values / n
+        if np.any(rate >= 1):  # the mode oscillates: (1 − rate)^t is negative for odd t
+            left = (1 - rate) ** np.rint(times)
+            safe = np.where(np.abs(values) > 1e-300, values, 1.0)
+            return left, np.where(np.abs(values) > 1e-300, (1 - left) / safe, learning_rate * times / n)
+        exponent = times * np.log1p(-rate)
+        slope = learning_rate * times / n
+    flat = np.abs(exponent) < 1e-12
+    gained = np.where(flat, slope, -np.expm1(exponent) / np.where(flat, 1.0, values))
+    return np.exp(exponent), gained
+
+
+def limit_flow(
+    kernel: Any,
+    f0: Any,
+    y: Any,
+    times: Any,
+    *,
+    kernel_test: Any = None,
+    f0_test: Any = None,
+    learning_rate: float | None = None,
+) -> LimitFlow:
+    r"""Outputs of the infinitely wide network during training, in closed form.
+
+    On the training points f(t) = Y + e^{−Θt/n} (f(0) − Y); elsewhere
+    f(x, t) = f(x, 0) + Θ(x, X) Θ^{−1} (I − e^{−Θt/n}) (Y − f(0)). Everything is computed in float64 on the host.
+
+    Args:
+        kernel: (n, n) factor Θ of the tangent kernel Θ ⊗ I_d.
+        f0: (n, d) outputs before training.
+        y: (n, d) targets.
+        times: (r,) times of the flow of L = 1/(2n) ‖f − Y‖², or numbers of steps if `learning_rate` is given.
+        kernel_test: (k, n) kernel between test and training points.
+        f0_test: (k, d) outputs on test points before training.
+        learning_rate: η of gradient descent; e^{−Θt/n} then becomes (I − ηΘ/n)^t, exactly.
+
+    Returns:
+        `train` (r, n, d), and `test` (r, k, d) or None.
+
+    Raises:
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> flow = limit_flow(np.eye(2), np.zeros((2, 1)), np.ones((2, 1)), [0.0, 2.0])
+        >>> flow.train[:, 0, 0].round(4).tolist()
+        [0.0, 0.6321]
+
+    Source:
+        Theorem 1 of the paper in the limit; Jacot et al., Section 5.
+    """
+    values, vectors, modes = _spectrum(kernel, f0, y)
+    left, gained = _filters(values, times, learning_rate, len(values))
+    train = np.asarray(y, np.float64) - np.einsum("ik,rk,kd->rid", vectors, left, modes)
+    if (kernel_test is None) != (f0_test is None):
+        raise ValueError("expected kernel_test and f0_test together, got one of them")
+    if kernel_test is None:
+        return LimitFlow(train, None)
+    across = np.asarray(kernel_test, np.float64) @ vectors
+    test = np.asarray(f0_test, np.float64) + np.einsum("ik,rk,kd->rid", across, gained, modes)
+    return LimitFlow(train, test)
+
+
+def limit_movement(
+    layer_kernel: Any,
+    kernel: Any,
+    f0: Any,
+    y: Any,
+    times: Any,
+    *,
+    learning_rate: float | None = None,
+) -> Float[np.ndarray, " r"]:
+    r"""How far one layer's weights move in the infinitely wide network: the limit of ‖W_s(t) − W_s(0)‖_F.
+
+    With g(t) = Θ^{−1} (I − e^{−Θt/n}), ‖ΔW_s(t)‖_F² → (Y − f(0))ᵀ g(t) Θ^{(s)} g(t) (Y − f(0)), summed over outputs.
+
+    Args:
+        layer_kernel: (n, n) tangent kernel Θ^{(s)} of the layer alone.
+        kernel: (n, n) tangent kernel Θ of everything that is trained.
+        f0: (n, d) outputs before training.
+        y: (n, d) targets.
+        times: (r,) times, or numbers of steps if `learning_rate` is given.
+        learning_rate: as in `limit_flow`.
+
+    Returns:
+        (r,) Frobenius norms, float64.
+
+    Raises:
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> limit_movement(np.eye(2), 2 * np.eye(2), np.zeros((2, 1)), np.ones((2, 1)), [0.0, 1e9]).round(4).tolist()
+        [0.0, 0.7071]
+
+    Source:
+        Chapter 9 of the book derives it.
+    """
+    values, vectors, modes = _spectrum(kernel, f0, y)
+    _, gained = _filters(values, times, learning_rate, len(values))
+    layer = vectors.T @ np.asarray(layer_kernel, np.float64) @ vectors
+    moved = gained[:, :, None] * modes
+    return np.sqrt(np.maximum(np.einsum("rkd,kl,rld->r", moved, layer, moved), 0.0))

@@ -1,0 +1,25 @@
+"""The β-VAE of the disentanglement experiments.
+
+| question | file |
+|---|---|
+| its layers, convolutions as matrix products | `layers` |
+| the model and its loss | `model` |
+| training, resumable | `training` |
+| codes, reconstructions and losses of many images | `codes` |
+"""
+
+from snn_ntk.vae.codes import encode, evaluate, reconstruct
+from snn_ntk.vae.model import VAE, loss_terms
+from snn_ntk.vae.training import Log, State, start_vae, train_vae
+
+__all__ = [
+    "VAE",
+    "Log",
+    "State",
+    "encode",
+    "evaluate",
+    "loss_terms",
+    "reconstruct",
+    "start_vae",
+    "train_vae",
+]

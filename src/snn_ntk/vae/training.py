@@ -1,0 +1,225 @@
+"""Training of a β-VAE in one compiled loop, resumable."""
+
+import os
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from tqdm import tqdm
+
+from snn_ntk.training.checkpoint import Checkpoint, digest
+from snn_ntk.vae.model import VAE, loss_terms
+
+__all__ = ["Log", "State", "start_vae", "train_vae"]
+
+OPTIMIZERS = {"adam": optax.scale_by_adam(), "adagrad": optax.scale_by_rss()}
+
+
+class State(NamedTuple):
+    """All that training needs to go on: the model, the optimiser's moments, the number of steps made and the key."""
+
+    model: VAE
+    moments: Any
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+
+
+class Log(NamedTuple):
+    """Losses in nats an image, averaged over the steps since the row before.
+
+    Attributes:
+        steps: (r,) step numbers at which the rows end.
+        reconstruction: (r,) the reconstruction term.
+        kl: (r, m) the divergence of each latent variable, not multiplied by β.
+    """
+
+    steps: Int[np.ndarray, " r"]
+    reconstruction: Float[np.ndarray, " r"]
+    kl: Float[np.ndarray, "r m"]
+
+
+def start_vae(
+    key: PRNGKeyArray,
+    shape: tuple[int, int, int],
+    latent: int,
+    *,
+    architecture: str = "convolutional",
+    width: int | None = None,
+    activation: str | None = None,
+    optimizer: str = "adam",
+) -> State:
+    """A model at its initialisation, ready to train; arguments as for `VAE`.
+
+    Args:
+        key: JAX random key, of the initialisation and of all noise and batches to come.
+        shape: of an image.
+        latent: m.
+        architecture: "convolutional" or "dense".
+        width: of the dense layers.
+        activation: of the decoder.
+        optimizer: "adam" (the study library's, learning rate 1e-4) or "adagrad" (Higgins et al. on dSprites, 1e-2).
+
+    Returns:
+        The state before the first step.
+
+    Raises:
+        ValueError: on an unknown optimiser, or as `VAE` does.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"expected an optimizer, one of {sorted(OPTIMIZERS)}, got {optimizer!r}")
+    return _initial(key, shape, latent, optimizer, architecture=architecture, width=width, activation=activation)
+
+
+@eqx.filter_jit
+def _initial(key, shape, latent, optimizer, **choices):
+    key_model, key_steps = jax.random.split(key)
+    model = VAE(key_model, shape, latent, **choices)
+    return State(model, OPTIMIZERS[optimizer].init(eqx.filter(model, eqx.is_array)), jnp.int32(0), key_steps)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _advance(constant, state):
+    # The number of steps is traced: the same executable serves every stretch, so that where a run is cut into stretches
+    # (a row of the log, a checkpoint) does not change one bit of it.
+    images, beta, learning_rate, horizon, count, batch, optimizer = constant
+    transform = OPTIMIZERS[optimizer]
+    _, static = eqx.partition(state.model, eqx.is_array)
+
+    def objective(params, x, noise):
+        reconstruction, kl = loss_terms(eqx.combine(params, static), x, noise)
+        reconstruction, kl = jnp.mean(reconstruction), jnp.mean(kl, axis=0)
+        return reconstruction + beta * jnp.sum(kl), (reconstruction, kl)
+
+    def body(_, carry):
+        params, moments, step, sums = carry
+        key_batch, key_noise = jax.random.split(jax.random.fold_in(state.key, step))
+        chosen = jax.random.randint(key_batch, (batch,), 0, len(images))
+        x = images[chosen].astype(jnp.float32) / 255
+        noise = jax.random.normal(key_noise, (batch, state.model.latent))
+        (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(params, x, noise)
+        updates, moments = transform.update(gradient, moments, params)
+        rate = learning_rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step / horizon, 1.0))) / 2
+        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
+        return params, moments, step + 1, jax.tree.map(jnp.add, sums, terms)
+
+    zeros = (jnp.float32(0), jnp.zeros(state.model.latent))
+    carry = (eqx.filter(state.model, eqx.is_array), state.moments, state.step, zeros)
+    params, moments, step, sums = jax.lax.fori_loop(0, count, body, carry)
+    means = jax.tree.map(lambda s: s / count, sums)
+    return State(eqx.combine(params, static), moments, step, state.key), means
+
+
+def train_vae(
+    state: State,
+    images: Any,
+    *,
+    beta: float,
+    steps: int,
+    learning_rate: float = 1e-4,
+    horizon: int | None = None,
+    batch: int = 64,
+    optimizer: str = "adam",
+    rows: int = 32,
+    checkpoint: str | os.PathLike | None = None,
+    progress: bool | None = None,
+) -> tuple[State, Log]:
+    """Trains up to step number `steps`, counted from the initialisation, with batches drawn on the device.
+
+    Step t draws its batch (with replacement) and its noise from `fold_in(state.key, t)`: what is drawn does not depend
+    on where a run was interrupted. Images stay on the device as bytes; one compiled loop makes all steps between two
+    rows of the log. It is compiled once for a shape: other β, learning rates, horizons, seeds and lengths reuse it.
+
+    Args:
+        state: of `start_vae`, or of an earlier call. Its arrays are overwritten.
+        images: (n, height, width, channels), uint8, 255 is white.
+        beta: β, the weight of the divergence.
+        steps: the step number to reach.
+        learning_rate: of the optimiser.
+        horizon: the step number at which the learning rate, falling along half a cosine, reaches zero; by default it
+            does not fall.
+        batch: images a step.
+        optimizer: the one that the state was started with.
+        rows: of the log, evenly spread over the steps to make.
+        checkpoint: a file for progress, written at every row. If it exists, training goes on from there, with
+            results bit-identical to those of an uninterrupted run on the same device.
+        progress: whether to show a bar once it takes longer than five seconds; by default unless CI is set.
+
+    Returns:
+        The state at step `steps`, and the log.
+
+    Raises:
+        ValueError: if images are not bytes of the model's shape, `steps` lie behind the state, or the checkpoint belongs
+            to another configuration.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> images = np.zeros((8, 4, 4, 1), np.uint8)
+        >>> state = start_vae(jax.random.key(0), (4, 4, 1), 2, architecture="dense", width=8)
+        >>> state, log = train_vae(state, images, beta=1.0, steps=20, batch=4, rows=2)
+        >>> int(state.step), log.steps.tolist(), log.kl.shape
+        (20, [10, 20], (2, 2))
+
+    Source:
+        Higgins et al. (2017), Eq. 4 of theirs; Loshchilov and Hutter (2017), Eq. 5 of theirs, for the falling rate.
+    """
+    images = jnp.asarray(images)
+    if images.dtype != jnp.uint8 or images.shape[1:] != state.model.shape:
+        raise ValueError(f"expected uint8 images of shape (n, *{state.model.shape}), got {images.dtype} {images.shape}")
+    first = int(state.step)
+    if steps < first or rows < 1 or batch < 1:
+        raise ValueError(f"expected steps >= {first}, rows >= 1 and batch >= 1, got {steps}, {rows} and {batch}")
+    if horizon is not None and horizon < 1:
+        raise ValueError(f"expected a horizon >= 1 or none, got {horizon}")
+    if _matches(state, optimizer) is False:
+        raise ValueError(f"expected the optimizer that the state was started with, got {optimizer!r}")
+    stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
+    kept: list[Any] = []
+    store = None
+    if checkpoint is not None:
+        settings = f"{beta} {learning_rate} {horizon} {batch} {optimizer} {stops.tolist()} {images.shape}"
+        arrays = _arrays(state)
+        store = Checkpoint(
+            checkpoint,
+            {
+                "model": digest(*(f"{leaf.shape} {leaf.dtype}" for leaf in jax.tree.leaves(arrays))),
+                "seed": digest(arrays[-1]),
+                "settings": settings,
+            },
+        )
+        if (found := store.read(arrays, (0.0, 0.0))) is not None:
+            state, kept = _state(found[0], state), found[1]
+    show = "CI" not in os.environ if progress is None else progress
+    numbers = (jnp.float32(beta), jnp.float32(learning_rate), jnp.float32(horizon or np.inf))
+    with tqdm(total=steps, initial=int(state.step), delay=5, leave=False, disable=not show, unit="step") as bar:
+        for stop in stops[len(kept) + 1 :]:
+            count = jnp.int32(stop - int(state.step))
+            state, means = _advance((images, *numbers, count, batch, optimizer), state)
+            kept.append(jax.device_get(means))
+            bar.update(int(count))
+            if store is not None:
+                store.write(_arrays(state), kept)
+    reconstruction = np.array([row[0] for row in kept], np.float32)
+    kl = np.array([row[1] for row in kept], np.float32).reshape(-1, state.model.latent)
+    return state, Log(stops[1:], reconstruction, kl)
+
+
+def _matches(state, optimizer):
+    expected = jax.tree.structure(OPTIMIZERS[optimizer].init(eqx.filter(state.model, eqx.is_array)))
+    return jax.tree.structure(state.moments) == expected
+
+
+def _arrays(state):
+    """The state as arrays alone, the key as its numbers: what a file can hold."""
+    parts = eqx.filter((state.model, state.moments, state.step), eqx.is_array)
+    return *parts, jax.random.key_data(state.key)
+
+
+def _state(arrays, like):
+    """The inverse of `_arrays`, with what is no array from a state of the same model."""
+    *parts, key = jax.tree.map(jnp.asarray, arrays)
+    _, static = eqx.partition((like.model, like.moments, like.step), eqx.is_array)
+    return State(*eqx.combine(tuple(parts), static), jax.random.wrap_key_data(key))

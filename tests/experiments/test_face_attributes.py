@@ -1,0 +1,62 @@
+"""One run of the face experiment, on so few faces that it takes seconds."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from snn_ntk.datasets.stand_ins import drawn_faces
+from snn_ntk.experiments.face_attributes import ATTRIBUTES, run_face_attributes
+
+SETTINGS = dict(m=3, beta=0.25, seed=0, steps=30, images=240, held_out=160, rows=3)
+
+
+pytestmark = pytest.mark.usefixtures("empty")
+
+
+@functools.cache
+def run(**changes):
+    return json.loads(json.dumps(run_face_attributes(**SETTINGS | changes)))
+
+
+def test_a_run_reports_what_the_chapter_needs():
+    found = run()
+    assert found["name"] == "faces stand-in"
+    assert found["attributes"] == list(drawn_faces.LEVELS)
+    assert found["steps"] == [10, 20, 30]
+    assert set(found["read"]) == {"vae", "heard", "nonlinear", "projection", "principal"}
+    assert all(len(skill) == len(found["attributes"]) and max(skill) <= 1 for skill in found["read"].values())
+    assert len(found["divergence"]) == 3
+    assert found["divergence"] == sorted(found["divergence"], reverse=True)
+    assert set(found["best"]) == set(ATTRIBUTES)
+    assert all(
+        0 <= known["share"] <= 1 and known["floor"] < 0.2 and known["latent"] in range(3)
+        for known in found["best"].values()
+    )
+
+
+def test_pictures_start_with_the_face_itself_and_then_move_one_latent():
+    packed = run()["pictures"]
+    pictures = np.frombuffer(base64.b64decode(packed["bytes"]), np.uint8).reshape(packed["shape"])
+    assert pictures.shape == (3, 8, 32, 32, 3)
+    assert (pictures[0, 0] == pictures[2, 0]).all()
+    assert np.abs(pictures[0, 1].astype(int) - pictures[0, 7]).max() > 0
+
+
+def test_training_beats_the_guess_of_the_mean_image_and_the_same_seed_repeats_it():
+    start, end = run(), run(seed=1, steps=400)
+    assert start["guess"] != end["guess"]  # another division of the faces
+    assert end["objective"] < end["guess"]
+    assert end["error"] < end["mean_image"]
+    assert run_face_attributes(**SETTINGS)["read"] == start["read"]
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="expected a setting, one of"):
+        run_face_attributes(**SETTINGS | {"setting": "huge"})
+    with pytest.raises(ValueError, match="expected at most 4032000 faces"):
+        run_face_attributes(**SETTINGS | {"images": 4_032_000})

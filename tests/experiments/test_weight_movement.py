@@ -1,0 +1,73 @@
+"""The experiment of Figure 2: what is learned, seeds, the edge of stability against a dense kernel, and a run's report."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from snn_ntk.experiments import weight_movement
+from snn_ntk.experiments.weight_movement import (
+    principal_coordinates,
+    run_weight_movement,
+    stability_edge,
+    train_figure2,
+)
+from snn_ntk.paper import draw_figure2_problem
+
+X = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0], jnp.float32)
+
+
+def test_principal_coordinates_keep_what_images_have():
+    images = np.random.default_rng(0).normal(size=(3, 7))
+    np.testing.assert_array_equal(principal_coordinates(images, 7), images)
+    for outputs in (3, 5):  # as many directions as the rank, and more: inner products stay, the rest is zero
+        found = principal_coordinates(images, outputs)
+        assert found.shape == (3, outputs)
+        np.testing.assert_allclose(found @ found.T, images @ images.T, atol=1e-10)
+    one = principal_coordinates(images, 1)
+    assert (one**2).sum() == pytest.approx(np.linalg.svd(images)[1][0] ** 2)
+    with pytest.raises(ValueError, match="1 <= outputs <= 7, got 8"):
+        principal_coordinates(images, 8)
+
+
+def test_a_seed_does_not_depend_on_those_beside_it():
+    options = dict(width=8, steps=3, learning_rate=0.1, record_at=[0, 3], pixels=5)
+    both = train_figure2(X, X, seeds=[0, 1], **options)
+    alone = train_figure2(X, X, seeds=[1], **options)
+    np.testing.assert_allclose(both.relative[:, 1], alone.relative[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(both.missing[1], alone.missing[0], atol=1e-6)
+    assert np.abs(both.missing[0] - both.missing[1]).max() > 0.1
+    # What is left is measured against the targets: here it starts with the squared norm of what is missing.
+    np.testing.assert_allclose(both.left[0], (both.missing**2).sum((1, 2)) / float((X**2).sum()), rtol=1e-5)
+    with pytest.raises(ValueError, match="'frozen' or 'fresh', got 'none'"):
+        train_figure2(X, X, seeds=[0], noise="none", **options)
+
+
+def test_edge_is_that_of_the_dense_kernel():
+    problem = draw_figure2_problem(jax.random.key(0), X, X[:, :3], width=8, activation=jnp.tanh, sigma0=0.5, samples=2)
+    jacobian = jax.jacobian(lambda params: weight_movement._outputs(params, problem).ravel())(problem.start)
+    rows = np.hstack([np.asarray(leaf).reshape(15, -1) for leaf in jacobian[:4]])
+    assert stability_edge(problem) == pytest.approx(2 * 5 / np.linalg.eigvalsh(rows @ rows.T)[-1], rel=2e-3)
+
+
+def test_a_run_reports_movement_beside_the_limit(tmp_path):
+    settings = dict(outputs=2, width=512, seed=0, n=4, learning_rate=0.5)
+    run = json.loads(json.dumps(run_weight_movement(**settings, steps=8)))
+    assert run["steps"] == [0, 1, 2, 4, 8]
+    assert not run["diverged"]
+    assert run["left"][-1] < run["left"][0]
+    np.testing.assert_allclose(np.array(run["moved"])[1:] / np.array(run["limit"])[1:], 1, atol=0.25)
+    # The longer run passes through the same points.
+    longer = run_weight_movement(**settings, steps=16)
+    np.testing.assert_allclose(longer["relative"][:5], run["relative"], rtol=1e-5)
+
+
+def test_a_diverged_run_says_so_and_keeps_what_was_finite():
+    run = run_weight_movement(outputs=784, width=8, seed=0, n=4, steps=64, learning_rate=4.0)
+    assert run["diverged"]
+    assert len(run["steps"]) == len(run["moved"]) == len(run["limit"]) < 8
+    assert np.isfinite(run["moved"]).all()

@@ -1,0 +1,87 @@
+"""The stochastic network with node scalings: reductions, limiting kernels and their variance."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from snn_ntk import paper
+from snn_ntk._neural_tangents import stax
+from snn_ntk.datasets import sphere
+from snn_ntk.kernels import tangent_kernels
+from snn_ntk.node_scaling import (
+    limiting_kernels,
+    node_scalings,
+    node_variance,
+    rescaled,
+    scaled_expected_output,
+    scaled_tangent_kernels,
+)
+
+ERF = stax.Erf()
+X = sphere(jax.random.key(0), 5, 4)
+SCALINGS = node_scalings(6, gamma=0.3, alpha=0.5)
+
+
+def test_equal_scalings_are_the_plain_network():
+    params = paper.init_parameters(jax.random.key(1), 6, 4, 2, sigma0=0.7)
+    equal = np.full(6, 1 / 6)
+    np.testing.assert_allclose(
+        scaled_expected_output(params, equal, X, activation=ERF),
+        paper.expected_output(params, X, activation=ERF),
+        rtol=1e-5,
+    )
+    ours = jax.jit(lambda p: scaled_tangent_kernels(p, equal, X, activation=ERF))(params)
+    for a, b in zip(
+        ours, jax.jit(lambda p: paper.empirical_tangent_kernels(p, X, activation=ERF))(params), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+
+
+def test_kernels_are_jacobian_products():
+    params = paper.init_parameters(jax.random.key(2), 6, 4, 3, sigma0=0.7)
+    jacobian = jax.jit(jax.jacobian(lambda p: scaled_expected_output(p, SCALINGS, X, activation=ERF)))(params)
+    kernels = jax.jit(lambda p: scaled_tangent_kernels(p, SCALINGS, X, activation=ERF))(params)
+    for group, kernel in zip(jacobian, kernels, strict=True):
+        flat = np.asarray(group).reshape(5, 3, -1)
+        np.testing.assert_allclose(kernel, np.einsum("ikp,jkp->ij", flat, flat) / 3, rtol=2e-4, atol=1e-5)
+
+
+def test_samples_of_the_rescaled_network_average_to_the_expected_output():
+    params = paper.init_parameters(jax.random.key(3), 6, 4, 1, sigma0=0.7)
+    draw = lambda key: paper.sampled_output(rescaled(params, SCALINGS), X, key, activation=ERF)  # noqa: E731
+    samples = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(4), 4000)), np.float64)
+    expected = scaled_expected_output(params, SCALINGS, X, activation=ERF)
+    assert (np.abs(samples.mean(0) - expected) < 4.5 * samples.std(0) / np.sqrt(4000)).all()
+
+
+def test_variance_of_the_kernels():
+    """E‖Θ − K‖² = Σλ² Σ Var M, in every group."""
+    outputs = 2
+    draw = lambda key: paper.init_parameters(key, 6, 4, outputs, sigma0=0.7)  # noqa: E731
+    params = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(5), 6000))
+    kernels = jax.jit(jax.vmap(lambda p: scaled_tangent_kernels(p, SCALINGS, X, activation=ERF)))(params)
+    means = tangent_kernels(X, activation=ERF, sigma0=0.7)
+    variances = jax.jit(lambda s: node_variance(X, activation=ERF, sigma0=s, outputs=outputs))(0.7)
+    for kernel, mean, variance in zip(kernels, means, variances, strict=True):
+        squares = ((np.asarray(kernel, np.float64) - np.asarray(mean)) ** 2).sum((1, 2))
+        expected, error = float(variance.sum()) * (SCALINGS**2).sum(), squares.std() / np.sqrt(6000)
+        assert abs(squares.mean() - expected) < 4.5 * error
+        assert abs(squares.mean() - 1.5 * expected) > 4.5 * error
+
+
+def test_limit_is_random_only_below_one():
+    keys = jax.random.split(jax.random.key(6), 2)
+    settings = dict(activation=ERF, sigma0=0.7, alpha=0.5, nodes=50)
+    a, b = (limiting_kernels(key, X, gamma=0.5, **settings).total for key in keys)
+    assert float(jnp.abs(a - b).max()) > 0.01
+    fixed = [limiting_kernels(key, X, gamma=1.0, **settings).total for key in keys]
+    np.testing.assert_array_equal(fixed[0], fixed[1])
+
+
+def test_bad_arguments():
+    params = paper.init_parameters(jax.random.key(1), 6, 4, 1, sigma0=0.7)
+    with pytest.raises(ValueError, match=r"shape \(6,\)"):
+        rescaled(params, np.ones(5))
+    with pytest.raises(ValueError, match="unit norm"):
+        node_variance(2 * X, activation=ERF, sigma0=0.5)

@@ -1,0 +1,109 @@
+"""Bounds against the quantities they bound, and convex programmes against their optimality conditions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from snn_ntk.ntk import (
+    first_layer_gram,
+    generalisation_bound,
+    init_two_layer,
+    logistic_path,
+    margin_norm,
+    pull_back,
+    rademacher_ascent,
+    rademacher_bound,
+    rademacher_linearised,
+    two_layer_gram,
+    two_layer_output,
+)
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def data(n=30, d=6):
+    x = jax.random.normal(jax.random.key(0), (n, d))
+    return x / jnp.linalg.norm(x, axis=1, keepdims=True), jnp.sign(x[:, 0])
+
+
+def test_bound_is_its_formula():
+    x, y = data()
+    kernel = first_layer_gram(x)
+    by_hand = np.sqrt(2 * np.asarray(y) @ np.linalg.solve(np.asarray(kernel), np.asarray(y)) / len(y))
+    assert float(generalisation_bound(kernel, y)) == pytest.approx(by_hand, rel=1e-8)
+    with_confidence = float(generalisation_bound(kernel, y, delta=0.1))
+    assert with_confidence == pytest.approx(by_hand + 3 * np.sqrt(np.log(60) / 60), rel=1e-8)
+
+
+def test_linearised_complexity_is_attained_and_bounded():
+    x, _ = data()
+    start = init_two_layer(jax.random.key(1), 40, 6)
+    signs = jax.random.rademacher(jax.random.key(2), (50, len(x)), x.dtype)
+    values = rademacher_linearised(two_layer_gram(start, x), 1.5, signs)
+    move = pull_back(start, x, signs[0])
+    move = 1.5 * move / jnp.linalg.norm(move)
+    jacobian = jax.jacobian(lambda w: two_layer_output(start._replace(w=w), x))(start.w)
+    attained = jnp.mean(signs[0] * jnp.einsum("ird,rd->i", jacobian, move))
+    assert float(values[0]) == pytest.approx(float(attained), rel=1e-9)
+    assert float(values.mean()) <= 1.5 * float(jnp.sqrt(jnp.trace(two_layer_gram(start, x)))) / len(x) * 1.05
+
+
+def test_network_complexity_found_by_ascent_stays_below_the_bound():
+    x, _ = data()
+    start = init_two_layer(jax.random.key(1), 400, 6, paired=True)
+    signs = jax.random.rademacher(jax.random.key(2), (4, len(x)), x.dtype)
+    found = np.mean([rademacher_ascent(start, x, row, 0.3, 2.0) for row in signs])
+    linear = float(rademacher_linearised(two_layer_gram(start, x), 2.0, signs).mean())
+    assert 0.5 * linear < found < sum(rademacher_bound(0.3, 2.0, 400, len(x), delta=0.1))
+
+
+def test_rademacher_terms():
+    first, second, third = rademacher_bound(0.1, 2.0, 10_000, 50, delta=0.5)
+    log_term = 2 * np.log(4)
+    assert first == pytest.approx(0.2 * (1 + (log_term / 10_000) ** 0.25))
+    assert second == pytest.approx(2.0)
+    assert third == pytest.approx(0.1 * log_term**0.5)
+    assert rademacher_bound(0.1, 2.0, 10_000, 50, delta=0.5, nu=0.5)[1] == pytest.approx(4.0)
+
+
+def test_logistic_path_is_optimal_in_its_ball():
+    """No function of the same norm fits better, and the path is monotone."""
+    x, y = data()
+    kernel, y = np.asarray(first_layer_gram(x)), np.asarray(y)
+    path = logistic_path(kernel, y, np.array([1.0, 0.1, 0.01]))
+    assert np.all(np.diff(path.radius) > 0)
+    assert np.all(np.diff(path.loss) < 0)
+    radius = np.sqrt(np.einsum("ki,ij,kj->k", path.dual, kernel, path.dual))
+    np.testing.assert_allclose(radius, path.radius, rtol=1e-3)
+    root = np.linalg.cholesky(kernel)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        v = rng.standard_normal(len(y))
+        outputs = root @ (v / np.linalg.norm(v) * path.radius[1])
+        assert np.mean(np.logaddexp(0, -y * outputs)) >= path.loss[1]
+        better = root.T @ path.dual[1] + 1e-2 * v
+        outputs = root @ (better / np.linalg.norm(better) * path.radius[1])
+        assert np.mean(np.logaddexp(0, -y * outputs)) >= path.loss[1] - 1e-9
+
+
+@pytest.mark.parametrize(("labels", "penalties"), [([0.0, 1.0], [1.0]), ([1.0, -1.0], [1.0, 0.0])])
+def test_logistic_path_refuses(labels, penalties):
+    with pytest.raises(ValueError, match="expected"):
+        logistic_path(np.eye(2), np.array(labels), np.array(penalties))
+
+
+def test_margin_norm_is_the_constrained_infimum():
+    x, y = data(12)
+    kernel, y = np.asarray(first_layer_gram(x)), np.asarray(y)
+    inverse = np.linalg.inv(kernel)
+    solution = minimize(
+        lambda z: z @ inverse @ z,
+        y,
+        jac=lambda z: 2 * inverse @ z,
+        bounds=[(1, None) if label > 0 else (None, -1) for label in y],
+    )
+    norm = margin_norm(kernel, y)
+    assert norm == pytest.approx(np.sqrt(solution.fun), rel=1e-3)
+    assert norm <= np.sqrt(y @ inverse @ y) + 1e-9

@@ -1,0 +1,110 @@
+"""The objectives against quadrature, Monte Carlo and their closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from snn_ntk import paper, stax
+
+ERF = stax.Erf()
+SIGMA0 = 0.7
+
+
+@pytest.fixture
+def net():
+    return paper.init_parameters(jax.random.key(0), 256, 5, sigma0=SIGMA0)
+
+
+@pytest.fixture
+def x():
+    points = jax.random.normal(jax.random.key(1), (7, 5))
+    return points / jnp.linalg.norm(points, axis=1, keepdims=True)
+
+
+def moved(net, scale=0.1):
+    keys = jax.random.split(jax.random.key(2), 2)
+    return net._replace(
+        mu=net.mu + scale * jax.random.normal(keys[0], net.mu.shape),
+        sigma=net.sigma + scale * jax.random.normal(keys[1], net.sigma.shape),
+    )
+
+
+def test_mse_is_eq_7(net, x):
+    y = jnp.ones_like(x)
+    difference = paper.expected_output(net, x, activation=ERF) - y
+    expected = sum(float(jnp.sum(row**2)) for row in difference) / (2 * 7)
+    assert float(paper.mse(net, x, y, activation=ERF)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("variance", "variance0"), [(1.0, 1.0), (0.3, 1.7), (2.0, 0.5)])
+def test_gaussian_kl_is_the_integral(variance, variance0):
+    p, q = stats.norm(0.4, variance**0.5), stats.norm(-0.2, variance0**0.5)
+    integral, _ = integrate.quad(lambda z: p.pdf(z) * (p.logpdf(z) - q.logpdf(z)), -12, 12)
+    value = paper.gaussian_kl(*map(jnp.asarray, (0.4, variance, -0.2, variance0)))
+    assert float(value) == pytest.approx(integral, rel=1e-4)
+
+
+def test_kl_with_fixed_variance_weights_sees_the_data_only(net, x):
+    step = 0.1 * jax.random.normal(jax.random.key(3), net.mu.shape)
+    value = paper.kl(net._replace(mu=net.mu + step), net, x)
+    expected = jnp.sum((x @ step.T) ** 2, axis=1) / (2 * SIGMA0**2)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_kl_is_zero_at_the_start_and_positive_elsewhere(net, x):
+    assert paper.kl(net, net, x) == pytest.approx(0.0, abs=1e-3)
+    assert float(paper.kl(moved(net), net, x).min()) > 0.1
+
+
+def test_kl_with_unequal_variances_against_monte_carlo(net, x):
+    now = moved(net, 0.3)
+    mean, variance = paper.preactivation_law(now, x[:1])
+    mean0, variance0 = paper.preactivation_law(net, x[:1])
+    z = np.random.default_rng(0).normal(mean, np.sqrt(variance), (4000, net.mu.shape[0]))
+    ratio = stats.norm.logpdf(z, mean, np.sqrt(variance)) - stats.norm.logpdf(z, mean0, np.sqrt(variance0))
+    samples = ratio.sum(axis=1)
+    error = samples.std(ddof=1) / np.sqrt(len(samples))
+    assert abs(float(paper.kl(now, net, x[:1])[0]) - samples.mean()) < 4 * error
+
+
+def test_sampled_loss_averages_to_eq_7_plus_the_variance(net, x):
+    keys = jax.random.split(jax.random.key(4), 400)
+    draws = np.asarray(jax.vmap(lambda key: paper.sampled_mse(net, x, x, key, activation=ERF))(keys))
+    error = draws.std(ddof=1) / np.sqrt(len(draws))
+    exact = float(paper.expected_sampled_mse(net, x, x, activation=ERF))
+    assert abs(draws.mean() - exact) < 4 * error
+    assert draws.mean() - float(paper.mse(net, x, x, activation=ERF)) > 10 * error
+
+
+def test_the_variance_term_is_the_limit_of_the_jensen_gap(x):
+    wide = paper.init_parameters(jax.random.key(5), 20_000, 5, sigma0=SIGMA0)
+    gap = paper.expected_sampled_mse(wide, x, x, activation=ERF) - paper.mse(wide, x, x, activation=ERF)
+    q = 1 + SIGMA0**2
+
+    def kappa(c):
+        return 2 / np.pi * np.arcsin(2 * c / (1 + 2 * q))
+
+    assert 2 * float(gap) / 5 == pytest.approx(kappa(q) - kappa(1.0), rel=0.03)  # 0.204 for erf
+    assert kappa(q) - kappa(1.0) == pytest.approx(0.204, abs=5e-4)
+
+
+@pytest.mark.parametrize("objective", [paper.kl_objective, paper.frobenius_objective])
+def test_the_penalty_enters_with_weight_beta_and_vanishes_at_the_start(objective, net, x):
+    start, now = paper.mse(net, x, x, activation=ERF), moved(net)
+    assert float(objective(net, net, x, x, activation=ERF, beta=3.0)) == pytest.approx(float(start), abs=1e-3)
+    base = float(paper.mse(now, x, x, activation=ERF))
+    one, two = (float(objective(now, net, x, x, activation=ERF, beta=b)) - base for b in (1.0, 2.0))
+    assert two == pytest.approx(2 * one, rel=1e-4)
+
+
+def test_frobenius_equals_the_kl_only_for_isotropic_inputs(net):
+    step = 0.1 * jax.random.normal(jax.random.key(6), net.mu.shape)
+    now = net._replace(mu=net.mu + step)
+    penalty = float(paper.frobenius_penalty(now, net))
+    isotropic = jnp.eye(5)  # Ĉ = I/5
+    ratio = float(jnp.mean(paper.kl(now, net, isotropic))) / penalty
+    assert ratio == pytest.approx(1 / (5 * SIGMA0**2), rel=1e-4)
+    one = float(jnp.mean(paper.kl(now, net, isotropic[:1])))  # a single input sees a fifth of the step
+    assert abs(one / penalty - ratio) > 0.01

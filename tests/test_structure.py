@@ -1,0 +1,134 @@
+"""The house: which folder may import which, that nothing goes in a circle, and that every name means one thing."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "snn_ntk"
+BASE = {"_files", "_gaussian", "_neural_tangents", "_validation"}
+LIBRARY = BASE | {"activations", "kernels", "layers"}
+SOURCES = {"paper", "ntk", "node_scaling"}
+# What stands left may import what stands right, and itself. `reporting` knows no mathematics, and none knows it.
+MAY_IMPORT = {
+    "_files": set(),
+    "_gaussian": set(),
+    "_validation": set(),
+    "_neural_tangents": set(),
+    "activations": BASE,
+    "kernels": BASE | {"activations"},
+    "layers": BASE | {"activations", "kernels"},
+    "training": BASE,
+    "datasets": BASE,
+    "vae": BASE | {"training"},
+    "disentanglement": BASE,
+    "paper": LIBRARY | {"training"},
+    "ntk": LIBRARY | {"training"},
+    "node_scaling": LIBRARY | {"training", "paper"},
+    "experiments": LIBRARY | SOURCES | {"training", "datasets", "vae", "disentanglement"},
+    "reporting": {"_files"},
+}
+
+
+def modules() -> dict[str, Path]:
+    names = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+MODULES = modules()
+
+
+def imported(name: str) -> set[str]:
+    """Modules of the package that a module names in its import statements, wherever they stand."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {
+                f"{origin}.{alias.name}" if f"{origin}.{alias.name}" in MODULES else origin for alias in node.names
+            }
+    return found & set(MODULES)
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"snn_ntk"}))
+def test_imports_point_one_way(module):
+    mine = room(module)
+    rooms = {room(other) for other in imported(module)} - {mine}
+    assert rooms <= MAY_IMPORT[mine], f"{module} imports {sorted(rooms - MAY_IMPORT[mine])}"
+
+
+def test_the_top_imports_the_library_only():
+    assert {room(other) for other in imported("snn_ntk")} <= LIBRARY
+
+
+def test_nothing_goes_in_a_circle():
+    files = {name for name, path in MODULES.items() if path.name != "__init__.py"}
+    order = graphlib.TopologicalSorter({name: imported(name) & files for name in files}).static_order()
+    assert set(order) == files
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_every_exported_name_exists(name):
+    if name.endswith("__main__"):
+        return
+    module = importlib.import_module(name)
+    assert module.__doc__, f"{name} does not say what it is for"
+    for exported in getattr(module, "__all__", ()):
+        assert hasattr(module, exported), f"{name}.{exported}"
+
+
+def definitions(name: str) -> list[ast.FunctionDef | ast.ClassDef]:
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
+def test_a_public_name_is_defined_once():
+    homes: dict[str, list[str]] = {}
+    for name in MODULES:
+        for node in definitions(name):
+            if not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name)
+    assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
+def test_no_function_takes_more_than_six_arguments_by_place():
+    many = [
+        f"{name}.{node.name}"
+        for name in MODULES
+        for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and len(node.args.posonlyargs + node.args.args) > 6
+    ]
+    assert not many
+
+
+def test_a_file_holds_one_idea():
+    lengths = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values())
+    assert lengths[len(lengths) // 2] <= 150
+    assert lengths[-1] <= 350
+
+
+def test_pages_name_tests_that_exist():
+    missing = []
+    for page in [*(ROOT / "book").rglob("*.md"), *(ROOT / "notebooks").rglob("*.md"), ROOT / "CONTRIBUTING.md"]:
+        for path, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?", page.read_text(encoding="utf-8")):
+            file = ROOT / path
+            if not file.is_file() or (test and f"def {test}(" not in file.read_text(encoding="utf-8")):
+                missing.append(f"{page.name}: {path}{'::' + test if test else ''}")
+    assert not missing
