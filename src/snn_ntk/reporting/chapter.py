@@ -12,8 +12,9 @@ from typing import Any
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
+from snn_ntk._files import write_bytes
 from snn_ntk.reporting.claims import Record, _region, _show, load_claims, verdicts
-from snn_ntk.reporting.figures import atomic_write, figure_html, save_figure, use_style
+from snn_ntk.reporting.figures import figure_html, save_figure, use_style
 from snn_ntk.reporting.provenance import book_root, provenance
 from snn_ntk.reporting.statistics import Estimate
 
@@ -109,11 +110,9 @@ class Chapter:
         if missing:
             raise ValueError(f"expected a record of every claim of {self.name}, got none of {missing}")
         records = list(self._records.values())
-        atomic_write(
-            self.folder / "claims.json",
-            json.dumps([dataclasses.asdict(record) for record in records], indent=1).encode(),
-        )
-        atomic_write(self.folder / "provenance.json", json.dumps(self._stamp, indent=1).encode())
+        made = [dataclasses.asdict(record) for record in records]
+        write_bytes(self.folder / "claims.json", json.dumps(made, indent=1).encode())
+        write_bytes(self.folder / "provenance.json", json.dumps(self._stamp, indent=1).encode())
         outcome = verdicts(self._all_claims, records)
         rows = [
             f"| `{r.id}` | {_show(r.value)} | {_region(r.interval)} | {_region(self.claims[r.id].accept)} "

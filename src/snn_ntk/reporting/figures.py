@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-__all__ = ["atomic_write", "figure_html", "save_figure", "use_style"]
+from snn_ntk._files import write_bytes
+
+__all__ = ["figure_html", "save_figure", "use_style"]
 
 
 def use_style() -> None:
@@ -41,14 +42,6 @@ def use_style() -> None:
     )
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-
-
 def _rendered(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     undated = {"Date": None} if kind == "svg" else {}
@@ -60,12 +53,10 @@ def _rendered(figure: Figure, kind: str) -> bytes:
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple):  # item by item: curves of one figure may differ in length
         return [_plain(item) for item in value]
     if isinstance(value, str | int | float | bool) or value is None:
         return value
-    if isinstance(value, list | tuple):  # item by item: curves of one figure may differ in length
-        return [_plain(item) for item in value]
     return np.asarray(value).tolist()
 
 
@@ -87,10 +78,10 @@ def save_figure(
         color="0.45",
     )
     svg = _rendered(figure, "svg")
-    atomic_write(folder / f"{name}.svg", svg)
-    atomic_write(folder / f"{name}.png", _rendered(figure, "png"))
+    write_bytes(folder / f"{name}.svg", svg)
+    write_bytes(folder / f"{name}.png", _rendered(figure, "png"))
     record = {"data": _plain(data), "provenance": stamp}
-    atomic_write(folder / f"{name}.json", json.dumps(record, indent=1).encode())
+    write_bytes(folder / f"{name}.json", json.dumps(record, indent=1).encode())
     plt.close(figure)
     return svg
 
