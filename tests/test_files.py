@@ -21,10 +21,14 @@ def test_content_replaces_content_and_folders_are_made(tmp_path):
 def test_an_error_leaves_the_old_content_and_nothing_else(tmp_path):
     path = tmp_path / "x"
     _files.write_bytes(path, b"old")
-    with pytest.raises(KeyboardInterrupt), _files.replacing(path) as file:
-        file.write(b"half of")
-        file.flush()
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with _files.replacing(path) as file:
+            file.write(b"half of")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -8,17 +8,21 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from snn_ntk._files import write_bytes
 
-__all__ = ["figure_html", "save_figure", "use_style"]
+__all__ = ["figure_html", "plot_runs", "save_figure", "use_style"]
 
 
 def use_style() -> None:
@@ -40,6 +44,28 @@ def use_style() -> None:
             "savefig.facecolor": "white",
         },
     )
+
+
+def plot_runs(
+    axes: Axes, x: ArrayLike, runs: ArrayLike, *style: str, between: tuple[float, float] = (0, 1), **options: Any
+) -> Line2D:
+    """Draws the mean of several runs as a line and their spread as a band of its colour.
+
+    Args:
+        axes: where to draw.
+        x: (k,) abscissae.
+        runs: (runs, k) values.
+        style: matplotlib's short form, such as "o-".
+        between: quantiles over runs that end the band; it goes from the least run to the largest if left out.
+        options: of the line, such as `label`.
+
+    Returns:
+        The line.
+    """
+    values = np.asarray(runs)
+    (line,) = axes.plot(x, values.mean(axis=0), *style, **options)
+    axes.fill_between(x, *np.quantile(values, between, axis=0), color=line.get_color(), alpha=0.2, lw=0)
+    return line
 
 
 def _rendered(figure: Figure, kind: str) -> bytes:
