@@ -159,6 +159,13 @@ def test_near_the_edge_of_rejecting_the_near_miss(near_miss, half, other):
     assert near_edge([around(claim, -0.5, half)], {"slope": claim}) == ({"slope": other} if other else {})
 
 
+@pytest.mark.parametrize(("low", "other"), [(0.0, None), (0.001, "inconclusive")])
+def test_an_end_where_the_quantity_ends_is_near_no_edge(low, other):
+    claim = Claim("distance", "c", "[P]", "s", (0, 0.15), 0.3, "")
+    record = Record("distance", 0.04, (low, 0.09), seeds=3)
+    assert near_edge([record], {"distance": claim}) == ({"distance": other} if other else {})
+
+
 def test_an_exact_number_is_near_no_edge():
     assert near_edge([around(SLOPE, -0.4, 0.0)], {"slope": SLOPE}) == {}
 
@@ -168,7 +175,11 @@ def test_no_move_of_the_ends_turns_a_claim_that_is_not_listed(low, width, at, fi
     value = low + at * width
     record = Record("slope", min(max(value, low), low + width), (low, low + width), seeds=5)
     moved_low, moved_high = low + 0.099 * first * width, low + width + 0.099 * second * width
-    if near_edge([record], {"slope": SLOPE}) or not moved_low <= record.value <= moved_high:
+    if (
+        near_edge([record], {"slope": SLOPE})
+        or {low, low + width} & set(SLOPE.accept)
+        or not moved_low <= record.value <= moved_high
+    ):
         return
     moved = Record("slope", record.value, (moved_low, moved_high), seeds=5)
     assert judge(SLOPE, moved) == judge(SLOPE, record)

@@ -196,7 +196,8 @@ def near_edge(records: Iterable[Record], claims: Mapping[str, Claim], *, share: 
     A verdict depends on both ends of the interval and, by the near miss, on their distances from the value. So a claim
     is near an edge if moving each end by at most `share` of the interval's width, the value held, gives another
     verdict; of all such moves it is enough to try the longest interval and the shortest, since no move takes an end
-    farther towards an edge. A number without sampling error is never listed: more seeds would not move it.
+    farther towards an edge. A number without sampling error is never listed: more seeds would not move it. Nor is an end
+    moved out that lies on the region's edge exactly, where the quantity itself ends (a distance at 0, a share at 1).
 
     Args:
         records: what was measured.
@@ -214,8 +215,9 @@ def near_edge(records: Iterable[Record], claims: Mapping[str, Claim], *, share: 
     for record in records:
         claim, (low, high) = claims[record.id], record.interval
         move = share * (high - low)
-        for sign in (1, -1):
-            other = _judge(claim, record.value, low - sign * move, high + sign * move)
+        longest = low - move * (low != claim.accept[0]), high + move * (high != claim.accept[1])
+        for ends in (longest, (low + move, high - move)):
+            other = _judge(claim, record.value, *ends)
             if other != judge(claim, record):
                 found[record.id] = other
     return found
