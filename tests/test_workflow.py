@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import build as workflow_build
 import check_notebooks
 import gate
 import nbformat
@@ -120,21 +121,21 @@ def make_project(root: Path) -> None:
     (root / "profiles" / "smoke.yml").write_text("01-one: {value: -0.5}\n02-two: {value: -0.5}\n")
 
 
-def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(root: Path, *arguments: str, check: bool = False) -> subprocess.Popen[str]:
     # A shell starts background jobs with SIGINT ignored; an interruption must reach the build all the same.
     command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, str(ROOT / "workflow" / "build.py")]
     command += ["--root", str(root), "--profile", "smoke", "--cores", "2", *arguments]
     return subprocess.Popen(
         command,
-        env={**os.environ, "CI": "1"},
+        env={**os.environ, "CI": "1", "CHECK": "1" if check else ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def build(root: Path, *arguments: str) -> tuple[int, str]:
-    process = start(root, *arguments)
+def build(root: Path, *arguments: str, check: bool = False) -> tuple[int, str]:
+    process = start(root, *arguments, check=check)
     output, _ = process.communicate(timeout=120)
     return process.returncode, output
 
@@ -330,15 +331,61 @@ def test_the_published_book_loads_nothing_from_the_network(built):
         assert not re.search(r"unpkg|jsdelivr|cdnjs|googleapis", text), page
 
 
-def test_a_verdict_other_than_the_committed_one_stops_the_build(book):
-    before = fingerprint(book)
+def test_a_verdict_other_than_the_committed_one_is_marked_and_fails_a_check_alone(book):
     later(book / "profiles" / "smoke.yml", "01-one: {value: -0.3}\n02-two: {value: -0.5}\n")
     later(book / "_build" / "smoke" / "blocks" / "01-one.yml")
     status, output = build(book)
+    assert status == 0, output
+    assert re.search(r"claim +expected +here +measured +accepted\n", output)
+    assert re.search(r"one\.rate +reproduced +not reproduced +-0\.3 +\[-0\.6, -0\.4\]\n", output)
+    assert "two.rate" not in output
+    html = book / "_build" / "smoke" / "html"
+    scorecard = (html / "book" / "scorecard.html").read_text()
+    assert "came out otherwise than committed (1)" in scorecard
+    assert "expected reproduced, here not reproduced" in scorecard
+    assert "1 otherwise than committed at smoke" in (html / "book" / "intro.html").read_text()
+
+    # A book that is up to date is checked too, and stays published.
+    before = fingerprint(book)
+    status, again = build(book, check=True)
     assert status == 1
-    assert "one.rate" in output
-    assert "not reproduced" in output
+    assert "running" not in again
+    assert "one.rate" in again
+    assert "CHECK=1" in again
     assert fingerprint(book) == before
+
+
+def test_a_check_passes_where_verdicts_are_as_committed(book):
+    status, output = build(book, check=True)
+    assert status == 0, output
+    assert "otherwise" not in output
+
+
+def test_a_chapter_that_recorded_nothing_stops_the_build(book):
+    before = fingerprint(book)
+    chapter = book / "notebooks" / "01-one.md"
+    later(chapter, chapter.read_text().replace("json.dumps([record])", "json.dumps([])"))
+    status, output = build(book)
+    assert status == 1
+    assert "expected a record of every claim of an executed chapter, got none of ['one.rate']" in output
+    assert fingerprint(book) == before
+
+
+def test_claims_near_an_edge_are_listed_by_a_check(capsys):
+    row = {
+        "claim": "a.long-name",
+        "verdict": "reproduced",
+        "nearly": "inconclusive",
+        "measured": "1",
+        "accepted": "≤ 2",
+    }
+    outcome = {"unexpected": [], "near_edge": [row, {**row, "claim": "b"}]}
+    assert workflow_build._say(outcome, check=False) == 0
+    assert capsys.readouterr().out == ""
+    assert workflow_build._say(outcome, check=True) == 0
+    *_, head, first, second = capsys.readouterr().out.splitlines()
+    assert head.index("verdict") == first.index("reproduced") == second.index("reproduced")
+    assert head.index("accepted") == second.index("≤ 2")
 
 
 def test_a_warning_of_sphinx_stops_the_build(book):

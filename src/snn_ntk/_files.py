@@ -1,23 +1,48 @@
-"""Writing a file at once or not at all."""
+"""Writing a file at once or not at all: a reader finds the old content or the new, never half of one.
 
+Only the standard library is imported with this file: the build reads it by its path, in Snakemake's own environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
 import os
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import numpy as np
-
-__all__ = ["write_arrays"]
+__all__ = ["replacing", "write_arrays", "write_bytes"]
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes named arrays to an .npz file: a reader finds the old file or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` when the block ends, and is removed if it ends by an error.
+
+    Folders above it are made. The content is on the disk before the name is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two writers of one path, on two machines too, must not share what they write to.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        with open(temporary, "xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes named arrays to an .npz file."""
+    import numpy as np
+
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)

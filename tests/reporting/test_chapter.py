@@ -8,10 +8,11 @@ import matplotlib.pyplot as plt
 import pytest
 import yaml
 
-from snn_ntk.reporting import Chapter, Estimate, load_records
+from snn_ntk.reporting import Chapter, Estimate, exactly, load_records
 from snn_ntk.reporting import chapter as module
 
 CLAIM = {"id": "a", "chapter": "c", "source": "[P]", "statement": "s", "accept": [0, 1], "near_miss": 2.0, "why": "w"}
+CLAIM["expect"] = {"laptop": "reproduced"}
 
 
 @pytest.fixture
@@ -35,6 +36,13 @@ def test_records_are_written_at_the_end_and_read_back(shown, tmp_path):
     assert record.provenance["profile"] == "smoke"
     assert len(record.provenance["sources"]) == 16
     assert "**reproduced**" in shown[-1].data
+
+
+def test_a_verdict_other_than_the_committed_one_is_marked(shown):
+    chapter = Chapter("c", "laptop")
+    chapter.record("a", exactly(2.0))
+    chapter.close()
+    assert "**expected reproduced, here not reproduced**" in shown[-1].data
 
 
 def test_figure_is_saved_with_its_data_and_displayed_with_alt_text(shown, tmp_path):

@@ -154,7 +154,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "resumed.npz") as resumed:
         for name in ("params", "records"):
             np.testing.assert_array_equal(whole[name], resumed[name])
-    assert sorted(p.name for p in tmp_path.glob("*.tmp")) == []
+    assert sorted(p.name for p in tmp_path.glob("*.part")) == []
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from snn_ntk._files import replacing
 from snn_ntk.datasets import _store
 from snn_ntk.datasets.factors import FactorDataset
 
@@ -104,13 +104,8 @@ def _unpack(path: Path) -> Path:
             target = _store.folders()[-1] / "dsprites" / f"{archive.getinfo('imgs.npy').CRC:08x}.npy"
             if target.is_file():
                 return target
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
-                try:
-                    _pack(stream, grid, Path(part.name))
-                    Path(part.name).replace(target)  # at once: a run that is cut off leaves no half of a file
-                finally:
-                    Path(part.name).unlink(missing_ok=True)
+            with replacing(target) as part:
+                _pack(stream, grid, Path(part.name))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path}: expected the official dSprites file with imgs of shape {(grid, _SIDE, _SIDE)} and latents_classes "

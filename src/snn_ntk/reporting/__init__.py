@@ -1,37 +1,45 @@
-"""Records, verdicts and figures: what the notebooks of the book share."""
+"""What the notebooks of the book talk to: records, verdicts, figures. No mathematics is imported here, by a test.
+
+- `chapter`: `Chapter`, one execution of a notebook: takes its figures and its records, closes with their verdicts.
+- `claims`: what a claim and a record are, the one rule that judges them, which verdicts are unexpected or near an edge.
+- `scorecard`: what people read of them: the scorecard, the summary, what prose quotes, what the build says at its end.
+- `estimates`: from samples to a number with its interval: means, slopes, trends; `exactly` where there is no sampling.
+- `comparison`: how far measured curves are from published ones.
+- `figures`: the style of figures, bands over runs, and how a figure is saved with its data.
+- `results`: small committed results, full-length runs of ours and numbers that others published.
+- `sweeps`: many runs of one notebook, each a job of the build; the names of the profiles.
+- `provenance`: where a number came from, and where the checkout is.
+"""
 
 from snn_ntk.reporting.chapter import Chapter, load_records
-from snn_ntk.reporting.claims import (
-    Claim,
-    ExpectationError,
-    Record,
-    check_expectations,
-    judge,
-    load_claims,
-    scorecard,
-    substitutions,
-    summary,
-    verdicts,
-)
+from snn_ntk.reporting.claims import Claim, Record, judge, load_claims, near_edge, unexpected, verdicts
 from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_shift, worst_standard_errors
+from snn_ntk.reporting.estimates import (
+    Estimate,
+    Trend,
+    bootstrap_interval,
+    exactly,
+    mean_interval,
+    monotone_trend,
+    slope_interval,
+)
+from snn_ntk.reporting.figures import plot_runs
 from snn_ntk.reporting.provenance import book_root
 from snn_ntk.reporting.results import committed_runs, gather_runs, load_published, load_results, write_results
-from snn_ntk.reporting.statistics import Estimate, bootstrap_interval, mean_interval, slope_interval
-from snn_ntk.reporting.trend import Trend, monotone_trend
+from snn_ntk.reporting.scorecard import report, scorecard, substitutions, summary
 
 __all__ = [
     "Chapter",
     "Claim",
     "Comparison",
     "Estimate",
-    "ExpectationError",
     "Record",
     "Trend",
     "book_root",
     "bootstrap_interval",
-    "check_expectations",
     "committed_runs",
     "compare",
+    "exactly",
     "gather_runs",
     "judge",
     "load_claims",
@@ -40,10 +48,14 @@ __all__ = [
     "load_results",
     "mean_interval",
     "monotone_trend",
+    "near_edge",
+    "plot_runs",
+    "report",
     "scorecard",
     "slope_interval",
     "substitutions",
     "summary",
+    "unexpected",
     "verdicts",
     "worst_distance",
     "worst_shift",

@@ -12,10 +12,12 @@ from typing import Any
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
-from snn_ntk.reporting.claims import Record, _region, _show, load_claims, verdicts
-from snn_ntk.reporting.figures import atomic_write, figure_html, save_figure, use_style
+from snn_ntk._files import write_bytes
+from snn_ntk.reporting.claims import Record, load_claims
+from snn_ntk.reporting.estimates import Estimate
+from snn_ntk.reporting.figures import figure_html, save_figure, use_style
 from snn_ntk.reporting.provenance import book_root, provenance
-from snn_ntk.reporting.statistics import Estimate
+from snn_ntk.reporting.scorecard import show_number, show_region, verdict_texts
 
 __all__ = ["Chapter", "load_records"]
 
@@ -61,7 +63,7 @@ class Chapter:
         Args:
             id: the claim.
             value: the measured number, or an `Estimate` that brings interval and sample size along.
-            interval: its 95 % interval; (value, value) for a number that has no sampling error.
+            interval: its 95 % interval; `exactly` makes the estimate of a number that has no sampling error.
             seeds: number of independent runs behind it.
             note: a few words for the scorecard, such as a fit's range.
             detail: further numbers that prose or tables quote.
@@ -100,7 +102,7 @@ class Chapter:
         display(HTML(figure_html(svg, caption=caption, alt=alt, links=links)))
 
     def close(self) -> None:
-        """Writes the records at once and shows the verdicts.
+        """Writes the records at once and shows the verdicts, with the committed one where that is another.
 
         Raises:
             ValueError: if a claim of this chapter was not recorded.
@@ -109,14 +111,12 @@ class Chapter:
         if missing:
             raise ValueError(f"expected a record of every claim of {self.name}, got none of {missing}")
         records = list(self._records.values())
-        atomic_write(
-            self.folder / "claims.json",
-            json.dumps([dataclasses.asdict(record) for record in records], indent=1).encode(),
-        )
-        atomic_write(self.folder / "provenance.json", json.dumps(self._stamp, indent=1).encode())
-        outcome = verdicts(self._all_claims, records)
+        made = [dataclasses.asdict(record) for record in records]
+        write_bytes(self.folder / "claims.json", json.dumps(made, indent=1).encode())
+        write_bytes(self.folder / "provenance.json", json.dumps(self._stamp, indent=1).encode())
+        outcome = verdict_texts(records, self._all_claims, self.profile)
         rows = [
-            f"| `{r.id}` | {_show(r.value)} | {_region(r.interval)} | {_region(self.claims[r.id].accept)} "
+            f"| `{r.id}` | {show_number(r.value)} | {show_region(r.interval)} | {show_region(self.claims[r.id].accept)} "
             f"| {r.seeds} | **{outcome[r.id]}** |"
             for r in records
         ]

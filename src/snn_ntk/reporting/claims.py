@@ -1,4 +1,4 @@
-"""Claims of the sources, the one rule that judges them, and the scorecard made from the records.
+"""Claims of the sources and the one rule that judges them.
 
 A claim names an acceptance region before anything is run. A record carries a measured value with its interval.
 The verdict compares the two and nothing else:
@@ -8,6 +8,9 @@ The verdict compares the two and nothing else:
 - it straddles an edge, or is so wide that the claim's `near_miss` would not have been rejected
   → *inconclusive at this profile*;
 - there is no record → *not run*.
+
+A verdict that is not the one committed for the profile is `unexpected`; one that a slightly longer or shorter interval
+would change is `near_edge`.
 """
 
 from __future__ import annotations
@@ -20,33 +23,20 @@ from typing import Any
 
 import yaml
 
+from snn_ntk.reporting.sweeps import PROFILES
+
 __all__ = [
     "VERDICTS",
     "Claim",
-    "ExpectationError",
     "Record",
-    "check_expectations",
     "judge",
     "load_claims",
-    "scorecard",
-    "substitutions",
-    "summary",
+    "near_edge",
+    "unexpected",
     "verdicts",
 ]
 
 VERDICTS = ("reproduced", "corrected", "not reproduced", "inconclusive", "not run")
-PROFILES = ("smoke", "laptop", "gpu")
-SOURCES = {
-    "P": "Wang & Huang, the paper",
-    "J": "Jacot, Gabriel & Hongler",
-    "S": "the lecture",
-    "A": "asymmetrical node scaling",
-    "B": "this book",
-}
-
-
-class ExpectationError(RuntimeError):
-    """A claim was not recorded, or its verdict differs from the one committed for the profile."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +138,14 @@ def judge(claim: Claim, record: Record | None) -> str:
     >>> judge(claim, Record("a", -0.5, (-0.58, -0.42), seeds=2))
     'inconclusive'
     """
-    if record is None:
-        return "not run"
-    (low, high), (accept_low, accept_high) = record.interval, claim.accept
+    return "not run" if record is None else _judge(claim, record.value, *record.interval)
+
+
+def _judge(claim: Claim, value: float, low: float, high: float) -> str:
+    accept_low, accept_high = claim.accept
     if high < accept_low or low > accept_high:
         return "not reproduced"
-    shift = claim.near_miss - record.value
+    shift = claim.near_miss - value
     can_reject = high + shift < accept_low or low + shift > accept_high
     inside = accept_low <= low and high <= accept_high
     return "reproduced" if inside and can_reject else "inconclusive"
@@ -181,133 +173,51 @@ def verdicts(claims: Mapping[str, Claim], records: Iterable[Record]) -> dict[str
     }
 
 
-def check_expectations(
-    records: Iterable[Record], claims: Mapping[str, Claim], profile: str, chapters: Iterable[str]
-) -> None:
-    """Fails if a claim of the executed chapters is missing, or its verdict is not the committed one.
+def unexpected(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> dict[str, str]:
+    """The committed verdicts that did not come out, by claim.
 
-    An honest "not reproduced" that is expected passes. A claim without an expectation for the profile is not compared.
+    Claims that were not run, and those without an expectation for the profile, are not compared.
 
-    Raises:
-        ExpectationError: naming every such claim.
+    >>> claim = Claim("a", "c", "[P]", "slope −1/2", (-0.6, -0.4), -0.35, "", expect={"smoke": "reproduced"})
+    >>> unexpected([Record("a", -0.5, (-0.58, -0.42), seeds=2)], {"a": claim}, "smoke")
+    {'a': 'reproduced'}
     """
-    chapters, wrong = set(chapters), []
-    for name, verdict in verdicts(claims, records).items():
-        claim = claims[name]
-        expected = claim.expect.get(profile)
-        if claim.chapter not in chapters:
-            continue
-        if verdict == "not run":
-            wrong.append(f"{name}: chapter {claim.chapter} recorded nothing")
-        elif expected is not None and verdict != expected:
-            wrong.append(f"{name}: expected {expected!r} at {profile}, got {verdict!r}")
-    if wrong:
-        raise ExpectationError("claims that came out otherwise than committed:\n  " + "\n  ".join(wrong))
+    outcome = verdicts(claims, records)
+    return {
+        name: claim.expect[profile]
+        for name, claim in claims.items()
+        if outcome[name] not in ("not run", claim.expect.get(profile, outcome[name]))
+    }
 
 
-def _show(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
+def near_edge(records: Iterable[Record], claims: Mapping[str, Claim], *, share: float = 0.1) -> dict[str, str]:
+    """The claims whose verdict a little luck decided: they deserve more seeds.
 
+    A verdict depends on both ends of the interval and, by the near miss, on their distances from the value. So a claim
+    is near an edge if moving each end by at most `share` of the interval's width, the value held, gives another
+    verdict; of all such moves it is enough to try the longest interval and the shortest, since no move takes an end
+    farther towards an edge. A number without sampling error is never listed: more seeds would not move it. Nor is an end
+    moved out that lies on the region's edge exactly, where the quantity itself ends (a distance at 0, a share at 1).
 
-def _region(region: tuple[float, float]) -> str:
-    low, high = region
-    if low == high:
-        return _show(low)
-    if math.isinf(low):
-        return f"≤ {_show(high)}"
-    if math.isinf(high):
-        return f"≥ {_show(low)}"
-    return f"[{_show(low)}, {_show(high)}]"
+    Args:
+        records: what was measured.
+        claims: all claims.
+        share: of the interval's width.
 
+    Returns:
+        By claim, the verdict (before corrections) on the other side of the edge.
 
-def _measured(record: Record) -> str:
-    """Value and interval; a number without sampling error has no interval to show."""
-    value, (low, high) = _show(record.value), record.interval
-    return value if low == high else f"{value}, {_region(record.interval)}"
-
-
-def summary(records: Iterable[Record], claims: Mapping[str, Claim]) -> str:
-    """One line: how many claims came out which way."""
-    outcome = list(verdicts(claims, records).values())
-    counts = [f"{outcome.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in outcome]
-    return f"{len(outcome)} claims: " + ", ".join(counts)
-
-
-def substitutions(records: Iterable[Record], claims: Mapping[str, Claim]) -> dict[str, dict[str, Any]]:
-    """What prose may quote of each claim: formatted `value`, `interval`, `accept`, `verdict`, `seeds`, and `detail`.
-
-    Every claim is present; one without a record reads "not run".
+    >>> claim = Claim("a", "c", "[P]", "slope −1/2", (-0.6, -0.4), -0.25, "")
+    >>> near_edge([Record("a", -0.5, (-0.595, -0.405), seeds=2)], {"a": claim})
+    {'a': 'inconclusive'}
     """
-    by_id = {record.id: record for record in records}
-    texts = {}
-    for name, verdict in verdicts(claims, by_id.values()).items():
-        record = by_id.get(name)
-        missing = "*not run*"
-        texts[name] = {
-            "value": _show(record.value) if record else missing,
-            "interval": f"[{_show(record.interval[0])}, {_show(record.interval[1])}]" if record else missing,
-            "accept": _region(claims[name].accept),
-            "verdict": verdict,
-            "seeds": str(record.seeds) if record else missing,
-            "detail": {
-                key: _show(value) if isinstance(value, float) else str(value)
-                for key, value in (record.detail if record else {}).items()
-            },
-        }
-    return texts
-
-
-def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> str:
-    """The scorecard page (MyST Markdown): a table of every claim for each chapter, made from records alone."""
-    by_id = {record.id: record for record in records}
-    outcome = verdicts(claims, by_id.values())
-    lines = [
-        "(sec:scorecard)=",
-        "# Scorecard",
-        "",
-        f"Profile **{profile}**: {summary(by_id.values(), claims)}.",
-        "",
-        "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`intro` has the rule.",
-        "Sources: " + "; ".join(f"[{key}] {name}" for key, name in SOURCES.items()) + ".",
-    ]
-    chapters = sorted({claim.chapter for claim in claims.values()})
-    by_chapter = {name: [claim for claim in claims.values() if claim.chapter == name] for name in chapters}
-    lines += ["", "| chapter | " + " | ".join(VERDICTS) + " |", "|---" * (1 + len(VERDICTS)) + "|"]
-    for chapter, mine in by_chapter.items():
-        counts = [sum(outcome[claim.id] == verdict for claim in mine) for verdict in VERDICTS]
-        lines.append(f"| [{chapter}](scorecard-{chapter}) | " + " | ".join(str(n or "–") for n in counts) + " |")
-    for chapter, mine in by_chapter.items():
-        ran = any(claim.id in by_id for claim in mine)
-        title = f"{{doc}}`../notebooks/{chapter}`" if ran else f"{chapter} (not run)"
-        lines += [
-            "",
-            f"(scorecard-{chapter})=",
-            f"## {chapter}",
-            "",
-            f"Executed in {title}." if ran else "Not run at this profile.",
-            "",
-        ]
-        lines += [":::{list-table}", ":header-rows: 1", ":class: scorecard", ""]
-        header = ("Claim", "Verdict", "Measured, 95 % interval", "Accepted", "Published", "Runs")
-        rows: list[tuple[str, ...]] = [header]
-        for claim in mine:
-            record = by_id.get(claim.id)
-            measured = _measured(record) if record else "–"
-            note = f" *{record.note}*" if record and record.note else ""
-            correction = f" → `{claim.corrected_by}`" if outcome[claim.id] == "corrected" else ""
-            published = "–" if claim.published is None else str(claim.published)
-            verdict = outcome[claim.id]
-            rows.append(
-                (
-                    f"`{claim.id}` {claim.source}: {' '.join(claim.statement.split())}{note}",
-                    f"**{verdict}**{correction}",
-                    measured,
-                    _region(claim.accept),
-                    published,
-                    str(record.seeds) if record else "–",
-                )
-            )
-        for row in rows:
-            lines += [("* - " if index == 0 else "  - ") + cell for index, cell in enumerate(row)]
-        lines += [":::"]
-    return "\n".join(lines) + "\n"
+    found = {}
+    for record in records:
+        claim, (low, high) = claims[record.id], record.interval
+        move = share * (high - low)
+        longest = low - move * (low != claim.accept[0]), high + move * (high != claim.accept[1])
+        for ends in (longest, (low + move, high - move)):
+            other = _judge(claim, record.value, *ends)
+            if other != judge(claim, record):
+                found[record.id] = other
+    return found

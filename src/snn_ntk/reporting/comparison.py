@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from snn_ntk.reporting.statistics import Estimate
+from snn_ntk.reporting.estimates import Estimate
 
 __all__ = ["Comparison", "compare", "worst_distance", "worst_shift", "worst_standard_errors"]
 

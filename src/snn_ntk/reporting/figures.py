@@ -6,18 +6,23 @@ import base64
 import html
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
-__all__ = ["atomic_write", "figure_html", "save_figure", "use_style"]
+from snn_ntk._files import write_bytes
+
+__all__ = ["figure_html", "plot_runs", "save_figure", "use_style"]
 
 
 def use_style() -> None:
@@ -41,12 +46,26 @@ def use_style() -> None:
     )
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+def plot_runs(
+    axes: Axes, x: ArrayLike, runs: ArrayLike, *style: str, between: tuple[float, float] = (0, 1), **options: Any
+) -> Line2D:
+    """Draws the mean of several runs as a line and their spread as a band of its colour.
+
+    Args:
+        axes: where to draw.
+        x: (k,) abscissae.
+        runs: (runs, k) values.
+        style: matplotlib's short form, such as "o-".
+        between: quantiles over runs that end the band; it goes from the least run to the largest if left out.
+        options: of the line, such as `label`.
+
+    Returns:
+        The line.
+    """
+    values = np.asarray(runs)
+    (line,) = axes.plot(x, values.mean(axis=0), *style, **options)
+    axes.fill_between(x, *np.quantile(values, between, axis=0), color=line.get_color(), alpha=0.2, lw=0)
+    return line
 
 
 def _rendered(figure: Figure, kind: str) -> bytes:
@@ -60,12 +79,10 @@ def _rendered(figure: Figure, kind: str) -> bytes:
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple):  # item by item: curves of one figure may differ in length
         return [_plain(item) for item in value]
     if isinstance(value, str | int | float | bool) or value is None:
         return value
-    if isinstance(value, list | tuple):  # item by item: curves of one figure may differ in length
-        return [_plain(item) for item in value]
     return np.asarray(value).tolist()
 
 
@@ -87,10 +104,10 @@ def save_figure(
         color="0.45",
     )
     svg = _rendered(figure, "svg")
-    atomic_write(folder / f"{name}.svg", svg)
-    atomic_write(folder / f"{name}.png", _rendered(figure, "png"))
+    write_bytes(folder / f"{name}.svg", svg)
+    write_bytes(folder / f"{name}.png", _rendered(figure, "png"))
     record = {"data": _plain(data), "provenance": stamp}
-    atomic_write(folder / f"{name}.json", json.dumps(record, indent=1).encode())
+    write_bytes(folder / f"{name}.json", json.dumps(record, indent=1).encode())
     plt.close(figure)
     return svg
 

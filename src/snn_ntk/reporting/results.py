@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from snn_ntk.reporting.figures import atomic_write
+from snn_ntk._files import write_bytes
 from snn_ntk.reporting.provenance import book_root
 from snn_ntk.reporting.sweeps import expand, read_runs, runs_folder
 
@@ -166,5 +166,5 @@ def write_results(
     """
     folder = (root or book_root()) / "results" / chapter
     for part, content in zip(_PARTS, (series, provenance), strict=True):
-        atomic_write(folder / f"{part}.json", (_text(content) + "\n").encode())
+        write_bytes(folder / f"{part}.json", (_text(content) + "\n").encode())
     return folder

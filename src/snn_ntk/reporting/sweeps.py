@@ -1,6 +1,6 @@
 """A sweep: many runs of one notebook, each a job of its own, whose results a chapter collects.
 
-Only the standard library is imported here: the build reads this file by its path, in Snakemake's own environment.
+Only the standard library is imported with this file: the build reads it by its path, in Snakemake's own environment.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["expand", "read_runs", "runs_folder", "write_run"]
+__all__ = ["PROFILES", "expand", "read_runs", "runs_folder", "write_run"]
+
+PROFILES = ("smoke", "laptop", "gpu")
 
 
 def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
@@ -69,12 +71,10 @@ def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[st
     """
     if "SNN_NTK_OUTPUT" not in os.environ:
         return
-    path = Path(os.environ["SNN_NTK_OUTPUT"]) / "run.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    from snn_ntk._files import write_bytes
+
     content = {"parameters": dict(parameters), "result": result, "provenance": dict(provenance)}
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(temporary, path)
+    write_bytes(Path(os.environ["SNN_NTK_OUTPUT"]) / "run.json", json.dumps(content).encode())
 
 
 def read_runs(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,200 @@
+"""What people read of claims and records: the scorecard, the summary, and the numbers and verdicts that prose quotes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from snn_ntk.reporting.claims import VERDICTS, Claim, Record, near_edge, unexpected, verdicts
+
+__all__ = ["report", "scorecard", "show_number", "show_region", "substitutions", "summary", "verdict_texts"]
+
+SOURCES = {
+    "P": "Wang & Huang, the paper",
+    "J": "Jacot, Gabriel & Hongler",
+    "S": "the lecture",
+    "A": "asymmetrical node scaling",
+    "B": "this book",
+}
+
+
+def show_number(value: float) -> str:
+    """A number of three digits.
+
+    >>> show_number(0.12345), show_number(math.inf)
+    ('0.123', '∞')
+    """
+    return f"{value:.3g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
+
+
+def show_region(region: tuple[float, float]) -> str:
+    """An interval, a half-line or a point.
+
+    >>> show_region((-math.inf, 0.05)), show_region((0, 1))
+    ('≤ 0.05', '[0, 1]')
+    """
+    low, high = region
+    if low == high:
+        return show_number(low)
+    if math.isinf(low):
+        return f"≤ {show_number(high)}"
+    if math.isinf(high):
+        return f"≥ {show_number(low)}"
+    return f"[{show_number(low)}, {show_number(high)}]"
+
+
+def _measured(record: Record) -> str:
+    """Value and interval; a number without sampling error has no interval to show."""
+    value, (low, high) = show_number(record.value), record.interval
+    return value if low == high else f"{value}, {show_region(record.interval)}"
+
+
+def verdict_texts(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> dict[str, str]:
+    """The verdict of every claim as it is shown, with the committed one beside it where that is another."""
+    records = list(records)
+    committed = unexpected(records, claims, profile)
+    return {
+        name: f"expected {committed[name]}, here {verdict}" if name in committed else verdict
+        for name, verdict in verdicts(claims, records).items()
+    }
+
+
+def summary(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> str:
+    """One line: how many claims came out which way, and how many otherwise than committed."""
+    records = list(records)
+    outcome = list(verdicts(claims, records).values())
+    counts = [f"{outcome.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in outcome]
+    committed = unexpected(records, claims, profile)
+    otherwise = f"; {len(committed)} otherwise than committed" if committed else ""
+    return f"{len(outcome)} claims: {', '.join(counts)}{otherwise}"
+
+
+def report(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> dict[str, Any]:
+    """What the build says of the claims at its end.
+
+    Returns:
+        {"claims": the summary, "unexpected": rows of claims that came out otherwise than committed,
+        "near_edge": rows of claims that more seeds might turn}, each row a mapping of texts.
+    """
+    by_id = {record.id: record for record in records}
+    outcome, committed = verdicts(claims, by_id.values()), unexpected(by_id.values(), claims, profile)
+
+    def row(name: str, **texts: str) -> dict[str, str]:
+        return {
+            "claim": name,
+            **texts,
+            "measured": _measured(by_id[name]),
+            "accepted": show_region(claims[name].accept),
+        }
+
+    return {
+        "claims": summary(by_id.values(), claims, profile),
+        "unexpected": [row(name, expected=verdict, here=outcome[name]) for name, verdict in committed.items()],
+        "near_edge": [
+            row(name, verdict=outcome[name], nearly=other) for name, other in near_edge(by_id.values(), claims).items()
+        ],
+    }
+
+
+def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> dict[str, dict[str, Any]]:
+    """What prose may quote of each claim: formatted `value`, `interval`, `accept`, `verdict`, `seeds`, and `detail`.
+
+    Every claim is present; one without a record reads "not run".
+    """
+    by_id = {record.id: record for record in records}
+    texts = {}
+    for name, verdict in verdict_texts(by_id.values(), claims, profile).items():
+        record = by_id.get(name)
+        missing = "*not run*"
+        texts[name] = {
+            "value": show_number(record.value) if record else missing,
+            "interval": f"[{show_number(record.interval[0])}, {show_number(record.interval[1])}]"
+            if record
+            else missing,
+            "accept": show_region(claims[name].accept),
+            "verdict": verdict,
+            "seeds": str(record.seeds) if record else missing,
+            "detail": {
+                key: show_number(value) if isinstance(value, float) else str(value)
+                for key, value in (record.detail if record else {}).items()
+            },
+        }
+    return texts
+
+
+def _marked(said: Mapping[str, Any]) -> list[str]:
+    """The top of the scorecard: a box with what came out otherwise, and folded away what nearly did."""
+
+    def listed(rows: Sequence[Mapping[str, str]], between: str) -> list[str]:
+        numbers = "measured {measured}, accepted {accepted}"
+        return [f"- `{row['claim']}`: {between.format(**row)}; {numbers.format(**row)}" for row in rows]
+
+    lines, otherwise, close = [], said["unexpected"], said["near_edge"]
+    if otherwise:
+        lines += ["", f":::{{admonition}} Claims that came out otherwise than committed ({len(otherwise)})"]
+        lines += [":class: warning", ""]
+        lines += ["These verdicts are not the ones committed for this profile. A processor that rounds differently can"]
+        lines += ["let a training end elsewhere, and an interval near an edge then changes sides.", ""]
+        lines += [*listed(otherwise, "expected **{expected}**, here **{here}**"), ":::"]
+    if close:
+        lines += ["", f":::{{dropdown}} Claims so near an edge that more seeds might turn them ({len(close)})", ""]
+        lines += ["Moving the ends of these intervals by a tenth of their width gives another verdict.", ""]
+        lines += [*listed(close, "**{verdict}**, nearly {nearly}"), ":::"]
+    return lines
+
+
+def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> str:
+    """The scorecard page (MyST Markdown): a table of every claim for each chapter, made from records alone."""
+    by_id = {record.id: record for record in records}
+    outcome, shown = verdicts(claims, by_id.values()), verdict_texts(by_id.values(), claims, profile)
+    lines = [
+        "(sec:scorecard)=",
+        "# Scorecard",
+        "",
+        f"Profile **{profile}**: {summary(by_id.values(), claims, profile)}.",
+        "",
+        "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`intro` has the rule.",
+        "Sources: " + "; ".join(f"[{key}] {name}" for key, name in SOURCES.items()) + ".",
+    ]
+    lines += _marked(report(by_id.values(), claims, profile))
+    chapters = sorted({claim.chapter for claim in claims.values()})
+    by_chapter = {name: [claim for claim in claims.values() if claim.chapter == name] for name in chapters}
+    lines += ["", "| chapter | " + " | ".join(VERDICTS) + " |", "|---" * (1 + len(VERDICTS)) + "|"]
+    for chapter, mine in by_chapter.items():
+        counts = [sum(outcome[claim.id] == verdict for claim in mine) for verdict in VERDICTS]
+        lines.append(f"| [{chapter}](scorecard-{chapter}) | " + " | ".join(str(n or "–") for n in counts) + " |")
+    for chapter, mine in by_chapter.items():
+        ran = any(claim.id in by_id for claim in mine)
+        title = f"{{doc}}`../notebooks/{chapter}`" if ran else f"{chapter} (not run)"
+        lines += [
+            "",
+            f"(scorecard-{chapter})=",
+            f"## {chapter}",
+            "",
+            f"Executed in {title}." if ran else "Not run at this profile.",
+            "",
+        ]
+        lines += [":::{list-table}", ":header-rows: 1", ":class: scorecard", ""]
+        header = ("Claim", "Verdict", "Measured, 95 % interval", "Accepted", "Published", "Runs")
+        rows: list[tuple[str, ...]] = [header]
+        for claim in mine:
+            record = by_id.get(claim.id)
+            measured = _measured(record) if record else "–"
+            note = f" *{record.note}*" if record and record.note else ""
+            correction = f" → `{claim.corrected_by}`" if outcome[claim.id] == "corrected" else ""
+            published = "–" if claim.published is None else str(claim.published)
+            rows.append(
+                (
+                    f"`{claim.id}` {claim.source}: {' '.join(claim.statement.split())}{note}",
+                    f"**{shown[claim.id]}**{correction}",
+                    measured,
+                    show_region(claim.accept),
+                    published,
+                    str(record.seeds) if record else "–",
+                )
+            )
+        for row in rows:
+            lines += [("* - " if index == 0 else "  - ") + cell for index, cell in enumerate(row)]
+        lines += [":::"]
+    return "\n".join(lines) + "\n"
