@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -59,6 +60,12 @@ trap = pathlib.Path("../trap").read_text() if pathlib.Path("../trap").exists() e
 pathlib.Path("../{chapter}.pid").write_text(str(os.getpid()))
 if trap == "die {chapter}":
     os.kill(os.getpid(), signal.SIGKILL)
+if trap == "crash once {chapter}":
+    if not (folder / "checkpoint").exists():
+        (folder / "checkpoint").write_text("")
+        os.kill(os.getpid(), signal.SIGSEGV)
+    from snn_ntk.reporting.provenance import provenance
+    (folder / "provenance.json").write_text(json.dumps(provenance(pathlib.Path(".."), "{chapter}", profile)))
 if trap == "fail {chapter}":
     raise RuntimeError("a cell that fails")
 if trap == "wait {chapter}":
@@ -291,6 +298,80 @@ def test_the_profiles_of_the_book_set_what_its_notebooks_have():
         assert known["profile"] == "laptop"
 
 
+# What a notebook depends on
+
+PACKAGE = {
+    "__init__.py": "from p.paper import lemma\nfrom . import datasets\n__version__ = '1'\n",
+    "paper/__init__.py": "from p.paper.first import lemma\nfrom p.paper import second\n__all__ = ['lemma', 'second']\n",
+    "paper/first.py": "from ..kernels import k\nlemma = k\n",
+    "paper/second.py": "import numpy\ndef f():\n    from .. import kernels\n    return kernels.k\n",
+    "kernels.py": "k = 1\n",
+    "datasets/__init__.py": '"""Sets."""\nfrom .mnist import mnist\nfrom .faces import faces\n',
+    "datasets/mnist.py": "from ._store import get\nmnist = get\n",
+    "datasets/faces.py": "from ._store import get\nfaces = get\n",
+    "datasets/_store.py": "get = 1\n",
+    "noisy/__init__.py": "from p.noisy.a import x\nfrom p.noisy import b\nprint(b)\n",
+    "noisy/a.py": "x = 1\n",
+    "noisy/b.py": "y = 1\n",
+}
+ALL = {name for name in PACKAGE if name.startswith("datasets/")}
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("import os\nprint(os.path)", set()),
+        ("from p.datasets import mnist", {"datasets/mnist.py", "datasets/_store.py"}),
+        ("from p import datasets\ndatasets.mnist(3)", {"datasets/mnist.py", "datasets/_store.py"}),
+        ("import p\np.datasets.mnist", {"datasets/mnist.py", "datasets/_store.py"}),
+        ("import p.datasets as d\nprint(f'{d.mnist}')", {"datasets/mnist.py", "datasets/_store.py"}),
+        ("import p.datasets._store", {"datasets/_store.py"}),
+        ("from p import datasets", set()),
+        ("from p import datasets\ngetattr(datasets, name)", ALL),
+        ("from p.datasets import *", ALL),
+        ("from p import lemma", {"paper/first.py", "kernels.py"}),
+        ("from p.paper.first import lemma", {"paper/first.py", "kernels.py"}),
+        ("from p import paper\npaper.second.f()", {"paper/second.py", "kernels.py"}),
+        ("from p.noisy.a import x", {"noisy/__init__.py", "noisy/a.py", "noisy/b.py"}),
+        ("%matplotlib inline\nfrom p import kernels as k\n!ls", {"kernels.py"}),
+        ("from p import kernels\n1 +", set()),
+    ],
+)
+def test_imports_lead_to_the_files_that_define_what_is_used(tmp_path, code, needed):
+    for name, text in PACKAGE.items():
+        (tmp_path / "src" / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / "p" / name).write_text(text)
+    notebook = tmp_path / "x.md"
+    notebook.write_text(f"from p import not_code\n\n```{{code-cell}} ipython3\n:tags: [a]\n\n{code}\n```\n")
+    found = library("dependencies").imported_files(tmp_path, notebook)
+    assert {path.relative_to(tmp_path / "src" / "p").as_posix() for path in found} == needed
+
+
+def test_code_cells_are_those_that_jupytext_reads():
+    for path in sorted((ROOT / "notebooks").rglob("*.md")):
+        cells = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+        expected = [(cell.metadata.get("tags", []), cell.source) for cell in cells]
+        assert library("dependencies").code_cells(path.read_text()) == expected
+
+
+def test_which_chapters_run_again_for_which_file_of_the_package():
+    def again(name: str) -> set[str]:
+        """The notebooks that depend on the file that defines a function."""
+        defines = re.compile(rf"^def {name}\(", re.MULTILINE)
+        (changed,) = (path for path in (ROOT / "src").rglob("*.py") if defines.search(path.read_text()))
+        return {
+            path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
+            for path in (ROOT / "notebooks").rglob("*.md")
+            if changed in library("dependencies").imported_files(ROOT, path)
+        }
+
+    every = {path.stem for path in (ROOT / "notebooks").glob("*.md")}
+    assert again("celeba") == {"11-face-attributes", "sweeps/11-face-attributes"}
+    assert again("resolve") >= {"05-stochastic-ntk", "06-concentration", "sweeps/09-weight-movement"}
+    assert not again("resolve") & {"10-disentanglement", "sweeps/10-disentanglement"}
+    assert again("load_claims") >= every
+
+
 # Staging and the published book
 
 
@@ -315,6 +396,19 @@ def test_toc_lists_what_exists_with_each_notebook_below_its_page():
             }
         ],
     }
+
+
+def test_chapters_beyond_the_paper_have_a_part_before_the_judgement():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    pages = {"book/intro", "book/04-d", "book/14-audit", "book/scorecard"}
+    captions = [part["caption"] for part in stage.expand_toc(toc, pages, set())["parts"]]
+    assert captions == ["The stochastic network", "Judgement"]
+    parts = stage.expand_toc(toc, pages | {"book/15-e", "book/20-f"}, {"15-e"})["parts"]
+    assert [part["caption"] for part in parts] == ["The stochastic network", "Beyond the paper", "Judgement"]
+    assert parts[1]["chapters"] == [
+        {"file": "book/15-e", "sections": [{"file": "notebooks/15-e"}]},
+        {"file": "book/20-f"},
+    ]
 
 
 def test_the_published_book(built):
@@ -525,7 +619,8 @@ def test_a_failing_cell_or_a_killed_kernel_leaves_the_book_alone(book, trap):
     assert status == 1, output
     assert "01-one: FAILED" in output
     assert "02-two: done" in output
-    assert ("a cell that fails" if trap == "fail" else "Kernel died") in output
+    assert ("a cell that fails" if trap == "fail" else "the kernel died twice") in output
+    assert ("once more" in output) == (trap == "die")
     # What was executed is kept for reading, where the message says.
     partial = book / "_build" / "smoke" / "running" / "01-one" / "notebook.ipynb"
     assert os.path.relpath(partial, book) in output
@@ -538,6 +633,19 @@ def test_a_failing_cell_or_a_killed_kernel_leaves_the_book_alone(book, trap):
     assert "01-one: running" in output
     assert "02-two: running" not in output
     gate.check_file(executed(book, "01-one"))
+
+
+def test_a_kernel_that_dies_once_is_tried_again_and_the_records_say_so(book):
+    (book / "trap").write_text("crash once 01-one")
+    later(book / "src" / "module.py")
+    status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
+    assert status == 0, output
+    assert re.search(r"01-one: the kernel died after \d+ s; once more", output)
+    assert gate.check_file(executed(book, "01-one")).metadata["retried"] == "the kernel died once"
+    stamp = json.loads(executed(book, "01-one").with_name("provenance.json").read_text())
+    assert stamp["retried"] == "the kernel died once"
+    assert "02-two: the kernel" not in output
+    assert "retried" not in gate.check_file(executed(book, "02-two")).metadata
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

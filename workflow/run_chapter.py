@@ -20,6 +20,7 @@ import gate
 import jupytext
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from parameters import check_parameters, known_parameters, read_profile, read_run
 from paths import PROFILES, Paths
 
@@ -47,6 +48,8 @@ def _environment(folder: Path, profile: str) -> None:
 
 
 def _last_lines(error: Exception, count: int = 12) -> str:
+    if isinstance(error, DeadKernelError):
+        return "    the kernel died twice: a library crashed, or the memory did not suffice"
     text = "\n".join(getattr(error, "traceback", None) or [f"{type(error).__name__}: {error}"])
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     return "\n".join("    " + line for line in plain.strip().splitlines()[-count:])
@@ -54,6 +57,9 @@ def _last_lines(error: Exception, count: int = 12) -> str:
 
 def _execute(source: Path, running: Path, profile: str, parameters: dict[str, Any], name: str) -> float:
     """Executes a notebook in the folder `running` and checks it; returns the seconds that it took.
+
+    If the kernel dies, which no cell's own error does, it is tried once more; what a training left in `running` is gone
+    on from. The notebook's metadata and the records then say so.
 
     Raises:
         SystemExit: after a message, if the notebook fails.
@@ -64,14 +70,16 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
         parameters = {"profile": profile} | parameters
     running.mkdir(parents=True, exist_ok=True)
     executed = running / "notebook.ipynb"
-    nbformat.write(jupytext.read(source), running / "source.ipynb")
+    notebook = jupytext.read(source)
     _environment(running, profile)
     # It warns about names that it cannot find by its own reading of the cell; check_parameters has read it properly.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
     started = time.monotonic()
     print(f"{name}: running ({profile})", flush=True)
-    try:
+
+    def execute() -> None:
+        nbformat.write(notebook, running / "source.ipynb")
         papermill.execute_notebook(
             running / "source.ipynb",
             executed,
@@ -83,6 +91,14 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
             # A kernel's own messages; it logs the signal that shuts it down as an error. Failures arrive by the notebook.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
+
+    try:
+        try:
+            execute()
+        except DeadKernelError:
+            print(f"{name}: the kernel died after {time.monotonic() - started:.0f} s; once more", flush=True)
+            notebook.metadata["retried"] = os.environ["SNN_NTK_RETRIED"] = "the kernel died once"
+            execute()
         gate.check_file(executed, name)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)

@@ -44,8 +44,9 @@ def sources_hash(root: Path, chapter: str) -> str:
 
 
 def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
-    """The stamp that every record and figure carries."""
+    """The stamp that every record and figure carries; it says so if the build had to try the notebook a second time."""
     device = jax.devices()[0]
+    retried = os.environ.get("SNN_NTK_RETRIED")
     return {
         "chapter": chapter,
         "profile": profile,
@@ -55,4 +56,5 @@ def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "sources": sources_hash(root, chapter),
+        **({"retried": retried} if retried else {}),
     }
