@@ -18,8 +18,10 @@ from typing import NamedTuple
 
 __all__ = ["Cell", "code_cells", "imported_files"]
 
-_CELL = re.compile(r"^(`{3,})\{code-cell\}[^\n]*\n(.*?)^\1[ ]*$", re.MULTILINE | re.DOTALL)
-_OPTIONS = re.compile(r"---\n.*?^---\n|(?::[^\n]*\n)*", re.MULTILINE | re.DOTALL)
+# A fence, options in one of two forms, code.
+_CELL = re.compile(
+    r"^(`{3,})\{code-cell\}[^\n]*\n(---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^\1[ ]*$", re.MULTILINE | re.DOTALL
+)
 _MAGIC = re.compile(r"^[%!].*$", re.MULTILINE)
 
 
@@ -37,11 +39,9 @@ def code_cells(text: str) -> list[Cell]:
     [Cell(tags=['parameters'], source='m = 1')]
     """
     cells = []
-    for _, body in _CELL.findall(text):
-        options = _OPTIONS.match(body)
-        head = options[0] if options else ""
-        tags = re.search(r"tags:(.*)", head)
-        cells.append(Cell(re.findall(r"[\w-]+", tags[1]) if tags else [], body[len(head) :].strip("\n")))
+    for _, options, source in _CELL.findall(text):
+        tags = re.search(r"tags:(.*)", options)
+        cells.append(Cell(re.findall(r"[\w-]+", tags[1]) if tags else [], source.strip("\n")))
     return cells
 
 
