@@ -9,14 +9,16 @@ from collect import collect
 
 from snn_ntk.reporting import load_results
 
-SWEEP = "01-a:\n  sweep:\n    - {m: [1, 2, 3], steps: 5}\n"
+NOTEBOOK = "```{code-cell}\n:tags: [parameters]\n\nsweep: list = []\n```\n"
+SWEEP = "sweep:\n  - {m: [1, 2, 3], steps: 5}\n"
 
 
 @pytest.fixture
 def root(tmp_path):
-    for folder in ("profiles", "notebooks/sweeps"):
+    for folder in ("profiles/gpu", "notebooks/sweeps"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "profiles" / "gpu.yml").write_text(SWEEP)
+    (tmp_path / "profiles" / "gpu" / "01-a.yml").write_text(SWEEP)
+    (tmp_path / "notebooks" / "01-a.md").write_text(NOTEBOOK)
     (tmp_path / "notebooks" / "sweeps" / "01-a.md").write_text("")
     return tmp_path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,12 +16,13 @@ from pathlib import Path
 import build as workflow_build
 import check_notebooks
 import gate
+import jupytext
 import nbformat
-import project
+import parameters
 import pytest
-import run_chapter
 import stage
 import yaml
+from paths import Paths, library
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,11 +54,19 @@ widths: list = [1, 2]
 
 ```{{code-cell}} ipython3
 import json, os, pathlib, signal, time
+if False:  # for the build, which reads what a notebook imports
+    import module, {module}
 folder = pathlib.Path(os.environ["SNN_NTK_OUTPUT"])
 trap = pathlib.Path("../trap").read_text() if pathlib.Path("../trap").exists() else ""
 pathlib.Path("../{chapter}.pid").write_text(str(os.getpid()))
 if trap == "die {chapter}":
     os.kill(os.getpid(), signal.SIGKILL)
+if trap == "crash once {chapter}":
+    if not (folder / "checkpoint").exists():
+        (folder / "checkpoint").write_text("")
+        os.kill(os.getpid(), signal.SIGSEGV)
+    from snn_ntk.reporting.provenance import provenance
+    (folder / "provenance.json").write_text(json.dumps(provenance(pathlib.Path(".."), "{chapter}", profile)))
 if trap == "fail {chapter}":
     raise RuntimeError("a cell that fails")
 if trap == "wait {chapter}":
@@ -72,7 +82,6 @@ record = {{"id": "{claim}", "value": value, "interval": [value, value], "seeds":
 
 CLAIM = """\
 - id: {claim}
-  chapter: {chapter}
   source: "[P] Lemma 1"
   statement: The rate is $m^{{-1/2}}$.
   published: -0.5
@@ -99,26 +108,29 @@ CHAPTERS = ("01-one", "02-two")
 
 def make_project(root: Path) -> None:
     """A book of two chapters with the configuration of the real one, and no package."""
-    for folder in ("book", "notebooks", "profiles", "src"):
+    for folder in ("book/claims", "notebooks", "profiles/smoke", "src"):
         (root / folder).mkdir(parents=True)
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copy(ROOT / "_toc.yml", root)
     shutil.copytree(ROOT / "book" / "assets", root / "book" / "assets")
-    (root / "src" / "module.py").write_text("VALUE = 1\n")
+    for module in ("module", "one", "two"):
+        (root / "src" / f"{module}.py").write_text("VALUE = 1\n")
     (root / "requirements.txt").write_text("")
     (root / "book" / "references.bib").write_text(
         "@article{price, title={T}, author={Price, R.}, year={1958}, journal={J}}"
     )
     (root / "book" / "intro.md").write_text("# Introduction\n\n{{ summary }} at {{ profile }}.\n")
-    claims = ""
     for chapter in CHAPTERS:
         claim, title = chapter[3:], chapter[3:].title()
         (root / "book" / f"{chapter}.md").write_text(PAGE.format(chapter=chapter, title=title, claim=claim))
-        text = NOTEBOOK.format(chapter=chapter, title=title, claim=f"{claim}.rate")
+        text = NOTEBOOK.format(chapter=chapter, title=title, claim=f"{claim}.rate", module=claim)
         (root / "notebooks" / f"{chapter}.md").write_text(text)
-        claims += CLAIM.format(claim=f"{claim}.rate", chapter=chapter)
-    (root / "book" / "claims.yml").write_text(claims)
-    (root / "profiles" / "smoke.yml").write_text("01-one: {value: -0.5}\n02-two: {value: -0.5}\n")
+        (root / "book" / "claims" / f"{chapter}.yml").write_text(CLAIM.format(claim=f"{claim}.rate"))
+        profile(root, chapter).write_text("value: -0.5\n")
+
+
+def profile(root: Path, chapter: str) -> Path:
+    return root / "profiles" / "smoke" / f"{chapter}.yml"
 
 
 def start(root: Path, *arguments: str, check: bool = False) -> subprocess.Popen[str]:
@@ -235,31 +247,40 @@ def test_an_unfinished_notebook_is_not_staged(book):
     assert fingerprint(book) == before
 
 
-# Parameters and blocks
+# Parameters
+
+CELL = """\
+Text.
+
+```{code-cell} ipython3
+:tags: [parameters]
+a: int = 3
+b = [1.0, 2]
+c: str = 'x'
+d = f(1)
+```
+"""
 
 
 def test_parameters_are_checked_by_name_and_kind():
-    cell = nbformat.v4.new_code_cell(
-        "a: int = 3\nb = [1.0, 2]\nc: str = 'x'\nd = f(1)", metadata={"tags": ["parameters"]}
-    )
-    known = run_chapter.known_parameters(nbformat.v4.new_notebook(cells=[cell]), "x")
+    known = parameters.known_parameters(CELL, "x")
     assert known == {"a": 3, "b": [1.0, 2], "c": "x", "d": None}
-    run_chapter.check_parameters({"a": 4, "b": [3.0], "c": "y", "d": 5}, known, "smoke.yml, x")
+    parameters.check_parameters({"a": 4, "b": [3.0], "c": "y", "d": 5}, known, "smoke, x")
     with pytest.raises(ValueError, match=r"one of \['a', 'b', 'c', 'd'\], got \['e'\]"):
-        run_chapter.check_parameters({"e": 1}, known, "smoke.yml, x")
+        parameters.check_parameters({"e": 1}, known, "smoke, x")
     with pytest.raises(ValueError, match=r"write 1.0e-3"):
-        run_chapter.check_parameters({"b": [1.0, "1e-3"]}, known, "smoke.yml, x")
+        parameters.check_parameters({"b": [1.0, "1e-3"]}, known, "smoke, x")
     with pytest.raises(ValueError, match="one cell tagged"):
-        run_chapter.known_parameters(nbformat.v4.new_notebook(), "x")
+        parameters.known_parameters("", "x")
 
 
 def test_an_unknown_parameter_or_chapter_stops_the_build(book):
-    profile = book / "profiles" / "smoke.yml"
-    later(profile, "01-one: {valu: 1}\n02-two: {value: -0.5}\n")
+    later(profile(book, "01-one"), "valu: 1\n")
     status, output = build(book)
     assert status == 1
     assert re.search(r"01-one: expected parameters of the notebook, one of \[.*'value'.*\], got \['valu'\]", output)
-    later(profile, "03-three: {}\n")
+    assert "02-two: running" not in output
+    later(profile(book, "03-three"), "")
     status, output = build(book)
     assert status == 2
     assert "got ['03-three']" in output
@@ -268,16 +289,88 @@ def test_an_unknown_parameter_or_chapter_stops_the_build(book):
     assert "one of smoke, laptop, gpu" in output
 
 
-def test_a_shared_file_is_split_so_that_a_chapter_sees_only_its_own_block(tmp_path):
-    make_project(tmp_path)
-    project.write_blocks(tmp_path, "smoke")
-    blocks = {name: tmp_path / "_build" / "smoke" / "blocks" / f"{name}.yml" for name in CHAPTERS}
-    os.utime(blocks["01-one"], (1, 1))
-    (tmp_path / "profiles" / "smoke.yml").write_text("01-one: {value: -0.5}\n02-two: {value: -0.45}\n")
-    project.write_blocks(tmp_path, "smoke")
-    assert blocks["01-one"].stat().st_mtime == 1
-    assert project.read_block(tmp_path, "smoke", "02-two")["parameters"] == {"value": -0.45}
-    assert [claim["id"] for claim in project.read_block(tmp_path, "smoke", "02-two")["claims"]] == ["two.rate"]
+def test_the_profiles_of_the_book_set_what_its_notebooks_have():
+    # By themselves too, as `papermill --parameters_file` takes them.
+    for path in sorted((ROOT / "profiles").glob("*/*.yml")):
+        known = parameters.known_parameters((ROOT / "notebooks" / f"{path.stem}.md").read_text(), path.stem)
+        chosen = yaml.safe_load(path.read_text())
+        parameters.check_parameters(chosen, known, str(path))
+        assert chosen["profile"] == path.parent.name
+        assert known["profile"] == "laptop"
+
+
+# What a notebook depends on
+
+PACKAGE = {
+    "__init__.py": "from p.paper import lemma\nfrom . import datasets\n__version__ = '1'\n",
+    "paper/__init__.py": "from p.paper.first import lemma\nfrom p.paper import second\n__all__ = ['lemma', 'second']\n",
+    "paper/first.py": "from ..kernels import k\nlemma = k\n",
+    "paper/second.py": "import numpy\ndef f():\n    from .. import kernels\n    return kernels.k\n",
+    "kernels.py": "k = 1\n",
+    "datasets/__init__.py": '"""Sets."""\nfrom .mnist import mnist\nfrom .faces import faces\n',
+    "datasets/mnist.py": "from ._store import get\nmnist = get\n",
+    "datasets/faces.py": "from ._store import get\nfaces = get\n",
+    "datasets/_store.py": "get = 1\n",
+    "noisy/__init__.py": "from p.noisy.a import x\nfrom p.noisy import b\nprint(b)\n",
+    "noisy/a.py": "x = 1\n",
+    "noisy/b.py": "y = 1\n",
+}
+ALL = {name for name in PACKAGE if name.startswith("datasets/")}
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("import os\nprint(os.path)", set()),
+        ("from p.datasets import mnist", {"datasets/mnist.py", "datasets/_store.py"}),
+        ("from p import datasets\ndatasets.mnist(3)", {"datasets/mnist.py", "datasets/_store.py"}),
+        ("import p\np.datasets.mnist", {"datasets/mnist.py", "datasets/_store.py"}),
+        ("import p.datasets as d\nprint(f'{d.mnist}')", {"datasets/mnist.py", "datasets/_store.py"}),
+        ("import p.datasets._store", {"datasets/_store.py"}),
+        ("from p import datasets", set()),
+        ("from p import datasets\ngetattr(datasets, name)", ALL),
+        ("from p.datasets import *", ALL),
+        ("from p import lemma", {"paper/first.py", "kernels.py"}),
+        ("from p.paper.first import lemma", {"paper/first.py", "kernels.py"}),
+        ("from p import paper\npaper.second.f()", {"paper/second.py", "kernels.py"}),
+        ("from p.noisy.a import x", {"noisy/__init__.py", "noisy/a.py", "noisy/b.py"}),
+        ("%matplotlib inline\nfrom p import kernels as k\n!ls", {"kernels.py"}),
+        ("from p import kernels\n1 +", set()),
+    ],
+)
+def test_imports_lead_to_the_files_that_define_what_is_used(tmp_path, code, needed):
+    for name, text in PACKAGE.items():
+        (tmp_path / "src" / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / "p" / name).write_text(text)
+    notebook = tmp_path / "x.md"
+    notebook.write_text(f"from p import not_code\n\n```{{code-cell}} ipython3\n:tags: [a]\n\n{code}\n```\n")
+    found = library("reporting.dependencies").imported_files(tmp_path, notebook)
+    assert {path.relative_to(tmp_path / "src" / "p").as_posix() for path in found} == needed
+
+
+def test_code_cells_are_those_that_jupytext_reads():
+    for path in sorted((ROOT / "notebooks").rglob("*.md")):
+        cells = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+        expected = [(cell.metadata.get("tags", []), cell.source) for cell in cells]
+        assert library("reporting.dependencies").code_cells(path.read_text()) == expected
+
+
+def test_which_chapters_run_again_for_which_file_of_the_package():
+    def again(name: str) -> set[str]:
+        """The notebooks that depend on the file that defines a function."""
+        defines = re.compile(rf"^def {name}\(", re.MULTILINE)
+        (changed,) = (path for path in (ROOT / "src").rglob("*.py") if defines.search(path.read_text()))
+        return {
+            path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
+            for path in (ROOT / "notebooks").rglob("*.md")
+            if changed in library("reporting.dependencies").imported_files(ROOT, path)
+        }
+
+    every = {path.stem for path in (ROOT / "notebooks").glob("*.md")}
+    assert again("celeba") == {"11-face-attributes", "sweeps/11-face-attributes"}
+    assert again("resolve") >= {"05-stochastic-ntk", "06-concentration", "sweeps/09-weight-movement"}
+    assert not again("resolve") & {"10-disentanglement", "sweeps/10-disentanglement"}
+    assert again("load_claims") >= every
 
 
 # Staging and the published book
@@ -306,6 +399,19 @@ def test_toc_lists_what_exists_with_each_notebook_below_its_page():
     }
 
 
+def test_chapters_beyond_the_paper_have_a_part_before_the_judgement():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    pages = {"book/intro", "book/04-d", "book/14-audit", "book/scorecard"}
+    captions = [part["caption"] for part in stage.expand_toc(toc, pages, set())["parts"]]
+    assert captions == ["The stochastic network", "Judgement"]
+    parts = stage.expand_toc(toc, pages | {"book/15-e", "book/20-f"}, {"15-e"})["parts"]
+    assert [part["caption"] for part in parts] == ["The stochastic network", "Beyond the paper", "Judgement"]
+    assert parts[1]["chapters"] == [
+        {"file": "book/15-e", "sections": [{"file": "notebooks/15-e"}]},
+        {"file": "book/20-f"},
+    ]
+
+
 def test_the_published_book(built):
     html = built / "_build" / "smoke" / "html"
     assert html.is_symlink()
@@ -332,8 +438,7 @@ def test_the_published_book_loads_nothing_from_the_network(built):
 
 
 def test_a_verdict_other_than_the_committed_one_is_marked_and_fails_a_check_alone(book):
-    later(book / "profiles" / "smoke.yml", "01-one: {value: -0.3}\n02-two: {value: -0.5}\n")
-    later(book / "_build" / "smoke" / "blocks" / "01-one.yml")
+    later(profile(book, "01-one"), "value: -0.3\n")
     status, output = build(book)
     assert status == 0, output
     assert re.search(r"claim +expected +here +measured +accepted\n", output)
@@ -423,11 +528,16 @@ def test_only_what_depends_on_a_change_runs_again(book):
     assert "01-one: running" in output
     assert "02-two: running" not in output
 
-    later(book / "src" / "module.py")
-    status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
-    assert status == 0, output
-    assert "01-one: running" in output
-    assert "02-two: running" in output
+    for changed, again in (
+        (profile(book, "02-two"), ["02-two"]),
+        (book / "book" / "claims" / "01-one.yml", ["01-one"]),
+        (book / "src" / "one.py", ["01-one"]),
+        (book / "src" / "module.py", ["01-one", "02-two"]),
+    ):
+        later(changed)
+        status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
+        assert status == 0, output
+        assert [chapter for chapter in CHAPTERS if f"{chapter}: running" in output] == again
 
 
 def test_a_published_book_that_was_deleted_comes_back(book):
@@ -475,9 +585,9 @@ def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path):
     (tmp_path / "notebooks" / "sweeps" / "01-one.md").write_text(RUN)
     chapter = tmp_path / "notebooks" / "01-one.md"
     chapter.write_text(chapter.read_text().replace("widths: list", "sweep: list = []\nwidths: list"))
-    profile = tmp_path / "profiles" / "smoke.yml"
-    sweep = "[{seed: [0], m: [5, 3], steps: 4}, {seed: [1], m: [3], steps: 4}]"
-    profile.write_text(f"01-one: {{value: -0.5, sweep: {sweep}}}\n02-two: {{value: -0.5}}\n")
+    sweep = [{"seed": [0], "m": [5, 3], "steps": 4}, {"seed": [1], "m": [3], "steps": 4}]
+    mine = profile(tmp_path, "01-one")
+    mine.write_text(yaml.safe_dump({"value": -0.5, "sweep": sweep}, sort_keys=False))
 
     (tmp_path / "trap").write_text("")
     status, output = build(tmp_path, "--chapter", "01-one", "--cores", "1")
@@ -493,7 +603,7 @@ def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path):
     assert sorted(lines[:2]) == ["m3 seed0 steps4", "m5 seed0 steps4"]
     assert lines[2:] == ["m3 seed1 steps4"]
     folder = runs_folder(tmp_path, "smoke", "01-one")
-    wanted = expand(yaml.safe_load(sweep))[0]
+    wanted = expand(sweep)[0]
     assert {name: run["result"] for name, run in read_runs(folder, wanted).items()} == {"seed0_m5": 5, "seed0_m3": 3}
     assert sorted(path.name for path in folder.glob("*.ipynb")) == [
         f"{name}.ipynb" for name in ("seed0_m3", "seed0_m5", "seed1_m3")
@@ -501,7 +611,8 @@ def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path):
     assert not (tmp_path / "_build" / "smoke" / "running" / "sweeps" / "01-one" / "seed0_m5").exists()
 
     # One more run: it alone is made, and its chapter again.
-    profile.write_text(profile.read_text().replace("[3], steps", "[3, 7], steps"))
+    sweep[1]["m"].append(7)
+    mine.write_text(yaml.safe_dump({"value": -0.5, "sweep": sweep}, sort_keys=False))
     status, output = build(tmp_path, "--chapter", "01-one", "--cores", "1")
     assert status == 0, output
     assert (tmp_path / "order.txt").read_text().split("\n")[3:-1] == ["m7 seed1 steps4"]
@@ -533,6 +644,15 @@ def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path):
         assert finished.returncode == 0, finished.stderr
         assert len(re.findall("rule run_01_one_1:", finished.stdout + finished.stderr)) == again
 
+    # Where the profile has no sweep, the notebook's own counts; an empty one means none.
+    assert list(parameters.stages(Paths(tmp_path, "smoke"))) == ["01-one"]
+    mine.write_text("value: -0.5\n")
+    assert parameters.stages(Paths(tmp_path, "smoke")) == {}
+    chapter.write_text(chapter.read_text().replace("sweep: list = []", f"sweep: list = {sweep[:1]}"))
+    assert parameters.stages(Paths(tmp_path, "smoke")) == {"01-one": expand(sweep[:1])}
+    mine.write_text("value: -0.5\nsweep: []\n")
+    assert parameters.stages(Paths(tmp_path, "smoke")) == {}
+
 
 # Failure and interruption
 
@@ -546,7 +666,8 @@ def test_a_failing_cell_or_a_killed_kernel_leaves_the_book_alone(book, trap):
     assert status == 1, output
     assert "01-one: FAILED" in output
     assert "02-two: done" in output
-    assert ("a cell that fails" if trap == "fail" else "Kernel died") in output
+    assert ("a cell that fails" if trap == "fail" else "the kernel died twice") in output
+    assert ("once more" in output) == (trap == "die")
     # What was executed is kept for reading, where the message says.
     partial = book / "_build" / "smoke" / "running" / "01-one" / "notebook.ipynb"
     assert os.path.relpath(partial, book) in output
@@ -559,6 +680,19 @@ def test_a_failing_cell_or_a_killed_kernel_leaves_the_book_alone(book, trap):
     assert "01-one: running" in output
     assert "02-two: running" not in output
     gate.check_file(executed(book, "01-one"))
+
+
+def test_a_kernel_that_dies_once_is_tried_again_and_the_records_say_so(book):
+    (book / "trap").write_text("crash once 01-one")
+    later(book / "src" / "module.py")
+    status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
+    assert status == 0, output
+    assert re.search(r"01-one: the kernel died after \d+ s; once more", output)
+    assert gate.check_file(executed(book, "01-one")).metadata["retried"] == "the kernel died once"
+    stamp = json.loads(executed(book, "01-one").with_name("provenance.json").read_text())
+    assert stamp["retried"] == "the kernel died once"
+    assert "02-two: the kernel" not in output
+    assert "retried" not in gate.check_file(executed(book, "02-two")).metadata
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

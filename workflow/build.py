@@ -16,11 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import project
+from parameters import write_runs
+from paths import WORKFLOW, Paths
 
 __all__ = ["main"]
-
-WORKFLOW = Path(__file__).resolve().parent
 
 
 def _lock(path: Path) -> int:
@@ -77,17 +76,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     try:
-        out = project.output(root, options.profile)
-        if unknown := sorted(set(options.chapter) - set(project.chapters(root))):
-            raise ValueError(f"expected chapters of notebooks/, one of {project.chapters(root)}, got {unknown}")
-        lock = _lock(out / ".lock")
-        project.write_blocks(root, options.profile)
+        paths = Paths(root, options.profile)
+        if unknown := sorted(set(options.chapter) - set(paths.chapters())):
+            raise ValueError(f"expected chapters of notebooks/, one of {paths.chapters()}, got {unknown}")
+        lock = _lock(paths.build_lock)
+        write_runs(paths)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    if not (out / "html" / "index.html").is_file():
-        (out / "book.json").unlink(missing_ok=True)
-    targets = [f"_build/{options.profile}/chapters/{name}/notebook.ipynb" for name in options.chapter] or ["book"]
+    page = paths.html / "index.html"
+    if not page.is_file():
+        paths.outcome.unlink(missing_ok=True)
+    targets = [paths.executed(name).relative_to(root).as_posix() for name in options.chapter] or ["book"]
     command = _snakemake(root, options.profile, options.cores, targets)
     engine: subprocess.Popen[bytes] | None = None
     interrupted = 0
@@ -117,10 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if options.chapter:
         for name in options.chapter:
-            print(f"Executed: {os.path.relpath(out / 'chapters' / name / 'notebook.ipynb')}")
+            print(f"Executed: {os.path.relpath(paths.executed(name))}")
         return 0
-    outcome = json.loads((out / "book.json").read_text(encoding="utf-8"))
-    page = out / "html" / "index.html"
+    outcome = json.loads(paths.outcome.read_text(encoding="utf-8"))
     print(f"\nThe book:  {os.path.relpath(page)}\n           {page.absolute().as_uri()}")
     print(f"Profile:   {outcome['profile']}, {len(outcome['chapters'])} chapters")
     print(f"Scorecard: {outcome['claims']}")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import jupytext
-import run_chapter
+from parameters import known_parameters
 
 __all__ = ["problems"]
 
@@ -24,7 +24,7 @@ def problems(path: Path) -> list[str]:
     if any(cell.get("outputs") for cell in notebook.cells):
         found.append("expected no outputs")
     try:
-        run_chapter.known_parameters(notebook, path.stem)
+        known_parameters(text, path.stem)
     except ValueError as error:
         found.append(str(error))
     again = jupytext.reads(jupytext.writes(notebook, fmt="md:myst"), fmt="md:myst")

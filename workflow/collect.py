@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import project
+from parameters import stages
+from paths import PROFILES, Paths
 
 from snn_ntk.reporting import load_results, write_results
 from snn_ntk.reporting.sweeps import read_runs, runs_folder
@@ -30,10 +31,10 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
     Raises:
         ValueError: if the chapter has no sweep in this profile, or none of its runs exists.
     """
-    stages = project.stages(root, profile).get(chapter)
-    if not stages:
-        raise ValueError(f"expected a chapter with a sweep in profiles/{profile}.yml, got {chapter!r}")
-    found = read_runs(runs_folder(root, profile, chapter), {n: p for stage in stages for n, p in stage.items()})
+    sweep = stages(Paths(root, profile)).get(chapter)
+    if not sweep:
+        raise ValueError(f"expected a chapter with a sweep at profile {profile}, got {chapter!r}")
+    found = read_runs(runs_folder(root, profile, chapter), {n: p for stage in sweep for n, p in stage.items()})
     if not found:
         raise ValueError(f"expected runs in {runs_folder(root, profile, chapter)}, got none")
     before = load_results(chapter, root=root) or {"series": {"runs": {}}, "provenance": {"groups": []}}
@@ -63,7 +64,7 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chapter")
-    parser.add_argument("--profile", default="gpu", choices=project.PROFILES)
+    parser.add_argument("--profile", default="gpu", choices=PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
     arguments = parser.parse_args()
     try:

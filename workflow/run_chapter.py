@@ -7,7 +7,6 @@ of the chapter's sweep, from `notebooks/sweeps/<chapter>.md`.
 from __future__ import annotations
 
 import argparse
-import ast
 import logging
 import os
 import re
@@ -21,55 +20,11 @@ import gate
 import jupytext
 import nbformat
 import papermill
-import project
+from nbclient.exceptions import DeadKernelError
+from parameters import check_parameters, known_parameters, read_profile, read_run
+from paths import PROFILES, Paths
 
-__all__ = ["check_parameters", "known_parameters", "run", "sweep_run"]
-
-
-def known_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any]:
-    """Names assigned in the cell tagged `parameters`, with their defaults (None where not a literal).
-
-    Raises:
-        ValueError: if there is not exactly one such cell.
-    """
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise ValueError(f"notebooks/{name}.md: expected one cell tagged `parameters`, got {len(cells)}")
-    known = {}
-    for node in ast.parse(cells[0].source).body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-            continue
-        try:
-            default = ast.literal_eval(node.value)
-        except (ValueError, TypeError):
-            default = None
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        known |= {target.id: default for target in targets if isinstance(target, ast.Name)}
-    return known
-
-
-def _numbers_as_text(value: Any, default: Any) -> list[str]:
-    """Strings where the default has numbers: YAML reads 1e-3 as text."""
-    if isinstance(value, list):
-        example = default[0] if isinstance(default, list) and default else default
-        return [text for item in value for text in _numbers_as_text(item, example)]
-    is_number = isinstance(default, int | float) and not isinstance(default, bool)
-    return [value] if isinstance(value, str) and is_number else []
-
-
-def check_parameters(parameters: dict[str, Any], known: dict[str, Any], where: str) -> None:
-    """Papermill only warns about a parameter that the notebook does not have.
-
-    Raises:
-        ValueError: on an unknown name, saying which are known, or on text where the default is a number.
-    """
-    if unknown := sorted(set(parameters) - set(known)):
-        raise ValueError(f"{where}: expected parameters of the notebook, one of {sorted(known)}, got {unknown}")
-    for name, value in parameters.items():
-        if texts := _numbers_as_text(value, known[name]):
-            raise ValueError(
-                f"{where}: expected numbers for {name}, got text {texts} (YAML reads 1e-3 as text: write 1.0e-3)"
-            )
+__all__ = ["run", "sweep_run"]
 
 
 def _environment(folder: Path, profile: str) -> None:
@@ -93,6 +48,8 @@ def _environment(folder: Path, profile: str) -> None:
 
 
 def _last_lines(error: Exception, count: int = 12) -> str:
+    if isinstance(error, DeadKernelError):
+        return "    the kernel died twice: a library crashed, or the memory did not suffice"
     text = "\n".join(getattr(error, "traceback", None) or [f"{type(error).__name__}: {error}"])
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     return "\n".join("    " + line for line in plain.strip().splitlines()[-count:])
@@ -101,24 +58,28 @@ def _last_lines(error: Exception, count: int = 12) -> str:
 def _execute(source: Path, running: Path, profile: str, parameters: dict[str, Any], name: str) -> float:
     """Executes a notebook in the folder `running` and checks it; returns the seconds that it took.
 
+    If the kernel dies, which no cell's own error does, it is tried once more; what a training left in `running` is gone
+    on from. The notebook's metadata and the records then say so.
+
     Raises:
         SystemExit: after a message, if the notebook fails.
     """
-    notebook = jupytext.read(source)
-    known = known_parameters(notebook, name)
-    check_parameters(parameters, known, f"profiles/{profile}.yml, {name}")
+    known = known_parameters(source.read_text(encoding="utf-8"), name)
+    check_parameters(parameters, known, f"profile {profile}, {name}")
     if "profile" in known:
         parameters = {"profile": profile} | parameters
     running.mkdir(parents=True, exist_ok=True)
     executed = running / "notebook.ipynb"
-    nbformat.write(notebook, running / "source.ipynb")
+    notebook = jupytext.read(source)
     _environment(running, profile)
     # It warns about names that it cannot find by its own reading of the cell; check_parameters has read it properly.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
     started = time.monotonic()
     print(f"{name}: running ({profile})", flush=True)
-    try:
+
+    def execute() -> None:
+        nbformat.write(notebook, running / "source.ipynb")
         papermill.execute_notebook(
             running / "source.ipynb",
             executed,
@@ -130,6 +91,14 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
             # A kernel's own messages; it logs the signal that shuts it down as an error. Failures arrive by the notebook.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
+
+    try:
+        try:
+            execute()
+        except DeadKernelError:
+            print(f"{name}: the kernel died after {time.monotonic() - started:.0f} s; once more", flush=True)
+            notebook.metadata["retried"] = os.environ["SNN_NTK_RETRIED"] = "the kernel died once"
+            execute()
         gate.check_file(executed, name)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
@@ -146,24 +115,22 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
     return time.monotonic() - started
 
 
-def run(root: Path, profile: str, chapter: str) -> None:
+def run(paths: Paths, chapter: str) -> None:
     """Executes a chapter and puts `notebook.ipynb`, `claims.json` and `figures/` in place.
 
     Raises:
         SystemExit: after a message, if the notebook fails.
     """
-    out = project.output(root, profile)
-    running, final = out / "running" / chapter, out / "chapters" / chapter
-    parameters = dict(project.read_block(root, profile, chapter)["parameters"])
+    running, final = paths.running(chapter), paths.chapter(chapter)
     shutil.rmtree(running, ignore_errors=True)
-    seconds = _execute(root / "notebooks" / f"{chapter}.md", running, profile, parameters, chapter)
+    seconds = _execute(paths.notebook(chapter), running, paths.profile, read_profile(paths, chapter), chapter)
     shutil.rmtree(final, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
     os.rename(running, final)
     print(f"{chapter}: done in {seconds:.0f} s", flush=True)
 
 
-def sweep_run(root: Path, profile: str, chapter: str, name: str) -> None:
+def sweep_run(paths: Paths, chapter: str, name: str) -> None:
     """Executes one run of a chapter's sweep and puts its result, `<run>.json`, in place, its notebook beside it.
 
     What an interrupted run left behind stays for it to go on from.
@@ -171,16 +138,13 @@ def sweep_run(root: Path, profile: str, chapter: str, name: str) -> None:
     Raises:
         SystemExit: after a message, if the notebook fails or leaves no result.
     """
-    out = project.output(root, profile)
-    running, final = out / "running" / "sweeps" / chapter / name, out / "sweeps" / chapter
-    parameters = dict(project.read_block(root, profile, f"{chapter}/{name}")["parameters"])
-    label = f"{chapter}/{name}"
-    seconds = _execute(root / "notebooks" / "sweeps" / f"{chapter}.md", running, profile, parameters, label)
+    running, result, label = paths.running(chapter, name), paths.result(chapter, name), f"{chapter}/{name}"
+    seconds = _execute(paths.sweep(chapter), running, paths.profile, read_run(paths, chapter, name), label)
     if not (running / "run.json").is_file():
         raise SystemExit(f"{label}: expected the notebook to leave its result by sweeps.write_run, got none")
-    final.mkdir(parents=True, exist_ok=True)
-    os.replace(running / "notebook.ipynb", final / f"{name}.ipynb")
-    os.replace(running / "run.json", final / f"{name}.json")
+    result.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(running / "notebook.ipynb", result.with_suffix(".ipynb"))
+    os.replace(running / "run.json", result)
     shutil.rmtree(running)
     print(f"{label}: done in {seconds:.0f} s", flush=True)
 
@@ -188,14 +152,15 @@ def sweep_run(root: Path, profile: str, chapter: str, name: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chapter")
-    parser.add_argument("--profile", default="laptop", choices=project.PROFILES)
+    parser.add_argument("--profile", default="laptop", choices=PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
     parser.add_argument("--run", help="this run of the chapter's sweep, instead of the chapter")
     arguments = parser.parse_args()
+    paths = Paths(arguments.root, arguments.profile)
     try:
         if arguments.run:
-            sweep_run(arguments.root, arguments.profile, arguments.chapter, arguments.run)
+            sweep_run(paths, arguments.chapter, arguments.run)
         else:
-            run(arguments.root, arguments.profile, arguments.chapter)
+            run(paths, arguments.chapter)
     except ValueError as error:
         raise SystemExit(str(error)) from None

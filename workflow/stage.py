@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import gate
-import project
 import yaml
+from paths import PROFILES, WORKFLOW, Paths, write_atomically
 
 __all__ = ["api_page", "expand_toc", "publish", "render", "stage"]
 
-WORKFLOW = Path(__file__).resolve().parent
 BIBLIOGRAPHY = "# Bibliography\n\n```{bibliography}\n:all:\n```\n"
 
 
@@ -78,11 +77,10 @@ def api_page(modules: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _modules(root: Path) -> list[str]:
+def _modules(paths: Paths) -> list[str]:
     """What the API page describes: each public folder of the package, or its files where it re-exports nothing."""
-    package = root / "src" / "snn_ntk"
     names = []
-    for folder in sorted(path.parent for path in package.glob("[!_]*/__init__.py")):
+    for folder in sorted(path.parent for path in (paths.source / "snn_ntk").glob("[!_]*/__init__.py")):
         if "__all__" in (folder / "__init__.py").read_text(encoding="utf-8"):
             names.append(folder.name)
         else:
@@ -102,8 +100,8 @@ def _mathjax(extra: Path) -> None:
     shutil.copytree(source / "input" / "tex" / "extensions", target / "input" / "tex" / "extensions")
 
 
-def stage(root: Path, profile: str) -> dict[str, Any]:
-    """Fills `_build/<profile>/staging` and returns what `book.json` says of the claims.
+def stage(paths: Paths) -> dict[str, Any]:
+    """Fills the staging folder, laid out as the checkout is, and returns what `book.json` says of the claims.
 
     Raises:
         gate.UnfinishedNotebook: if a notebook failed or never finished.
@@ -111,57 +109,57 @@ def stage(root: Path, profile: str) -> dict[str, Any]:
     """
     from snn_ntk import reporting
 
-    out = project.output(root, profile)
-    folder = out / "staging"
-    shutil.rmtree(folder, ignore_errors=True)
-    chapters = project.chapters(root)
+    profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
+    shutil.rmtree(paths.staging, ignore_errors=True)
+    chapters = paths.chapters()
     records = []
     for chapter in chapters:
-        made = out / "chapters" / chapter
-        gate.check_file(made / "notebook.ipynb", chapter)
+        made = paths.chapter(chapter)
+        gate.check_file(paths.executed(chapter), chapter)
         records += reporting.load_records(made / "claims.json") if (made / "claims.json").is_file() else []
-        (folder / "notebooks").mkdir(parents=True, exist_ok=True)
-        shutil.copy(made / "notebook.ipynb", folder / "notebooks" / f"{chapter}.ipynb")
+        staged.notebooks.mkdir(parents=True, exist_ok=True)
+        shutil.copy(paths.executed(chapter), staged.notebook(chapter).with_suffix(".ipynb"))
         for kind in ("figures", "claims.json"):
-            target = folder / "extra" / ("figures" if kind == "figures" else "records") / chapter
+            target = extra / ("figures" if kind == "figures" else "records") / chapter
             if (made / kind).is_dir():
                 shutil.copytree(made / kind, target)
             elif (made / kind).is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(made / kind, target.with_suffix(".json"))
-    claims = reporting.load_claims(root / "book" / "claims.yml")
+    claims = reporting.load_claims(paths.claims)
     recorded = {record.id for record in records}
     if missing := [c.id for c in claims.values() if c.chapter in chapters and c.id not in recorded]:
         raise ValueError(f"expected a record of every claim of an executed chapter, got none of {missing}")
 
-    shutil.copytree(root / "book", folder / "book", ignore=shutil.ignore_patterns("claims.yml", ".ipynb_checkpoints"))
+    ignored = shutil.ignore_patterns(paths.claims.name, ".ipynb_checkpoints")
+    shutil.copytree(paths.pages, staged.pages, ignore=ignored)
     generated = {"scorecard": reporting.scorecard(records, claims, profile), "bibliography": BIBLIOGRAPHY}
-    if modules := _modules(root):
+    if modules := _modules(paths):
         generated["api"] = api_page(modules)
     for name, text in generated.items():
-        page = folder / "book" / f"{name}.md"
+        page = staged.pages / f"{name}.md"
         if not page.exists():
             page.write_text(text, encoding="utf-8")
-    _mathjax(folder / "extra")
+    _mathjax(extra)
 
-    pages = {path.relative_to(folder).with_suffix("").as_posix() for path in (folder / "book").rglob("*.md")}
-    toc = expand_toc(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")), pages, set(chapters))
+    pages = {path.relative_to(staged.root).with_suffix("").as_posix() for path in staged.pages.rglob("*.md")}
+    toc = expand_toc(yaml.safe_load(paths.toc.read_text(encoding="utf-8")), pages, set(chapters))
     wanted = pages | {f"notebooks/{chapter}" for chapter in chapters}
     if unlisted := sorted(wanted - _toc_files(toc)):
         raise ValueError(f"_toc.yml: expected to list every page, got no entry for {unlisted}")
-    (folder / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    staged.toc.write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+    config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
     sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
     sphinx["myst_substitutions"] = {
         "r": reporting.substitutions(records, claims, profile),
         "profile": profile,
         "summary": reporting.summary(records, claims, profile),
     }
-    (folder / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    staged.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return {"profile": profile, "chapters": chapters} | reporting.report(records, claims, profile)
 
 
-def render(out: Path) -> Path:
+def render(paths: Paths) -> Path:
     """Runs Sphinx over the staging folder with warnings as errors.
 
     Returns:
@@ -170,10 +168,10 @@ def render(out: Path) -> Path:
     Raises:
         SystemExit: after Sphinx's own messages, if there was a warning.
     """
-    shutil.rmtree(out / "rendering", ignore_errors=True)
+    shutil.rmtree(paths.rendering, ignore_errors=True)
     entry = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
     command = [sys.executable, "-c", entry, "build", "-q", "-n", "-W", "--keep-going"]
-    command += ["--path-output", str(out / "rendering"), str(out / "staging")]
+    command += ["--path-output", str(paths.rendering), str(paths.staging)]
     # Sphinx imports an extension from here, and the package's modules.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKFLOW), os.environ.get("PYTHONPATH", "")])}
     finished = subprocess.run(
@@ -181,27 +179,27 @@ def render(out: Path) -> Path:
     )
     if finished.returncode:
         message = re.sub(r"\x1b\[[0-9;]*m", "", finished.stdout)
-        message = message.replace(str((out / "staging").resolve()) + os.sep, "")
+        message = message.replace(str(paths.staging.resolve()) + os.sep, "")
         print(
-            f"{message}\nThe book was not built. Its sources as staged: {os.path.relpath(out / 'staging')}",
+            f"{message}\nThe book was not built. Its sources as staged: {os.path.relpath(paths.staging)}",
             file=sys.stderr,
         )
         raise SystemExit(1)
-    edition = out / "editions" / time.strftime("%Y%m%d-%H%M%S")
+    edition = paths.editions / time.strftime("%Y%m%d-%H%M%S")
     edition.parent.mkdir(exist_ok=True)
-    os.rename(out / "rendering" / "_build" / "html", edition)
-    shutil.rmtree(out / "rendering")
+    os.rename(paths.rendering / "_build" / "html", edition)
+    shutil.rmtree(paths.rendering)
     return edition
 
 
-def publish(out: Path, edition: Path) -> None:
+def publish(paths: Paths, edition: Path) -> None:
     """Points `html` at the new edition, in one rename, and removes older ones."""
-    link = out / f".html.{os.getpid()}"
+    link = paths.out / f".html.{os.getpid()}"
     link.unlink(missing_ok=True)
-    link.symlink_to(edition.relative_to(out), target_is_directory=True)
-    if (out / "html").is_dir() and not (out / "html").is_symlink():
-        shutil.rmtree(out / "html")
-    os.replace(link, out / "html")
+    link.symlink_to(edition.relative_to(paths.out), target_is_directory=True)
+    if paths.html.is_dir() and not paths.html.is_symlink():
+        shutil.rmtree(paths.html)
+    os.replace(link, paths.html)
     for old in edition.parent.iterdir():
         if old != edition:
             shutil.rmtree(old)
@@ -209,18 +207,18 @@ def publish(out: Path, edition: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", default="laptop", choices=project.PROFILES)
+    parser.add_argument("--profile", default="laptop", choices=PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
     arguments = parser.parse_args()
-    out = project.output(arguments.root, arguments.profile)
+    paths = Paths(arguments.root, arguments.profile)
     started = time.monotonic()
     print("book: checking and rendering", flush=True)
     try:
-        outcome = stage(arguments.root, arguments.profile)
+        outcome = stage(paths)
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         raise SystemExit(f"book: {error}") from None
-    publish(out, render(out))
-    project.write_atomically(out / "book.json", json.dumps(outcome, indent=1))
+    publish(paths, render(paths))
+    write_atomically(paths.outcome, json.dumps(outcome, indent=1))
     print(f"book: done in {time.monotonic() - started:.0f} s", flush=True)
 
 

@@ -112,8 +112,7 @@ def test_transfer_learns_from_the_features(trained):
 @pytest.fixture
 def study(tmp_path, monkeypatch, capsys):
     """Calls the command in a checkout of its own, with one configuration and two steps."""
-    (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "claims.yml").touch()
+    (tmp_path / "book" / "claims").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(__main__, "STEPS", {"simulated": 2})
     monkeypatch.setattr(__main__, "CONFIGURATIONS", CONFIGURATIONS[:1])

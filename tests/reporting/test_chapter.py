@@ -11,14 +11,14 @@ import yaml
 from snn_ntk.reporting import Chapter, Estimate, exactly, load_records
 from snn_ntk.reporting import chapter as module
 
-CLAIM = {"id": "a", "chapter": "c", "source": "[P]", "statement": "s", "accept": [0, 1], "near_miss": 2.0, "why": "w"}
+CLAIM = {"id": "a", "source": "[P]", "statement": "s", "accept": [0, 1], "near_miss": 2.0, "why": "w"}
 CLAIM["expect"] = {"laptop": "reproduced"}
 
 
 @pytest.fixture
 def shown(tmp_path, monkeypatch):
-    (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "claims.yml").write_text(yaml.safe_dump([CLAIM]))
+    (tmp_path / "book" / "claims").mkdir(parents=True)
+    (tmp_path / "book" / "claims" / "c.yml").write_text(yaml.safe_dump([CLAIM]))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SNN_NTK_OUTPUT", str(tmp_path / "out"))
     displayed = []
@@ -79,5 +79,5 @@ def test_refusals(shown):
 
 def test_outside_a_checkout(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"book/claims\.yml"):
+    with pytest.raises(FileNotFoundError, match="holds book/claims"):
         Chapter("c", "smoke")

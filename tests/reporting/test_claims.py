@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snn_ntk.reporting import Claim, Record, judge, load_claims, near_edge, unexpected, verdicts
 
-COMMITTED = load_claims(Path(__file__).parents[2] / "book" / "claims.yml")
+COMMITTED = load_claims(Path(__file__).parents[2] / "book" / "claims")
 SLOPE = Claim("slope", "c", "[P]", "slope −1/2", (-0.6, -0.4), -0.35, "")
 
 
@@ -185,7 +185,7 @@ def test_no_move_of_the_ends_turns_a_claim_that_is_not_listed(low, width, at, fi
     assert judge(SLOPE, moved) == judge(SLOPE, record)
 
 
-ENTRY = {"id": "a", "chapter": "c", "source": "[P]", "statement": "s", "accept": [0, 1], "near_miss": 2.0, "why": "w"}
+ENTRY = {"id": "a", "source": "[P]", "statement": "s", "accept": [0, 1], "near_miss": 2.0, "why": "w"}
 
 
 @pytest.mark.parametrize(
@@ -197,21 +197,22 @@ ENTRY = {"id": "a", "chapter": "c", "source": "[P]", "statement": "s", "accept":
         ({"expect": {"laptop": "fine"}}, "laptop: fine"),
         ({"corrected_by": "nobody"}, "'nobody'"),
         ({"colour": "red"}, "colour"),
+        ({"chapter": "06-c"}, "'chapter'"),
         ({"accept": None}, "expected the keys"),
     ],
 )
 def test_a_malformed_claim_is_refused(tmp_path, change, message):
-    path = tmp_path / "claims.yml"
-    path.write_text(yaml.safe_dump([{**ENTRY, **change}]))
+    (tmp_path / "06-c.yml").write_text(yaml.safe_dump([{**ENTRY, **change}]))
     with pytest.raises(ValueError, match=message):
-        load_claims(path)
+        load_claims(tmp_path)
 
 
 def test_duplicate_and_unknown_ids(tmp_path):
-    path = tmp_path / "claims.yml"
-    path.write_text(yaml.safe_dump([ENTRY, ENTRY]))
+    (tmp_path / "06-c.yml").write_text(yaml.safe_dump([ENTRY]))
+    assert load_claims(tmp_path)["a"].chapter == "06-c"
+    (tmp_path / "07-d.yml").write_text(yaml.safe_dump([ENTRY]))
     with pytest.raises(ValueError, match="unique"):
-        load_claims(path)
+        load_claims(tmp_path)
     with pytest.raises(ValueError, match="a record of 'b'"):
         verdicts({"slope": SLOPE}, [Record("b", 0.0, (0.0, 0.0), 1)])
     with pytest.raises(ValueError, match="two of 'slope'"):

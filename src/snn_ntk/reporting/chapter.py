@@ -26,7 +26,7 @@ class Chapter:
     """One execution of one chapter.
 
     Output goes to the folder named by `SNN_NTK_OUTPUT`, which the build sets, else to
-    `_build/interactive/<chapter>` of the checkout. Claims are read from `book/claims.yml` there.
+    `_build/interactive/<chapter>` of the checkout. Claims are read from `book/claims` there.
 
     Args:
         name: the notebook's stem, such as "05-stochastic-ntk".
@@ -36,11 +36,11 @@ class Chapter:
     def __init__(self, name: str, profile: str) -> None:
         root = book_root()
         self.name, self.profile = name, profile
-        self._all_claims = load_claims(root / "book" / "claims.yml")
+        self._all_claims = load_claims(root / "book" / "claims")
         self.claims = {claim.id: claim for claim in self._all_claims.values() if claim.chapter == name}
         if not self.claims:
             chapters = sorted({claim.chapter for claim in self._all_claims.values()})
-            raise ValueError(f"expected a chapter of book/claims.yml, one of {chapters}, got {name!r}")
+            raise ValueError(f"expected a chapter of book/claims, one of {chapters}, got {name!r}")
         built = os.environ.get("SNN_NTK_OUTPUT")
         self.folder = Path(built) if built else root / "_build" / "interactive" / name
         self._links = bool(built)
@@ -58,7 +58,7 @@ class Chapter:
         note: str = "",
         **detail: Any,
     ) -> Record:
-        """Records the measurement of one claim; the verdict follows from `book/claims.yml`.
+        """Records the measurement of one claim; the verdict follows from `book/claims`.
 
         Args:
             id: the claim.

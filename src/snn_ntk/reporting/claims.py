@@ -96,18 +96,23 @@ def _number(claim: str, name: str, value: object) -> float:
     return float(value)
 
 
-def load_claims(path: str | Path) -> dict[str, Claim]:
-    """Reads and checks `book/claims.yml`.
+def load_claims(folder: str | Path) -> dict[str, Claim]:
+    """Reads and checks `book/claims`, one file a chapter.
 
     Returns:
-        Claims by id, in the file's order.
+        Claims by id, in the order of the chapters and of their files.
 
     Raises:
         ValueError: on a duplicate id, an unknown or missing key, a region without a near miss outside it,
             or a `corrected_by` that names no claim.
     """
     claims: dict[str, Claim] = {}
-    for entry in yaml.safe_load(Path(path).read_text(encoding="utf-8")) or []:
+    listed = [
+        (path.stem, entry)
+        for path in sorted(Path(folder).glob("*.yml"))
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    ]
+    for chapter, entry in listed:
         name = str(entry.get("id", "without id"))
         if name in claims:
             raise ValueError(f"claim {name}: expected unique ids, got it twice")
@@ -118,7 +123,7 @@ def load_claims(path: str | Path) -> dict[str, Claim]:
                 math.inf if high is None else _number(name, "accept", high),
             )
             near_miss = _number(name, "near_miss", entry["near_miss"])
-            claims[name] = Claim(**{**entry, "accept": accept, "near_miss": near_miss})
+            claims[name] = Claim(chapter=chapter, **{**entry, "accept": accept, "near_miss": near_miss})
         except (TypeError, KeyError) as error:
             raise ValueError(f"claim {name}: expected the keys of {Claim.__name__}, got {error}") from error
     for claim in claims.values():
@@ -160,7 +165,7 @@ def verdicts(claims: Mapping[str, Claim], records: Iterable[Record]) -> dict[str
     by_id: dict[str, Record] = {}
     for record in records:
         if record.id not in claims:
-            raise ValueError(f"expected a claim of book/claims.yml, got a record of {record.id!r}")
+            raise ValueError(f"expected a claim of book/claims, got a record of {record.id!r}")
         if record.id in by_id:
             raise ValueError(f"expected one record a claim, got two of {record.id!r}")
         by_id[record.id] = record

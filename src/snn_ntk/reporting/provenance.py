@@ -11,38 +11,42 @@ from pathlib import Path
 
 import jax
 
+from snn_ntk.reporting.dependencies import imported_files
+
 __all__ = ["book_root", "provenance", "sources_hash"]
 
 _PACKAGES = ("jax", "jaxlib", "neural-tangents", "numpy", "scipy")
 
 
 def book_root(start: Path | None = None) -> Path:
-    """The folder that holds `book/claims.yml`, found from the working directory upwards.
+    """The folder that holds `book/claims`, found from the working directory upwards.
 
     Raises:
         FileNotFoundError: if there is none, naming what was looked for.
     """
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
-        if (folder / "book" / "claims.yml").is_file():
+        if (folder / "book" / "claims").is_dir():
             return folder
-    raise FileNotFoundError(f"expected to run inside a checkout that holds book/claims.yml, got {start}")
+    raise FileNotFoundError(f"expected to run inside a checkout that holds book/claims, got {start}")
 
 
 @functools.cache
 def sources_hash(root: Path, chapter: str) -> str:
-    """SHA-256 (first 16 digits) of the package's sources, the lock and the chapter's notebook."""
+    """SHA-256 (first 16 digits) of the chapter's notebook, of the package's files that it needs, and of the lock."""
     digest = hashlib.sha256()
-    files = [*sorted((root / "src" / "snn_ntk").rglob("*.py")), root / "requirements.txt"]
-    for path in [*files, root / "notebooks" / f"{chapter}.md"]:
+    notebook = root / "notebooks" / f"{chapter}.md"
+    needed = imported_files(root, notebook) if notebook.is_file() else []
+    for path in [*needed, notebook, root / "requirements.txt"]:
         if path.is_file():
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
-    """The stamp that every record and figure carries."""
+    """The stamp that every record and figure carries; it says so if the build had to try the notebook a second time."""
     device = jax.devices()[0]
+    retried = os.environ.get("SNN_NTK_RETRIED")
     return {
         "chapter": chapter,
         "profile": profile,
@@ -52,4 +56,5 @@ def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "sources": sources_hash(root, chapter),
+        **({"retried": retried} if retried else {}),
     }

@@ -1,0 +1,161 @@
+"""The page "Where is Lemma 4?": from an item of a source to function, test, page, notebook and claims.
+
+It is made from what stands in the project already: the `Source:` lines of docstrings, the pages' links to functions, the
+notebooks' code, the tests, and the claims' `source`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["Place", "items_of", "places", "sources_of", "where_page"]
+
+# Keys of docstrings and of claims, and how the page calls them.
+SOURCES = {
+    "P": ("wang2024vae", "The paper"),
+    "J": ("jacot2018ntk", "Jacot, Gabriel and Hongler"),
+    "S": ("lecture", "The lecture"),
+    "A": ("caron2023overparameterised", "Asymmetrical node scaling"),
+}
+KINDS = ("Eq.", "Definition", "Assumption", "Condition", "Lemma", "Proposition", "Theorem", "Corollary", "Algorithm",
+         "Figure", "Section")  # fmt: skip
+_NUMBER = r"[A-Z]?\d+(?:\.\d+)*"
+_ITEM = re.compile(
+    rf"(Eqs?\.|Equations?|{'|'.join(kind for kind in KINDS[1:])})s? ({_NUMBER}(?:(?:, | and |–|-){_NUMBER})*)"
+)
+
+
+class Place(NamedTuple):
+    """Where one item of a source is to be found; every field holds names in order."""
+
+    functions: list[str]
+    tests: list[str]
+    pages: list[str]
+    notebooks: list[str]
+    claims: list[str]
+
+
+def items_of(text: str) -> list[str]:
+    """The numbered items that a text names.
+
+    >>> items_of("Lemma 2, second half; Eq. 2–3 and Theorems 4.1 and 4.2")
+    ['Lemma 2', 'Eq. 2', 'Eq. 3', 'Theorem 4.1', 'Theorem 4.2']
+    """
+    found = []
+    for kind, numbers in _ITEM.findall(text):
+        kind = "Eq." if kind.startswith("Eq") else kind.removesuffix("s")
+        ends = re.fullmatch(r"(\d+)[–-](\d+)", numbers)
+        each = range(int(ends[1]), int(ends[2]) + 1) if ends else re.findall(_NUMBER, numbers)
+        found += [f"{kind} {number}" for number in each]
+    return found
+
+
+def sources_of(docstring: str) -> dict[str, str]:
+    """What stands after `Source:` by its key.
+
+    >>> sources_of("One.\\n\\nSource: wang2024vae, Lemma 2 (as\\n    printed; and so on); book, chapter 6.")
+    {'wang2024vae': 'Lemma 2 (as printed; and so on)', 'book': 'chapter 6.'}
+    """
+    _, _, line = docstring.rpartition("\nSource: ")
+    parts = re.split(r";(?![^(]*\)) ", " ".join(line.split()))
+    return {key: item for key, _, item in (part.partition(", ") for part in parts) if item}
+
+
+def _public_functions(package: Path) -> dict[str, tuple[str, str]]:
+    """Docstring and importable name of every function and class that a folder re-exports, by its own name."""
+    found = {}
+    for path in sorted(package.glob("[!_]*/**/*.py")):
+        folder = ".".join(path.relative_to(package.parent).with_suffix("").parts[:-1])
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                home = f"{folder}.{path.stem}" if folder == "snn_ntk.experiments" else folder
+                found[node.name] = (ast.get_docstring(node) or "", f"{home}.{node.name}")
+    return found
+
+
+def _words(path: Path) -> set[str]:
+    return set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+
+
+def places(root: Path, claims: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Place]]:
+    """For each source, by its letter, the place of each item that a docstring or a claim names.
+
+    Args:
+        root: the checkout.
+        claims: each with `id`, `chapter` and `source`.
+    """
+    functions = _public_functions(root / "src" / "snn_ntk")
+    tests = {path.relative_to(root).as_posix(): _words(path) for path in sorted((root / "tests").rglob("test_*.py"))}
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted((root / "book").glob("[0-9]*.md"))}
+    notebooks = {path.stem: _words(path) for path in sorted((root / "notebooks").glob("*.md"))}
+    found: dict[str, dict[str, Place]] = {letter: defaultdict(lambda: Place([], [], [], [], [])) for letter in SOURCES}
+
+    def add(names: list[str], more: Iterable[str]) -> None:
+        names += [name for name in more if name not in names]
+
+    for name, (docstring, full) in functions.items():
+        named = sources_of(docstring)
+        for letter, (key, _) in SOURCES.items():
+            for item in items_of(named.get(key, "")):
+                place = found[letter][item]
+                add(place.functions, [full])
+                add(place.tests, (test for test, words in tests.items() if name in words))
+                add(place.pages, (page for page, text in pages.items() if f"{full}`" in text))
+                add(place.notebooks, (notebook for notebook, words in notebooks.items() if name in words))
+    for claim in claims:
+        for letter, text in re.findall(r"\[([A-Z])\] ([^\[]*)", claim["source"]):
+            for item in items_of(text) if letter in SOURCES else ():
+                place = found[letter][item]
+                add(place.claims, [claim["id"]])
+                add(place.pages, [page for page in pages if page == claim["chapter"]])
+                add(place.notebooks, [claim["chapter"]])
+    return found
+
+
+def _order(item: str) -> tuple[int, list[Any]]:
+    kind, _, number = item.partition(" ")
+    parts = [(part.isdigit(), int(part) if part.isdigit() else part) for part in re.findall(r"\d+|[A-Z]", number)]
+    return KINDS.index(kind), parts
+
+
+def where_page(found: Mapping[str, Mapping[str, Place]], chapter_of: Mapping[str, str]) -> str:
+    """The page (MyST Markdown): one table a source.
+
+    Args:
+        found: from `places`.
+        chapter_of: the chapter of each claim, for links to the scorecard.
+    """
+    lines = [
+        "(sec:where)=",
+        "# Where is Lemma 4?",
+        "",
+        "Every numbered item of a source that this book computes, checks or judges, and where. Made from the functions' own",
+        "docstrings, the pages' links and the claims.",
+        "Our own theorems are listed where they are proved; a source's numbers are never ours.",
+    ]
+    for letter, (key, title) in SOURCES.items():
+        cite = f"{{cite}}`{key}`" if key != "lecture" else "on over-parameterisation and tangent kernels"
+        lines += ["", f"(where-{letter})=", f"## [{letter}] {title}", "", f"{title} {cite}.", ""]
+        lines += [":::{list-table}", ":header-rows: 1", ":class: where", ""]
+        rows = [("Item", "Function", "Test", "Page", "Notebook", "Claims")]
+        for item in sorted(found[letter], key=_order):
+            place = found[letter][item]
+            rows.append(
+                (
+                    f"**{item}**",
+                    ", ".join(f"{{py:obj}}`~{name}`" for name in place.functions),
+                    ", ".join(f"`{name.removeprefix('tests/')}`" for name in place.tests),
+                    ", ".join(f"{{doc}}`{name[:2]} <{name}>`" for name in sorted(place.pages)),
+                    ", ".join(f"{{doc}}`{name[:2]} <../notebooks/{name}>`" for name in sorted(place.notebooks)),
+                    ", ".join(f"[{name}](scorecard-{chapter_of[name]})" for name in place.claims),
+                )
+            )
+        for row in rows:
+            lines += [("* - " if index == 0 else "  - ") + (cell or "–") for index, cell in enumerate(row)]
+        lines += [":::"]
+    return "\n".join(lines) + "\n"
