@@ -67,6 +67,7 @@ results: $(READY)
 lint: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/python workflow/check_notebooks.py notebooks/*.md notebooks/sweeps/*.md
 
 types: $(READY)
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
@@ -74,6 +75,7 @@ types: $(READY)
 format: $(READY)
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
+	@$(BIN)/python workflow/check_notebooks.py --fix notebooks/*.md notebooks/sweeps/*.md
 
 unit: $(READY)
 	@$(BIN)/python -m pytest --numprocesses $(CORES) --ignore tests/test_browser.py

@@ -37,7 +37,6 @@ class Checkpoint:
         arrays |= {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
         for i, record in enumerate(records):
             arrays |= {f"records/{i}/{j}": np.asarray(leaf) for j, leaf in enumerate(jax.tree.leaves(record))}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(self.path, arrays | {"records": np.array(len(records))})
 
     def read(self, state: PyTree, record: PyTree) -> tuple[PyTree, list[PyTree]] | None:
