@@ -257,7 +257,7 @@ def test_a_bad_page_is_noticed(tmp_path, browser):
     page.write_text(
         '<!doctype html><meta name="viewport" content="width=device-width, initial-scale=1"><article>'
         '<span class="math">x</span><img src="gone.png"><div style="width:600px">wide</div>'
-        '<p style="opacity:0.5">grey</p><details><div style="background:#ced6dd"><p style="color:#9ca4af99">pale</p>'
+        '<p style="opacity:0.5">grey</p><details><div style="background:#ced6dd"><p class="p" style="color:#9ca4af99">pale</p>'
         "</div></details><pre>Record(id='a')</pre><p>| Claim | Verdict |</p></article>"
         '<script src="https://example.org/x.js"></script><script>missing()</script>'
     )
@@ -271,7 +271,7 @@ def test_a_bad_page_is_noticed(tmp_path, browser):
         "source on the page: | Claim",
         "one table of 1 claims, got []",
         "3.98: grey",
-        ": pale",
+        "p.p p: 1.3",
         "missing is not",
         "example.org",
     ):
