@@ -36,7 +36,7 @@ help:
 	@echo "make lock      compile requirements.txt and requirements-cuda.txt anew (needs uv)"
 	@echo "make clean     remove everything that was built (_build)"
 	@echo
-	@echo "Profiles: smoke (a minute, everything runs, little is decided) · laptop (the default) · gpu (full scale, CUDA)."
+	@echo "Profiles: smoke (four minutes, everything runs, little is decided) · laptop (the default) · gpu (full scale, CUDA)."
 
 $(READY): $(LOCK) pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and none was found ($$(python3 --version 2>&1))." \
@@ -46,7 +46,7 @@ $(READY): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "Creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
-	@echo "Installing $(LOCK) into $(VENV) (about 1.5 GB the first time)"
+	@echo "Installing $(LOCK) into $(VENV) (about 1.7 GB the first time)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --requirement $(LOCK)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -114,6 +114,49 @@ const look = () => done({
 const typeset = () => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(look) : look();
 Promise.all([...document.images].map(i => i.decode().catch(() => null))).then(typeset);
 """
+# Text that is hard to read, by what it stands in: WCAG 2.2 asks for a contrast of 4.5 to 1 (AA).
+FAINT = """
+document.documentElement.dataset.theme = arguments[0];
+const still = '* { transition: none !important; animation: none !important; }';
+document.head.append(Object.assign(document.createElement('style'), {textContent: still}));
+document.querySelectorAll('details').forEach(e => { e.open = true; });
+document.querySelectorAll('.toggle-hidden').forEach(e => e.classList.remove('toggle-hidden'));
+const pen = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+const remembered = (make, known = new Map()) => key => known.get(key) ?? known.set(key, make(key)).get(key);
+const colour = remembered(text => {  // whatever CSS may write, as red, green, blue and opacity
+  pen.clearRect(0, 0, 1, 1);
+  pen.fillStyle = text;
+  pen.fillRect(0, 0, 1, 1);
+  const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+  return [r, g, b, a / 255];
+});
+const over = ([r, g, b, a], under) => [r, g, b].map((v, i) => v * a + under[i] * (1 - a));
+const ground = remembered(e => e ? over(colour(getComputedStyle(e).backgroundColor), ground(e.parentElement)) : [255, 255, 255]);
+const opacity = remembered(e => e ? getComputedStyle(e).opacity * opacity(e.parentElement) : 1);
+const light = rgb => rgb.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const contrast = remembered(e => {
+  const [r, g, b, a] = colour(getComputedStyle(e).color);
+  const [high, low] = [light(over([r, g, b, a * opacity(e)], ground(e))), light(ground(e))].sort((x, y) => y - x);
+  return (high + 0.05) / (low + 0.05);
+});
+const named = e => (e.tagName + '.' + e.className).toLowerCase();
+const place = e => named(e.closest('[class]') ?? document.body) + ' ' + e.tagName.toLowerCase();
+const faint = {};
+const texts = document.createTreeWalker(document.querySelector('article'), NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const e = texts.currentNode.parentElement, words = texts.currentNode.data.trim();
+  if (words && e.checkVisibility({visibilityProperty: true}) && !e.closest('mjx-container') && contrast(e) < 4.5)
+    faint[place(e)] ??= contrast(e).toFixed(2) + ': ' + words.slice(0, 40);
+}
+return faint;
+"""
+# What a reader should never see: source of a table or a record; and the number of rows of the tables of claims.
+LEFT = """
+const tables = [...document.querySelectorAll('article table')].filter(t => t.tHead?.rows[0].cells[0].innerText.trim() === 'Claim');
+return [document.querySelector('article').textContent.match(/[|] Claim [|]|Record[(]id=/g) ?? [],
+        tables.map(t => t.tBodies[0].rows.length)];
+"""
 WIDE = """
 const limit = arguments[0];
 const wide = [...document.querySelectorAll('article *')].filter(e => e.getBoundingClientRect().right > limit + 1);
@@ -121,8 +164,8 @@ return [document.scrollingElement.scrollWidth, wide.slice(0, 3).map(e => e.tagNa
 """
 
 
-def look(browser, path: Path) -> list[str]:
-    """What is wrong with one page."""
+def look(browser, path: Path, claims: int | None = None) -> list[str]:
+    """What is wrong with one page, on which there should be a table of so many claims."""
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     for kind in ("browser", "performance"):
         browser.get_log(kind)  # forgets what earlier pages said
@@ -134,6 +177,13 @@ def look(browser, path: Path) -> list[str]:
     wrong += [f"error in mathematics: {text}" for text in seen["errors"]]
     wrong += [f"image not shown: {source}" for source in seen["images"]]
     wrong += [f"image without alternative text: {source}" for source in seen["silent"]]
+    left, tables = browser.execute_script(LEFT)
+    wrong += [f"source on the page: {text}" for text in left]
+    if claims is not None and tables != [claims]:
+        wrong.append(f"expected one table of {claims} claims, got {tables}")
+    for mode in ("light", "dark"):
+        faint = browser.execute_script(FAINT, mode)
+        wrong += [f"contrast in {mode} mode, {place}: {text}" for place, text in faint.items()]
     size = {"width": PHONE, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     width, elements = browser.execute_script(WIDE, PHONE)
@@ -162,8 +212,21 @@ def test_broken_links_are_found(tmp_path):
 def test_every_page_is_as_it_should_be(book, browser):
     pages = [path for path in pages_of(book) if path.name not in ("index.html", "search.html")]
     assert pages
-    wrong = {path.relative_to(book).as_posix(): found for path in pages if (found := look(browser, path))}
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (book / "records").iterdir()}
+    claims = {book / "notebooks" / f"{chapter}.html": len(found) for chapter, found in records.items()}
+    assert set(claims) <= set(pages)
+    wrong = {
+        path.relative_to(book).as_posix(): found for path in pages if (found := look(browser, path, claims.get(path)))
+    }
     assert wrong == {}
+
+
+def test_a_dark_system_gets_a_dark_page(book, browser):
+    for mode in ("dark", "light"):
+        preference = {"name": "prefers-color-scheme", "value": mode}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [preference]})
+        browser.get((book / "book" / "intro.html").absolute().as_uri())
+        assert browser.execute_script("return document.documentElement.dataset.theme") == mode
 
 
 def test_index_leads_to_the_first_page(book, browser):
@@ -193,15 +256,22 @@ def test_a_bad_page_is_noticed(tmp_path, browser):
     page = tmp_path / "bad.html"
     page.write_text(
         '<!doctype html><meta name="viewport" content="width=device-width, initial-scale=1"><article>'
-        '<span class="math">x</span><img src="gone.png"><div style="width:600px">wide</div></article>'
+        '<span class="math">x</span><img src="gone.png"><div style="width:600px">wide</div>'
+        '<p style="opacity:0.5">grey</p><details><div style="background:#ced6dd"><p class="p" style="color:#9ca4af99">pale</p>'
+        "</div></details><pre>Record(id='a')</pre><p>| Claim | Verdict |</p></article>"
         '<script src="https://example.org/x.js"></script><script>missing()</script>'
     )
-    wrong = "\n".join(look(browser, page))
+    wrong = "\n".join(look(browser, page, claims=1))
     for sign in (
         "0 typeset",
         "image not shown",
         "without alternative",
         "pixels wide on a phone",
+        "source on the page: Record(id=",
+        "source on the page: | Claim",
+        "one table of 1 claims, got []",
+        "3.98: grey",
+        "p.p p: 1.3",
         "missing is not",
         "example.org",
     ):

@@ -57,7 +57,7 @@ class Chapter:
         seeds: int | None = None,
         note: str = "",
         **detail: Any,
-    ) -> Record:
+    ) -> None:
         """Records the measurement of one claim; the verdict follows from `book/claims`.
 
         Args:
@@ -82,9 +82,7 @@ class Chapter:
             raise ValueError(f"record {id}: expected an interval and a number of seeds, got {interval} and {seeds}")
         bounds = (float(interval[0]), float(interval[1]))
         numbers = {key: item if isinstance(item, str | int | bool) else float(item) for key, item in detail.items()}
-        record = Record(id, float(value), bounds, int(seeds), note, numbers, self._stamp)
-        self._records[id] = record
-        return record
+        self._records[id] = Record(id, float(value), bounds, int(seeds), note, numbers, self._stamp)
 
     def figure(self, figure: Figure, name: str, *, caption: str, alt: str, data: Mapping[str, object]) -> None:
         """Stamps, saves (SVG, PNG, plotted data as JSON) and displays a figure.

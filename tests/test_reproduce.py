@@ -1,0 +1,70 @@
+"""The commands that README, CONTRIBUTING and the book print: every block says who runs it, and here runs what says `test`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jupytext
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").glob("*.md")))
+FENCE = re.compile(r"^( *)```(bash|sh|shell|console|python)\b *([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+TAGS = ("test", "slow", "gpu", "cluster")
+
+
+class Block(NamedTuple):
+    page: str
+    language: str
+    tag: str
+    text: str
+
+
+BLOCKS = [Block(page.name, *found) for page in PAGES for _, *found in FENCE.findall(page.read_text(encoding="utf-8"))]
+SHELL = [block for block in BLOCKS if block.language != "python"]  # Python without a tag: tests/test_howto.py
+MAKE = sorted({line for block in SHELL for line in block.text.splitlines() if line.startswith("make ")})
+TESTED = [block for block in BLOCKS if block.tag == "test"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy of the sources under a name with a space, as after `make setup`."""
+    copy = tmp_path_factory.mktemp("a clone") / "snn ntk"
+    unwanted = shutil.ignore_patterns("_build", ".git", ".venv*", ".snakemake", "__pycache__", "*.ipynb", ".*_cache")
+    shutil.copytree(ROOT, copy, ignore=unwanted)
+    (copy / ".venv").symlink_to(sys.prefix, target_is_directory=True)
+    return copy
+
+
+def test_every_block_of_commands_says_who_runs_it():
+    assert [block for block in SHELL if block.tag not in TAGS] == []
+    assert {block.tag for block in SHELL} == set(TAGS)
+
+
+@pytest.mark.parametrize("block", TESTED, ids=[f"{block.page}-{block.language}" for block in TESTED])
+def test_what_is_printed_runs(block, checkout):
+    command = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
+    environment = os.environ | {"PYTHONPATH": str(checkout / "src"), "JAX_PLATFORMS": "cpu"}
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling well takes longer than these small sizes
+    done = subprocess.run(
+        [*command, block.text], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("line", MAKE)
+def test_make_has_what_is_printed(line, checkout):
+    command = ["make", "--dry-run", *line.partition("#")[0].split()[1:]]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").rglob("*.md")), ids=lambda path: path.stem)
+def test_a_notebook_names_the_language_that_papermill_asks_for(path):
+    assert jupytext.read(path).metadata["kernelspec"]["language"] == "python"
