@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import gate
+import nbformat
+import where
 import yaml
 from paths import PROFILES, WORKFLOW, Paths, write_atomically
 
@@ -100,6 +102,15 @@ def _mathjax(extra: Path) -> None:
     shutil.copytree(source / "input" / "tex" / "extensions", target / "input" / "tex" / "extensions")
 
 
+def _stage_notebook(executed: Path, target: Path) -> None:
+    """Copies an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
+    nbformat.write(notebook, target)
+
+
 def stage(paths: Paths) -> dict[str, Any]:
     """Fills the staging folder, laid out as the checkout is, and returns what `book.json` says of the claims.
 
@@ -118,7 +129,7 @@ def stage(paths: Paths) -> dict[str, Any]:
         gate.check_file(paths.executed(chapter), chapter)
         records += reporting.load_records(made / "claims.json") if (made / "claims.json").is_file() else []
         staged.notebooks.mkdir(parents=True, exist_ok=True)
-        shutil.copy(paths.executed(chapter), staged.notebook(chapter).with_suffix(".ipynb"))
+        _stage_notebook(paths.executed(chapter), staged.notebook(chapter).with_suffix(".ipynb"))
         for kind in ("figures", "claims.json"):
             target = extra / ("figures" if kind == "figures" else "records") / chapter
             if (made / kind).is_dir():
@@ -135,7 +146,9 @@ def stage(paths: Paths) -> dict[str, Any]:
     shutil.copytree(paths.pages, staged.pages, ignore=ignored)
     generated = {"scorecard": reporting.scorecard(records, claims, profile), "bibliography": BIBLIOGRAPHY}
     if modules := _modules(paths):
+        chapter_of = {claim.id: claim.chapter for claim in claims.values()}
         generated["api"] = api_page(modules)
+        generated["where"] = where.where_page(where.places(paths, claims.values()), chapter_of)
     for name, text in generated.items():
         page = staged.pages / f"{name}.md"
         if not page.exists():

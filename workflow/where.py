@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from paths import Paths
+
 __all__ = ["Place", "items_of", "places", "sources_of", "where_page"]
 
 # Keys of docstrings and of claims, and how the page calls them.
@@ -82,17 +84,18 @@ def _words(path: Path) -> set[str]:
     return set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
 
 
-def places(root: Path, claims: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Place]]:
+def places(paths: Paths, claims: Iterable[Any]) -> dict[str, dict[str, Place]]:
     """For each source, by its letter, the place of each item that a docstring or a claim names.
 
     Args:
-        root: the checkout.
-        claims: each with `id`, `chapter` and `source`.
+        paths: of the checkout.
+        claims: `snn_ntk.reporting.Claim`s.
     """
-    functions = _public_functions(root / "src" / "snn_ntk")
-    tests = {path.relative_to(root).as_posix(): _words(path) for path in sorted((root / "tests").rglob("test_*.py"))}
-    pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted((root / "book").glob("[0-9]*.md"))}
-    notebooks = {path.stem: _words(path) for path in sorted((root / "notebooks").glob("*.md"))}
+    functions = _public_functions(paths.source / "snn_ntk")
+    folder = paths.root / "tests"
+    tests = {path.relative_to(folder).as_posix(): _words(path) for path in sorted(folder.rglob("test_*.py"))}
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted(paths.pages.glob("[0-9]*.md"))}
+    notebooks = {path.stem: _words(path) for path in sorted(paths.notebooks.glob("*.md"))}
     found: dict[str, dict[str, Place]] = {letter: defaultdict(lambda: Place([], [], [], [], [])) for letter in SOURCES}
 
     def add(names: list[str], more: Iterable[str]) -> None:
@@ -108,12 +111,12 @@ def places(root: Path, claims: Iterable[Mapping[str, Any]]) -> dict[str, dict[st
                 add(place.pages, (page for page, text in pages.items() if f"{full}`" in text))
                 add(place.notebooks, (notebook for notebook, words in notebooks.items() if name in words))
     for claim in claims:
-        for letter, text in re.findall(r"\[([A-Z])\] ([^\[]*)", claim["source"]):
+        for letter, text in re.findall(r"\[([A-Z])\] ([^\[]*)", claim.source):
             for item in items_of(text) if letter in SOURCES else ():
                 place = found[letter][item]
-                add(place.claims, [claim["id"]])
-                add(place.pages, [page for page in pages if page == claim["chapter"]])
-                add(place.notebooks, [claim["chapter"]])
+                add(place.claims, [claim.id])
+                add(place.pages, [page for page in pages if page == claim.chapter])
+                add(place.notebooks, [claim.chapter])
     return found
 
 
@@ -149,7 +152,7 @@ def where_page(found: Mapping[str, Mapping[str, Place]], chapter_of: Mapping[str
                 (
                     f"**{item}**",
                     ", ".join(f"{{py:obj}}`~{name}`" for name in place.functions),
-                    ", ".join(f"`{name.removeprefix('tests/')}`" for name in place.tests),
+                    ", ".join(f"`{name}`" for name in place.tests),
                     ", ".join(f"{{doc}}`{name[:2]} <{name}>`" for name in sorted(place.pages)),
                     ", ".join(f"{{doc}}`{name[:2]} <../notebooks/{name}>`" for name in sorted(place.notebooks)),
                     ", ".join(f"[{name}](scorecard-{chapter_of[name]})" for name in place.claims),
