@@ -22,8 +22,8 @@ from snn_ntk.node_scaling.movement import check_promise, checked_data, checked_m
 
 __all__ = ["Convergence", "theorem41", "theorem41_width", "theorem42", "theorem42_width"]
 
-# λ_min(Θ^(1)(0)) ≥ γκ_n/2 stays above γκ_n/4 while the Jacobian behind it moves by less than η √(γκ_n), because singular
-# values are 1-Lipschitz: η = √(1/2) − √(1/4).
+# λ_min(Θ^(1)(0)) ≥ γκ_n/2 stays above γκ_n/4 while the Jacobian behind it moves by less than η √(γκ_n), because
+# singular values are 1-Lipschitz: η = √(1/2) − √(1/4).
 _ETA = math.sqrt(1 / 2) - 1 / 2
 
 
@@ -89,15 +89,15 @@ def theorem41(
     With R = 4‖X‖ρ/(√d γκ_n), ρ the bound on ‖y − f_0‖, and masses μ_j = γ/m for Θ^(1), μ_j = λ_j for Θ, the squared
     movement of the Jacobian is at most Δ² = (‖X‖_F²/d) · min{(4/δ) p, p + √(Σ_j μ_j² log(4/δ)/2)},
     p = √(2/π) R Σ_j μ_j √λ_j (Markov's inequality as in the source, or Hoeffding's). It applies if
-    m ≥ `proposition_c1_width` at δ/4 and
-    Δ_1 < (√½ − ½) √(γκ_n); then ‖Θ(t) − Θ(0)‖ ≤ Δ² + 2Δ‖X‖/√d.
+    m ≥ `proposition_c1_width` at δ/4 and Δ_1 < (√½ − ½) √(γκ_n); then ‖Θ(t) − Θ(0)‖ ≤ Δ² + 2Δ‖X‖/√d.
 
     Args:
         x: Inputs, shape (n, d), no row zero.
         lambdas: Masses λ, shape (m,), with sum 1.
         gamma: Share γ > 0 of the symmetrical scaling.
         kappa_n: κ_n, smallest eigenvalue of the mean Gram matrix `mean_gram`.
-        residual: Bound ρ on ‖y − f_0‖, from `residual_bound` at δ/4 (or the residual itself, if it is not to count towards δ).
+        residual: Bound ρ on ‖y − f_0‖, from `residual_bound` at δ/4 (or the residual itself, if it is not to count
+            towards δ).
         delta: Probability of failure.
 
     Returns:
@@ -113,7 +113,8 @@ def theorem41(
         >>> bounds.applies, round(bounds.rate, 4)
         (False, 0.0417)
 
-    Source: caron2023overparameterised, Theorem 4.1, Eq. 14, Lemma D.2, Lemma D.3 (with smaller constants); book, chapter 13.
+    Source: caron2023overparameterised, Theorem 4.1, Eq. 14, Lemma D.2, Lemma D.3 (with smaller constants); book,
+        chapter 13.
     """
     check_promise(gamma, kappa_n, delta)
     x, norm, frobenius, _ = checked_data(x)
@@ -186,7 +187,8 @@ def theorem42(
         lambdas: Masses λ, shape (m,), with sum 1.
         gamma: Share γ > 0 of the symmetrical scaling.
         kappa_n: κ_n, smallest eigenvalue of the mean Gram matrix `mean_gram`.
-        residual: Bound ρ on ‖y − f_0‖, from `residual_bound` at δ/2 (or the residual itself, if it is not to count towards δ).
+        residual: Bound ρ on ‖y − f_0‖, from `residual_bound` at δ/2 (or the residual itself, if it is not to count
+            towards δ).
         delta: Probability of failure.
         constants: The activation's L = sup |σ'| and β = sup |σ''|, or its name in `activations.ACTIVATION_CONSTANTS`.
 
@@ -206,7 +208,8 @@ def theorem42(
         >>> bounds.applies, bounds.kernel_change < 0.02
         (True, True)
 
-    Source: caron2023overparameterised, Theorem 4.2, Eq. 14, Lemma D.4, Lemma D.5 (with smaller constants); book, chapter 13.
+    Source: caron2023overparameterised, Theorem 4.2, Eq. 14, Lemma D.4, Lemma D.5 (with smaller constants); book,
+        chapter 13.
     """
     check_promise(gamma, kappa_n, delta)
     x, norm, _, longest = checked_data(x)

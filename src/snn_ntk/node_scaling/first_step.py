@@ -26,8 +26,8 @@ def theorem51_mean(
     """Theorem 5.1: the expected velocity of every weight at the start of the flow.
 
     E[dw_jk/dt] at t = 0 is −(λ_j/√d) Σ_i x_ik F(‖x_i‖/√d), F(c) = E[σ(cz) σ'(cz)], z ~ N(0, 1); for the ReLU
-    F(c) = c/√(2π). The targets do not enter: each a_j is as likely to be 1 as −1. What is left is the network's own output being
-    unlearned.
+    F(c) = c/√(2π). The targets do not enter: each a_j is as likely to be 1 as −1. What is left is the network's own
+    output being unlearned.
 
     Args:
         x: Inputs, shape (n, d), no row zero.

@@ -1,4 +1,4 @@
-"""The tangent Gram matrix of a network with scaled nodes: at finite width, its mean and variance, and its random limit."""
+"""The tangent Gram matrix of a network with scaled nodes: at finite width, its mean and variance, its random limit."""
 
 import functools
 from typing import Any

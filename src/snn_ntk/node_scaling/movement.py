@@ -1,4 +1,4 @@
-"""What Theorems 4.1 and 4.2 stand on: the first residual, the smallest eigenvalue at the start, each node's movement."""
+"""What Theorems 4.1 and 4.2 stand on: the first residual, the smallest eigenvalue at the start, the nodes' movement."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     f(x) = Σ_j √λ_j a_j σ(w_j·x/√d),     w_j trained,  a_j = ±1 and λ_j fixed,     λ_j = γ/m + (1 − γ) λ̃_j
 
-With γ = 1 this is the NTK scaling. With γ < 1 a few nodes keep a finite share of the output however wide the network is:
-its tangent kernel stays random, its weights move, and most of its nodes can be removed.
+With γ = 1 this is the NTK scaling. With γ < 1 a few nodes keep a finite share of the output however wide the network
+is: its tangent kernel stays random, its weights move, and most of its nodes can be removed.
 """
 
 from typing import Any, NamedTuple

@@ -40,8 +40,9 @@ def node_scalings(
         alpha: Exponent α of the Zipf law, between 0 and 1; a smaller one is more asymmetric. Not needed for γ = 1.
         first: Number of the first node, 1 in the source. The published runs count from 0, where the Zipf law has no
             mass: their first node has scale γ/m, the second the largest scale, and the mass of number m is missing.
-        normalised: Whether to divide the Zipf masses by their sum over the m nodes, so that Σ λ_j = 1. The published runs do not:
-            a sum of 1 − (1 − γ) P(more than m) remains, which matters for α near 1 (0.97 at α = 0.7, γ = 0, m = 2000).
+        normalised: Whether to divide the Zipf masses by their sum over the m nodes, so that Σ λ_j = 1. The
+            published runs do not: a sum of 1 − (1 − γ) P(more than m) remains, which matters for α near 1 (0.97 at
+            α = 0.7, γ = 0, m = 2000).
 
     Returns:
         Scales λ, shape (m,), float64, in the order of the nodes' numbers.

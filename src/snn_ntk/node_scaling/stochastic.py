@@ -2,8 +2,9 @@
 
     f(x, ζ) = Σ_j √λ_j W_d[j]ᵀ φ(z_j),     z_j = Σ_k (W_μ[j, k] + W_σ[j, k] ζ[j, k]) x_k,     Σ_j λ_j = 1
 
-With λ_j = 1/m it is the network of `snn_ntk.paper`, whose tangent kernels become deterministic; with λ_j = γ/m + (1 − γ) λ̃_j
-they tend to γ K + (1 − γ) Σ_j λ̃_j M_j, group by group, M_j the contribution of one node: random for γ < 1.
+With λ_j = 1/m it is the network of `snn_ntk.paper`, whose tangent kernels become deterministic; with
+λ_j = γ/m + (1 − γ) λ̃_j they tend to γ K + (1 − γ) Σ_j λ̃_j M_j, group by group, M_j the contribution of one node:
+random for γ < 1.
 """
 
 from typing import Any
@@ -73,7 +74,8 @@ def scaled_expected_output(
     Example:
         >>> import jax
         >>> params = init_parameters(jax.random.key(0), 4, 3, 1, sigma0=0.5)
-        >>> scaled_expected_output(params, node_scalings(4, gamma=0.2, alpha=0.5), jnp.eye(3), activation=jnp.tanh).shape
+        >>> scalings = node_scalings(4, gamma=0.2, alpha=0.5)
+        >>> scaled_expected_output(params, scalings, jnp.eye(3), activation=jnp.tanh).shape
         (3, 1)
 
     Source: book, chapter 13.
@@ -104,7 +106,8 @@ def scaled_tangent_kernels(
     Example:
         >>> import jax
         >>> params = init_parameters(jax.random.key(0), 4, 3, 1, sigma0=0.5)
-        >>> scaled_tangent_kernels(params, node_scalings(4, gamma=0.2, alpha=0.5), jnp.eye(3), activation=jnp.tanh).mu.shape
+        >>> scalings = node_scalings(4, gamma=0.2, alpha=0.5)
+        >>> scaled_tangent_kernels(params, scalings, jnp.eye(3), activation=jnp.tanh).mu.shape
         (3, 3)
 
     Source: wang2024vae, Definition 1 (with a scale for each node); book, chapter 13.
@@ -155,7 +158,8 @@ def limiting_kernels(
         >>> bool(jnp.allclose(limit.d, tangent_kernels(jnp.eye(3), activation=stax.Erf(), sigma0=0.5).d))
         True
 
-    Source: book, chapter 13; caron2023overparameterised, Proposition 3.3 (without noise); wang2024vae, Lemma 1 (at γ = 1).
+    Source: book, chapter 13; caron2023overparameterised, Proposition 3.3 (without noise); wang2024vae, Lemma 1
+        (at γ = 1).
     """
     mean = tangent_kernels(x, activation=activation, sigma0=sigma0)
     if gamma == 1:

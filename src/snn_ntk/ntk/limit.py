@@ -1,4 +1,4 @@
-"""The tangent kernel of a deep network at infinite width, layer by layer, with its feature map and principal components."""
+"""The tangent kernel of a deep network at infinite width, layer by layer; its feature map and principal components."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class LimitLayer(NamedTuple):
 
     Attributes:
         nngp: Covariance Σ^(h) of the pre-activations f^(h), shape (n1, n2).
-        derivative: Σ̇^(h) = W_std² E[φ'φ'] under Σ^(h-1), shape (n1, n2); ones for h = 1, where no activation comes before.
+        derivative: Σ̇^(h) = W_std² E[φ'φ'] under Σ^(h−1), shape (n1, n2); ones for h = 1, where no activation
+            comes before.
         ntk: Tangent kernel Θ^(h) of the network cut after layer h, shape (n1, n2).
     """
 
@@ -155,7 +156,8 @@ def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
         hidden: Number of hidden layers; features grow as n^hidden, so keep n and this small.
 
     Returns:
-        Features, shape (n, p): Φ Φᵀ is the kernel of the network without bias, scaled to c_σ = 2 and no 1/√d at the input.
+        Features, shape (n, p): Φ Φᵀ is the kernel of the network without bias, scaled to c_σ = 2 and no 1/√d at
+        the input.
 
     Raises:
         ValueError: If the number of hidden layers is negative.
@@ -204,8 +206,8 @@ def principal_components(
         count: Number of components; all if left out.
 
     Returns:
-        Eigenvalues λ, shape (count,), and functions, shape (n, count): column i is f^(i) on the data, its sign making the
-        entry of largest size positive.
+        Eigenvalues λ, shape (count,), and functions, shape (n, count): column i is f^(i) on the data, its sign making
+        the entry of largest size positive.
 
     Example:
         >>> import jax.numpy as jnp

@@ -170,8 +170,8 @@ def lipschitz_constant(gamma0: float, gamma1: float, gamma2: float) -> float:
 def sharp_lipschitz_constant(gamma1: float, gamma2: float) -> float:
     """The smallest Lipschitz constant of the feature map of K_σ on the sphere, √(2γ1 + γ2).
 
-    ‖Φ(x) − Φ(y)‖²/‖x − y‖² = (k(1) − k(u))/(1 − u) for a dot-product kernel k with Taylor coefficients ≥ 0; it is largest
-    as u → 1, where it tends to k'(1) = 2γ1 + γ2. The maximum with 1 in Proposition 9 is not needed.
+    ‖Φ(x) − Φ(y)‖²/‖x − y‖² = (k(1) − k(u))/(1 − u) for a dot-product kernel k with Taylor coefficients ≥ 0; it is
+    largest as u → 1, where it tends to k'(1) = 2γ1 + γ2. The maximum with 1 in Proposition 9 is not needed.
 
     Args:
         gamma1: Moment γ1 = E[σ'²].
