@@ -47,7 +47,8 @@ def principal_coordinates(images: Float[np.ndarray, "n d"], outputs: int) -> Flo
     """What a network with `outputs` outputs learns of images: their coordinates on the first principal directions.
 
     With as many outputs as pixels it is the images themselves. The two cases are one: in a basis of principal directions
-    the images have at most n coordinates that are not zero, and Gaussian weights look alike in any basis.
+    the images have at most n coordinates that are not zero, and Gaussian weights look alike in any basis. Up to sign they
+    are √λ times `ntk.principal_components` of the linear kernel, computed from the images because that has n columns only.
 
     Args:
         images: (n, d).

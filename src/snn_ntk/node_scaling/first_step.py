@@ -23,19 +23,19 @@ __all__ = ["theorem51_mean", "theorem51_size", "theorem52"]
 def theorem51_mean(
     x: Float[Array | np.ndarray, "n d"], lambdas: Float[Array | np.ndarray, " m"], *, activation: Any
 ) -> Float[np.ndarray, "m d"]:
-    r"""Theorem 5.1: the expected velocity of every weight at the start of the flow.
+    """Theorem 5.1: the expected velocity of every weight at the start of the flow.
 
-    E[dw_jk/dt]_{t=0} = −(λ_j/√d) Σ_i x_ik F(‖x_i‖/√d),   F(c) = E[σ(cz) σ'(cz)], z ~ N(0, 1); for ReLU F(c) = c/√(2π)
-
-    The targets do not enter: each a_j is as likely to be 1 as −1. What is left is the network's own output being unlearned.
+    E[dw_jk/dt] at t = 0 is −(λ_j/√d) Σ_i x_ik F(‖x_i‖/√d), F(c) = E[σ(cz) σ'(cz)], z ~ N(0, 1); for the ReLU
+    F(c) = c/√(2π). The targets do not enter: each a_j is as likely to be 1 as −1. What is left is the network's own
+    output being unlearned.
 
     Args:
-        x: (n, d) inputs.
-        lambdas: (m,) masses.
-        activation: σ, what `duals.resolve` accepts.
+        x: Inputs, shape (n, d), no row zero.
+        lambdas: Masses λ, shape (m,), with sum 1.
+        activation: σ, whatever `activations.resolve` accepts.
 
     Returns:
-        (m, d) expectations over the initialisation.
+        Expectations over the initialisation, shape (m, d), float64.
 
     Raises:
         ValueError: If the masses do not sum to 1 or an input is zero.
@@ -46,8 +46,7 @@ def theorem51_mean(
         >>> theorem51_mean(np.eye(2), np.array([0.75, 0.25]), activation=stax.Relu()).round(4).tolist()  # −λ_j/(d√(2π))
         [[-0.1496, -0.1496], [-0.0499, -0.0499]]
 
-    Source:
-        The asymmetrical-scaling paper, Theorem 5.1.
+    Source: caron2023overparameterised, Theorem 5.1.
     """
     x, *_ = checked_data(x)
     phi = resolve(activation).phi
@@ -65,20 +64,19 @@ def _duals(activation: Any, c: Array, q1: Array, q2: Array) -> tuple[Array, Arra
 def theorem51_size(
     x: Float[Array | np.ndarray, "n d"], y: Any, lambdas: Float[Array | np.ndarray, " m"], *, activation: Any
 ) -> Float[np.ndarray, " m"]:
-    r"""The size of every node's first step: the root mean square of ‖dw_j/dt‖ at t = 0, of order √λ_j.
+    """The size of every node's first step: the root mean square of ‖dw_j/dt‖ at t = 0, of order √λ_j.
 
-    E‖dw_j/dt‖² = λ_j {yᵀ Θ̄ y + (1 − λ_j) tr(Θ̄ K̄) + λ_j E[sᵀ M_1 s]},   s = σ(X w_1/√d), K̄ = E s sᵀ
-
+    E‖dw_j/dt‖² = λ_j {yᵀ Θ̄ y + (1 − λ_j) tr(Θ̄ K̄) + λ_j E[sᵀ M_1 s]}, s = σ(X w_1/√d), K̄ = E s sᵀ.
     The last term is exact for ReLU (s_i σ'(z_i) = s_i, so it is E‖Xᵀs‖²/d) and by quadrature over pairs otherwise.
 
     Args:
-        x: (n, d) inputs.
-        y: (n,) targets.
-        lambdas: (m,) masses.
-        activation: σ, what `duals.resolve` accepts.
+        x: Inputs, shape (n, d), no row zero.
+        y: Targets, shape (n,).
+        lambdas: Masses λ, shape (m,), with sum 1.
+        activation: σ, whatever `activations.resolve` accepts.
 
     Returns:
-        (m,) root mean squares over the initialisation.
+        Root mean squares over the initialisation, shape (m,), float64.
 
     Raises:
         ValueError: If the masses do not sum to 1 or an input is zero.
@@ -90,8 +88,7 @@ def theorem51_size(
         >>> sizes.round(4).tolist()
         [0.7342, 0.405]
 
-    Source:
-        Derived in the book's chapter 13; the paper states the mean only.
+    Source: book, chapter 13; caron2023overparameterised, Theorem 5.1 (which states the mean only).
     """
     x, *_ = checked_data(x)
     y, lambdas = np.asarray(y, np.float64), checked_masses(lambdas)
@@ -109,20 +106,19 @@ def theorem51_size(
 
 
 def theorem52(x: Float[Array | np.ndarray, "n d"], *, activation: Any, nodes: int = 24) -> Float[np.ndarray, "n n"]:
-    r"""Theorem 5.2 (smooth σ): the matrix H with E[dΘ/dt]_{t=0} = −(Σ_j λ_j²) H.
+    """Theorem 5.2 (smooth σ): the matrix H of E[dΘ/dt] = −(Σ_j λ_j²) H at the start of the flow.
 
     H_{ii'} = (⟨x_i, x_i'⟩/d²) Σ_k {⟨x_i, x_k⟩ G(x_i, x_i', x_k) + ⟨x_i', x_k⟩ G(x_i', x_i, x_k)},
-    G(x, x', x'') = E[σ''(z) σ'(z') σ'(z'') σ(z'')], (z, z', z'') ~ N(0, inner products/d)
-
+    G(x, x', x'') = E[σ''(z) σ'(z') σ'(z'') σ(z'')], (z, z', z'') ~ N(0, inner products/d), by
     Gauss–Hermite quadrature in three variables. Again no target enters.
 
     Args:
-        x: (n, d) inputs; the cost is n³ times nodes³.
-        activation: σ, a smooth one.
-        nodes: quadrature nodes in each direction.
+        x: Inputs, shape (n, d), no row zero; the cost is n³ times nodes³.
+        activation: A smooth σ, whatever `activations.resolve` accepts.
+        nodes: Number of quadrature nodes in each direction.
 
     Returns:
-        (n, n) H.
+        H, shape (n, n), float64.
 
     Raises:
         ValueError: If an input is zero.
@@ -134,8 +130,7 @@ def theorem52(x: Float[Array | np.ndarray, "n d"], *, activation: Any, nodes: in
         >>> bool(h[0, 0] < 0 and abs(h[0, 1]) < 1e-6)  # σ'' opposes σ: the kernel grows as the output is unlearned
         True
 
-    Source:
-        The asymmetrical-scaling paper, Theorem 5.2.
+    Source: caron2023overparameterised, Theorem 5.2.
     """
     x, *_ = checked_data(x)
     n, d = x.shape

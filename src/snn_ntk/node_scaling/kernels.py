@@ -1,4 +1,4 @@
-"""The tangent Gram matrix of a network with scaled nodes: at finite width, its mean and variance, and its random limit."""
+"""The tangent Gram matrix of a network with scaled nodes: at finite width, its mean and variance, its random limit."""
 
 import functools
 from typing import Any
@@ -28,18 +28,18 @@ def tangent_gram(
     *,
     activation: Any = RELU,
 ) -> Float[Array, "n1 n2"]:
-    """The network's tangent Gram matrix.
+    """The tangent Gram matrix of a network at its present weights.
 
-    Θ = Σ_j λ_j M_j,     M_j = (1/d) D_j X X'ᵀ D'_j,     D_j = diag σ'(X w_j/√d)     (Eq. 6 and 7 of the source)
+    Θ = Σ_j λ_j M_j, M_j = (1/d) D_j X X'ᵀ D'_j, D_j = diag σ'(X w_j/√d).
 
     Args:
-        network: the network.
-        x1: inputs, shape (n1, d).
-        x2: other inputs; `x1` again if left out.
-        activation: as in `scaled_output`.
+        network: The network.
+        x1: Inputs, shape (n1, d).
+        x2: Further inputs, shape (n2, d); `x1` again if left out.
+        activation: As in `scaled_output`.
 
     Returns:
-        Θ, shape (n1, n2). With several outputs this is the block of any one output with itself: u² = 1.
+        Θ, shape (n1, n2). With several outputs this is the block of any one output with itself: a² = 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -47,7 +47,7 @@ def tangent_gram(
         >>> tangent_gram(net, jnp.array([[1.0, 1.0], [1.0, -1.0]])).tolist()
         [[1.0, 0.0], [0.0, 0.75]]
 
-    Source: Equations 6 and 7 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Eq. 6, Eq. 7.
     """
     left = slopes_at(activation, node_pre_activations(network.weights, x1))
     right = left if x2 is None else slopes_at(activation, node_pre_activations(network.weights, x2))
@@ -57,6 +57,7 @@ def tangent_gram(
 
 
 def covariances(x1: Array, x2: Array, variance: Any) -> tuple[Array, Array, Array]:
+    """Covariances of the pre-activations at two sets of inputs, and their variances at each."""
     scale = variance / x1.shape[1]
     c = scale * jnp.matmul(x1, x2.T, precision="highest")
     return c, scale * (x1**2).sum(1)[:, None], scale * (x2**2).sum(1)[None, :]
@@ -67,15 +68,14 @@ def mean_gram(
 ) -> Float[Array, "n1 n2"]:
     """The mean Θ̄ = E M_1 of the tangent Gram matrix at initialisation: the same for every γ, λ and m.
 
-    Θ̄(x, x') = (⟨x, x'⟩/d) E[σ'(w·x/√d) σ'(w·x'/√d)]     (Eq. 9 of the source);
-
-    its smallest eigenvalue is the κ_n of the theorems. For the ReLU the expectation is (π − angle)/2π.
+    Θ̄(x, x') = (⟨x, x'⟩/d) E[σ'(w·x/√d) σ'(w·x'/√d)], whose smallest eigenvalue is the κ_n of the theorems. For the
+    ReLU the expectation is (π − angle)/2π.
 
     Args:
-        x1: inputs, shape (n1, d).
-        x2: other inputs; `x1` again if left out.
-        activation: σ.
-        variance: of the weights.
+        x1: Inputs, shape (n1, d).
+        x2: Further inputs, shape (n2, d); `x1` again if left out.
+        activation: As in `scaled_output`.
+        variance: Variance of the weights.
 
     Returns:
         Θ̄, shape (n1, n2), assuming Σ λ_j = 1.
@@ -85,7 +85,7 @@ def mean_gram(
         >>> mean_gram(jnp.eye(2)).tolist()
         [[0.25, 0.0], [0.0, 0.25]]
 
-    Source: Equation 9 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Eq. 9, Eq. 10, Proposition 3.1.
     """
     x2 = x1 if x2 is None else x2
     c, q1, q2 = covariances(x1, x2, variance)
@@ -95,14 +95,13 @@ def mean_gram(
 def gram_variance(x: Num[Array, "n d"], *, activation: Any = RELU, variance: float = 1.0) -> Float[Array, "n n"]:
     """The variances of the entries of M_1, the contribution of one node to the tangent Gram matrix.
 
-    Var (M_1)_{ii'} = (⟨x_i, x_i'⟩/d)² (E[σ'(h)² σ'(h')²] − E[σ'(h) σ'(h')]²)
-
+    Var (M_1)_{ii'} = (⟨x_i, x_i'⟩/d)² (E[σ'(h)² σ'(h')²] − E[σ'(h) σ'(h')]²).
     For the ReLU, whose slope is 0 or 1, the bracket is p − p² with p = (π − angle)/2π.
 
     Args:
-        x: inputs, shape (n, d).
-        activation: σ: `stax.Relu()` or a smooth function.
-        variance: of the weights.
+        x: Inputs, shape (n, d).
+        activation: As in `scaled_output`.
+        variance: Variance of the weights.
 
     Returns:
         The variances, shape (n, n). At finite width Θ has these times Σ_j λ_j²; in the limit of infinite width, times
@@ -113,7 +112,7 @@ def gram_variance(x: Num[Array, "n d"], *, activation: Any = RELU, variance: flo
         >>> gram_variance(jnp.eye(2))[0].tolist()
         [0.0625, 0.0]
 
-    Source: Equation 12 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Eq. 12.
     """
     c, q1, q2 = covariances(x, x, variance)
     mean = dual_derivatives(activation, c, q1, q2)[1]
@@ -143,30 +142,30 @@ def limiting_gram(
 ) -> Float[Array, "n n"]:
     """One sample of the infinitely wide network's tangent Gram matrix, which is random for γ < 1.
 
-    Θ_∞ = γ Θ̄ + (1 − γ) Σ_j λ̃_j M_j     (Proposition 3.3)
+    Θ_∞ = γ Θ̄ + (1 − γ) Σ_j λ̃_j M_j.
 
     Args:
-        key: random key.
-        x: inputs, shape (n, d).
-        gamma: γ.
-        alpha: α of the Zipf law; not needed for γ = 1.
-        nodes: the first so many terms of the sum are sampled; the rest is replaced by its mean, which leaves E Θ_∞
+        key: Random key.
+        x: Inputs, shape (n, d).
+        gamma: Share γ of the constant part, between 0 and 1.
+        alpha: Exponent α of the Zipf law λ̃, between 0 and 1; not needed for γ = 1.
+        nodes: Number of terms of the sum that are sampled; the rest is replaced by its mean, which leaves E Θ_∞
             exact and takes away (1 − γ)² Σ_{j > nodes} λ̃_j² of the variance's factor.
-        activation: σ.
-        variance: of the weights.
+        activation: As in `scaled_output`.
+        variance: Variance of the weights.
 
     Returns:
         Θ_∞, shape (n, n).
 
     Raises:
-        ValueError: as `node_scalings`.
+        ValueError: As `node_scalings`.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> limiting_gram(jax.random.key(0), jnp.eye(2), gamma=1.0).tolist()
         [[0.25, 0.0], [0.0, 0.25]]
 
-    Source: Proposition 3.3 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Proposition 3.3, Eq. 11.
     """
     gamma = checked_share(gamma)
     mean = mean_gram(x, activation=activation, variance=variance)

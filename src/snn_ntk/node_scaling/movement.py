@@ -1,4 +1,4 @@
-"""What the convergence theorems stand on: the first residual, the smallest eigenvalue at the start, each node's movement."""
+"""What Theorems 4.1 and 4.2 stand on: the first residual, the smallest eigenvalue at the start, the nodes' movement."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def checked_data(x: Float[Array | np.ndarray, "n d"]) -> tuple[np.ndarray, float
     return x, float(np.linalg.norm(x, 2)), float(np.linalg.norm(x)), float(np.linalg.norm(x, axis=1).max())
 
 
-def check_promise(gamma: float, kappa: float, delta: float) -> None:
+def check_promise(gamma: float, kappa_n: float, delta: float) -> None:
     if not 0 < gamma <= 1:
         raise ValueError(f"expected 0 < gamma <= 1 (the theorem says nothing at gamma = 0), got {gamma}")
-    if not kappa > 0:
-        raise DegenerateKernelError(f"expected kappa > 0 (Proposition 3.1), got {kappa}")
+    if not kappa_n > 0:
+        raise DegenerateKernelError(f"expected kappa_n > 0 (Proposition 3.1), got {kappa_n}")
     if not 0 < delta < 1:
         raise ValueError(f"expected 0 < delta < 1, got {delta}")
 
@@ -50,18 +50,18 @@ def expect(function: Any, scales: np.ndarray) -> np.ndarray:
 
 
 def residual_bound(x: Float[Array | np.ndarray, "n d"], y: Any, *, activation: Any, delta: float) -> float:
-    r"""A radius that ‖y − f_0‖ exceeds with probability at most δ over the initialisation, by Markov's inequality.
+    """A radius that ‖y − f_0‖ exceeds with probability at most δ over the initialisation, by Markov's inequality.
 
     E‖y − f_0‖² = ‖y‖² + Σ_i E σ(‖x_i‖ z/√d)², exactly and for all masses, because the signs a_j are independent.
 
     Args:
-        x: (n, d) inputs.
-        y: (n,) targets.
-        activation: σ, what `duals.resolve` accepts.
+        x: Inputs, shape (n, d), no row zero.
+        y: Targets, shape (n,).
+        activation: σ, whatever `activations.resolve` accepts.
         delta: Probability of failure; 1 gives the root mean square itself.
 
     Returns:
-        √(E‖y − f_0‖²/δ).
+        The radius √(E‖y − f_0‖²/δ).
 
     Raises:
         ValueError: If δ is outside (0, 1] or an input is zero.
@@ -72,8 +72,7 @@ def residual_bound(x: Float[Array | np.ndarray, "n d"], y: Any, *, activation: A
         >>> round(residual_bound(np.eye(2), np.ones(2), activation=stax.Relu(), delta=1.0) ** 2, 3)  # 2 + 2 · 1/(2d)
         2.5
 
-    Source:
-        Appendices E and F of the asymmetrical-scaling paper, their last step.
+    Source: caron2023overparameterised, Appendix E, Appendix F (their last steps); book, chapter 13.
     """
     if not 0 < delta <= 1:
         raise ValueError(f"expected 0 < delta <= 1, got {delta}")
@@ -83,19 +82,19 @@ def residual_bound(x: Float[Array | np.ndarray, "n d"], y: Any, *, activation: A
     return float(np.sqrt((np.sum(np.asarray(y, np.float64) ** 2) + initial) / delta))
 
 
-def proposition_c1_width(x: Float[Array | np.ndarray, "n d"], *, kappa: float, delta: float, L: float = 1.0) -> float:
-    r"""The width from which on λ_min(Θ^(1)(0)) ≥ γκ_n/2 with probability 1 − δ, whatever γ and the other masses.
+def proposition_c1_width(x: Float[Array | np.ndarray, "n d"], *, kappa_n: float, delta: float, L: float = 1.0) -> float:
+    """The width from which on λ_min(Θ^(1)(0)) ≥ γκ_n/2 with probability 1 − δ, whatever γ and the other masses.
 
     m = 8 L² ‖X‖² log(n/δ)/(d κ_n), by the matrix Chernoff inequality: 0 ≤ M_j ≤ L²‖X‖²/d.
 
     Args:
-        x: (n, d) inputs.
-        kappa: κ_n, smallest eigenvalue of the mean Gram matrix.
+        x: Inputs, shape (n, d), no row zero.
+        kappa_n: κ_n, smallest eigenvalue of the mean Gram matrix `mean_gram`.
         delta: Probability of failure.
-        L: sup |σ'|.
+        L: L = sup |σ'|.
 
     Returns:
-        The width.
+        The width, a float.
 
     Raises:
         DegenerateKernelError: If κ_n is not positive.
@@ -103,15 +102,14 @@ def proposition_c1_width(x: Float[Array | np.ndarray, "n d"], *, kappa: float, d
 
     Example:
         >>> import numpy as np
-        >>> round(proposition_c1_width(np.eye(4), kappa=0.125, delta=0.1), 2)  # 16 log 40
+        >>> round(proposition_c1_width(np.eye(4), kappa_n=0.125, delta=0.1), 2)  # 16 log 40
         59.02
 
-    Source:
-        The asymmetrical-scaling paper, Proposition C.1, after Oymak and Soltanolkotabi (2020), Lemma 4.
+    Source: caron2023overparameterised, Proposition A.1, Proposition C.1; oymak2020moderate, Lemma 4.
     """
-    check_promise(1.0, kappa, delta)
+    check_promise(1.0, kappa_n, delta)
     x, norm, _, _ = checked_data(x)
-    return 8 * (L * norm) ** 2 * math.log(len(x) / delta) / (x.shape[1] * kappa)
+    return 8 * (L * norm) ** 2 * math.log(len(x) / delta) / (x.shape[1] * kappa_n)
 
 
 def lemma_d1(
@@ -122,20 +120,20 @@ def lemma_d1(
     eigenvalue: float,
     L: float = 1.0,
 ) -> np.ndarray:
-    r"""How far each node moves while λ_min(Θ) ≥ ξ: ‖w_j(t) − w_j(0)‖ ≤ √(λ_j/d) L ‖X‖ ‖y − f_0‖/ξ.
+    """How far each node moves while λ_min(Θ) ≥ ξ: ‖w_j(t) − w_j(0)‖ ≤ √(λ_j/d) L ‖X‖ ‖y − f_0‖/ξ.
 
     Deterministic: it holds on every trajectory of the flow with that eigenvalue. With ξ = γκ_n/4 it is part (c) of
     Theorems 4.1 and 4.2.
 
     Args:
-        x: (n, d) inputs.
-        lambdas: (m,) masses.
+        x: Inputs, shape (n, d), no row zero.
+        lambdas: Masses λ, shape (m,), with sum 1.
         residual: ‖y − f_0‖, or a bound on it.
-        eigenvalue: ξ > 0.
-        L: sup |σ'|.
+        eigenvalue: Lower bound ξ > 0 of λ_min(Θ).
+        L: L = sup |σ'|.
 
     Returns:
-        (m,) bounds.
+        The bounds, shape (m,), float64.
 
     Raises:
         ValueError: If ξ is not positive, the masses do not sum to 1 or an input is zero.
@@ -145,8 +143,7 @@ def lemma_d1(
         >>> lemma_d1(np.eye(4), np.array([0.5, 0.5]), residual=1.0, eigenvalue=0.1).round(4).tolist()
         [3.5355, 3.5355]
 
-    Source:
-        The asymmetrical-scaling paper, Lemma D.1.
+    Source: caron2023overparameterised, Lemma D.1, Eq. 21.
     """
     if not eigenvalue > 0:
         raise ValueError(f"expected eigenvalue > 0, got {eigenvalue}")

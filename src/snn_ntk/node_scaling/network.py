@@ -1,9 +1,9 @@
 """Networks whose hidden nodes have scales of their own, and whose features therefore move.
 
-    f(x) = Σ_j √λ_j u_j σ(w_j·x/√d),     w_j trained,  u_j = ±1 and λ_j fixed,     λ_j = γ/m + (1 − γ) λ̃_j
+    f(x) = Σ_j √λ_j a_j σ(w_j·x/√d),     w_j trained,  a_j = ±1 and λ_j fixed,     λ_j = γ/m + (1 − γ) λ̃_j
 
-With γ = 1 this is the NTK scaling. With γ < 1 a few nodes keep a finite share of the output however wide the network is:
-its tangent kernel stays random, its weights move, and most of its nodes can be removed.
+With γ = 1 this is the NTK scaling. With γ < 1 a few nodes keep a finite share of the output however wide the network
+is: its tangent kernel stays random, its weights move, and most of its nodes can be removed.
 """
 
 from typing import Any, NamedTuple
@@ -23,12 +23,12 @@ RELU = stax.Relu()
 
 
 class ScaledNetwork(NamedTuple):
-    """The network and what it is made of.
+    """A network f(x) = Σ_j √λ_j a_j σ(w_j·x/√d) of m nodes.
 
     Attributes:
-        weights: w, shape (m, d): the only parameters that are trained.
-        signs: u = ±1, shape (m,), or (m, K) with K outputs.
-        scalings: λ, shape (m,).
+        weights: Weights w, shape (m, d), the only parameters that are trained.
+        signs: Signs a = ±1, shape (m,), or (m, K) with K outputs.
+        scalings: Scales λ, shape (m,).
     """
 
     weights: Float[Array, "*batch m d"]
@@ -45,30 +45,31 @@ def init_scaled(
     variance: float = 1.0,
     dtype: Any = None,
 ) -> ScaledNetwork:
-    """A network at initialisation, w_j ~ N(0, variance · I), u_j = ±1 with equal probability.
+    """Draw a network at initialisation, w_j ~ N(0, variance · I), a_j = ±1 with equal probability.
 
     Args:
-        key: random key.
-        scalings: λ, shape (m,).
-        d: dimension of an input.
-        outputs: number K of outputs; None is one output, without an axis of its own.
-        variance: of the weights: 1 in the paper, 2 in the published runs. A ReLU network is homogeneous, so this
-            multiplies its output by the square root.
-        dtype: floating type; JAX's default if left out.
+        key: Random key.
+        scalings: Scales λ, shape (m,).
+        d: Dimension of an input.
+        outputs: Number K of outputs; None is one output, without an axis of its own.
+        variance: Variance of the weights: 1 in the source, 2 in its published runs. A ReLU network is homogeneous, so
+            this multiplies its output by the square root.
+        dtype: Floating type; JAX's default if left out.
 
     Returns:
         The network.
 
     Raises:
-        TypeError: if a size is not an integer.
-        ValueError: if a size is below 1, or a scale or the variance is negative.
+        TypeError: If a size is not an integer.
+        ValueError: If a size is below 1, or a scale or the variance is negative.
 
     Example:
         >>> import jax
+        >>> from snn_ntk.node_scaling import node_scalings
         >>> init_scaled(jax.random.key(0), node_scalings(8, gamma=1.0), 3).weights.shape
         (8, 3)
 
-    Source: Equations 3 and 8 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Eq. 3, Eq. 8.
     """
     scalings, d = np.asarray(scalings), validation.positive_integer(d, "d")
     if scalings.ndim != 1 or not scalings.size or not (scalings >= 0).all():
@@ -90,21 +91,21 @@ def node_pre_activations(weights: Array, x: Array) -> Array:
 
 
 def node_amplitudes(network: ScaledNetwork) -> Array:
-    """√λ_j u_j, with the shape of the signs."""
+    """√λ_j a_j, with the shape of the signs."""
     roots = jnp.sqrt(network.scalings)
     return network.signs * (roots if network.signs.ndim == 1 else roots[:, None])
 
 
 def scaled_output(network: ScaledNetwork, x: Num[Array, "n d"], *, activation: Any = RELU) -> Float[Array, "n ..."]:
-    """The network's function f(x) = Σ_j √λ_j u_j σ(w_j·x/√d).
+    """The network's function f(x) = Σ_j √λ_j a_j σ(w_j·x/√d).
 
     Args:
-        network: the network.
-        x: inputs, shape (n, d).
-        activation: σ: a nonlinearity of neural-tangents or a smooth function.
+        network: The network.
+        x: Inputs, shape (n, d).
+        activation: σ, whatever `activations.resolve` accepts: a nonlinearity of neural-tangents or a smooth function.
 
     Returns:
-        Outputs, shape (n,), or (n, K).
+        Outputs, shape (n,), or (n, K) with K outputs.
 
     Example:
         >>> import jax.numpy as jnp
@@ -112,7 +113,7 @@ def scaled_output(network: ScaledNetwork, x: Num[Array, "n d"], *, activation: A
         >>> scaled_output(net, jnp.array([[2.0, -2.0]])).round(3).tolist()
         [1.0]
 
-    Source: Equation 2 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Eq. 2.
     """
     return resolve(activation).phi(node_pre_activations(network.weights, x)) @ node_amplitudes(network)
 
@@ -122,16 +123,16 @@ def risk(
 ) -> Float[Array, ""]:
     """Mean of the squared errors, (1/n) Σ_i ‖f(x_i) − y_i‖²/K: what the published runs train and show.
 
-    The paper's objective is L = ½ Σ_i (f(x_i) − y_i)² (its Eq. 5) = n/2 times this.
+    The source's objective, L = ½ Σ_i (f(x_i) − y_i)², is n/2 times this.
 
     Args:
-        network: the network.
-        x: inputs, shape (n, d).
-        y: targets, of the output's shape.
-        activation: as in `scaled_output`.
+        network: The network.
+        x: Inputs, shape (n, d).
+        y: Targets, of the output's shape.
+        activation: As in `scaled_output`.
 
     Returns:
-        The risk.
+        The risk, a scalar.
 
     Example:
         >>> import jax.numpy as jnp
@@ -139,7 +140,7 @@ def risk(
         >>> float(risk(net, jnp.zeros((3, 2)), jnp.full(3, 2.0)))
         4.0
 
-    Source: Section 6 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Eq. 5, Section 6.
     """
     return jnp.mean((scaled_output(network, x, activation=activation) - y) ** 2)
 
@@ -148,8 +149,8 @@ def node_movement(weights: Float[Array, "*batch m d"], start: Float[Array, "*bat
     """How far each node's weights are from where they began, ‖w_j(t) − w_j(0)‖.
 
     Args:
-        weights: w(t), shape (…, m, d).
-        start: w(0), the same shape.
+        weights: Weights w(t), shape (…, m, d).
+        start: Weights w(0), the same shape.
 
     Returns:
         The distances, shape (…, m).
@@ -159,6 +160,6 @@ def node_movement(weights: Float[Array, "*batch m d"], start: Float[Array, "*bat
         >>> node_movement(jnp.array([[3.0, 4.0]]), jnp.zeros((1, 2))).tolist()
         [5.0]
 
-    Source: Theorem 4.1 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Theorem 4.1 (what its part c bounds).
     """
     return jnp.sqrt(jnp.sum((weights - start) ** 2, axis=-1))

@@ -14,16 +14,16 @@ __all__ = ["pruned_outputs", "pruned_risk", "pruning_order", "transfer_features"
 
 
 def pruning_order(network: ScaledNetwork) -> Int[np.ndarray, " m"]:
-    """The order in which nodes are removed: by increasing λ_j ‖u_j‖².
+    """The order in which nodes are removed: by increasing λ_j ‖a_j‖².
 
     With γ = 1 all nodes tie, and the criterion says nothing. Ties are broken by the nodes' numbers, which is as good as
     a random order: the nodes are exchangeable at initialisation.
 
     Args:
-        network: the network; its weights play no role.
+        network: The network; its weights play no role.
 
     Returns:
-        Node numbers, the first to be removed first.
+        Node numbers, the first to be removed first, shape (m,).
 
     Example:
         >>> import jax.numpy as jnp
@@ -31,7 +31,7 @@ def pruning_order(network: ScaledNetwork) -> Int[np.ndarray, " m"]:
         >>> pruning_order(net).tolist()
         [1, 2, 0]
 
-    Source: Section 6 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Section 6.2.
     """
     signs = np.asarray(network.signs, np.float64)
     squares = signs**2 if signs.ndim == 1 else (signs**2).sum(1)
@@ -49,16 +49,16 @@ def pruned_outputs(
     """The function of the network without its least important nodes.
 
     Args:
-        network: the network.
-        x: inputs, shape (n, d).
-        removed: how many nodes are removed, each between 0 and m; in `pruning_order`.
-        activation: as in `scaled_output`.
+        network: The network.
+        x: Inputs, shape (n, d).
+        removed: Counts of nodes that are removed in `pruning_order`, shape (k,), each between 0 and m.
+        activation: As in `scaled_output`.
 
     Returns:
-        Outputs, shape (k, n) or (k, n, K).
+        Outputs, shape (k, n) or (k, n, K), float64.
 
     Raises:
-        ValueError: if a count is not between 0 and m.
+        ValueError: If a count is not between 0 and m.
 
     Example:
         >>> import jax.numpy as jnp
@@ -66,7 +66,7 @@ def pruned_outputs(
         >>> pruned_outputs(net, jnp.full((1, 2), 2**0.5), [0, 1, 2]).round(2).tolist()
         [[1.4], [0.8], [0.0]]
 
-    Source: Section 6 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Section 6.2.
     """
     removed, m = np.asarray(removed), network.scalings.shape[0]
     if removed.size and (removed.min() < 0 or removed.max() > m):
@@ -89,17 +89,17 @@ def pruned_risk(
     """The risk that remains when the least important nodes are removed, without training again.
 
     Args:
-        network: the network.
-        x: inputs, shape (n, d).
-        y: targets, of the output's shape.
-        removed: how many nodes are removed; with all m removed the risk is the mean of y².
-        activation: as in `scaled_output`.
+        network: The network.
+        x: Inputs, shape (n, d).
+        y: Targets, of the output's shape.
+        removed: As in `pruned_outputs`; with all m nodes removed the risk is the mean of y².
+        activation: As in `scaled_output`.
 
     Returns:
-        Risks, shape (k,).
+        Risks, shape (k,), float64.
 
     Raises:
-        ValueError: as `pruned_outputs`.
+        ValueError: If a count is not between 0 and m.
 
     Example:
         >>> import jax.numpy as jnp
@@ -107,7 +107,7 @@ def pruned_risk(
         >>> pruned_risk(net, jnp.ones((1, 2)), jnp.full(1, 2.0), [2]).tolist()
         [4.0]
 
-    Source: Section 6 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Section 6.2.
     """
     errors = pruned_outputs(network, x, removed, activation=activation) - np.asarray(y, np.float64)
     return (errors**2).mean(axis=tuple(range(1, errors.ndim)))
@@ -121,17 +121,17 @@ def transfer_features(
     z_j(x) = √λ_j σ(w_j·x/√d) for the k largest λ_j. Ties, as between all nodes at γ = 1, go to the smaller number.
 
     Args:
-        network: the network.
-        x: inputs, shape (n, d).
-        k: number of features, at most m.
-        scaled: with the factor √λ_j, as the published runs have it.
-        activation: as in `scaled_output`.
+        network: The network.
+        x: Inputs, shape (n, d).
+        k: Number of features, at most m.
+        scaled: Whether they have the factor √λ_j, as in the published runs.
+        activation: As in `scaled_output`.
 
     Returns:
         Features, shape (n, k), the largest scale first.
 
     Raises:
-        ValueError: if `k` is not between 1 and m.
+        ValueError: If `k` is not between 1 and m.
 
     Example:
         >>> import jax.numpy as jnp
@@ -139,7 +139,7 @@ def transfer_features(
         >>> round(float(transfer_features(net, jnp.array([[0.0, 2**0.5]]), 1)[0, 0]), 3)
         0.8
 
-    Source: Section 6 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Section 6.2.
     """
     m = network.scalings.shape[0]
     if not 1 <= k <= m:

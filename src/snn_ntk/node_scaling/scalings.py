@@ -12,6 +12,7 @@ __all__ = ["node_scalings", "zipf_second_moment"]
 
 
 def checked_share(gamma: Any) -> float:
+    """γ, a number between 0 and 1."""
     gamma = float(validation.non_negative(gamma, "gamma"))
     if gamma > 1:
         raise ValueError(f"expected gamma between 0 and 1, got {gamma}")
@@ -31,22 +32,23 @@ def node_scalings(
 ) -> Float[np.ndarray, " m"]:
     """The scales of m nodes: a constant part, a Zipf part, or a mixture of both.
 
-    λ_j = γ/m + (1 − γ) λ̃_j / Σ_k λ̃_k,     λ̃_j = j^{−1/α}/ζ(1/α)     (Eq. 1 and 4 of the source)
+    λ_j = γ/m + (1 − γ) λ̃_j / Σ_k λ̃_k, λ̃_j = j^{−1/α}/ζ(1/α).
 
     Args:
-        m: number of nodes.
-        gamma: share γ of the constant part, between 0 and 1.
-        alpha: 0 < α < 1: a smaller one is more asymmetric. Not needed for γ = 1.
-        first: number of the first node, 1 in the paper. The published runs count from 0, where the Zipf law has no
+        m: Number of nodes.
+        gamma: Share γ of the constant part, between 0 and 1.
+        alpha: Exponent α of the Zipf law, between 0 and 1; a smaller one is more asymmetric. Not needed for γ = 1.
+        first: Number of the first node, 1 in the source. The published runs count from 0, where the Zipf law has no
             mass: their first node has scale γ/m, the second the largest scale, and the mass of number m is missing.
-        normalised: divide the Zipf masses by their sum over the m nodes, so that Σ λ_j = 1. The published runs do not:
-            a sum of 1 − (1 − γ) P(more than m) remains, which matters for α near 1 (0.97 at α = 0.7, γ = 0, m = 2000).
+        normalised: Whether to divide the Zipf masses by their sum over the m nodes, so that Σ λ_j = 1. The
+            published runs do not: a sum of 1 − (1 − γ) P(more than m) remains, which matters for α near 1 (0.97 at
+            α = 0.7, γ = 0, m = 2000).
 
     Returns:
-        λ, shape (m,), float64, in the order of the nodes' numbers.
+        Scales λ, shape (m,), float64, in the order of the nodes' numbers.
 
     Raises:
-        ValueError: if γ is not in [0, 1], α not in (0, 1), `m` below 1 or `first` neither 0 nor 1.
+        ValueError: If γ is not in [0, 1], α not in (0, 1), `m` below 1 or `first` neither 0 nor 1.
 
     Example:
         >>> node_scalings(4, gamma=0.5, alpha=0.5).round(3).tolist()
@@ -54,7 +56,7 @@ def node_scalings(
         >>> node_scalings(4, gamma=1.0).tolist()
         [0.25, 0.25, 0.25, 0.25]
 
-    Source: Equations 1 and 4 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Eq. 1, Eq. 4.
     """
     m, gamma = validation.positive_integer(m, "m"), checked_share(gamma)
     if first not in (0, 1):
@@ -73,22 +75,22 @@ def node_scalings(
 def zipf_second_moment(alpha: float) -> float:
     """Σ_j λ̃_j² of a Zipf law: how far from the kernel regime its network is.
 
-    Σ_j λ̃_j² = ζ(2/α) / ζ(1/α)²
+    Σ_j λ̃_j² = ζ(2/α) / ζ(1/α)².
 
     Args:
-        alpha: 0 < α < 1.
+        alpha: Exponent α of the Zipf law, between 0 and 1.
 
     Returns:
         The sum, between 0 (α → 1) and 1 (α → 0).
 
     Raises:
-        ValueError: if α is not in (0, 1).
+        ValueError: If α is not in (0, 1).
 
     Example:
         >>> round(zipf_second_moment(0.5), 4)
         0.4
 
-    Source: Section 3.2 and Figure 5 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Section 3.2, Figure 5.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"expected alpha between 0 and 1, got {alpha}")

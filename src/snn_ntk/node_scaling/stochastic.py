@@ -2,8 +2,9 @@
 
     f(x, ζ) = Σ_j √λ_j W_d[j]ᵀ φ(z_j),     z_j = Σ_k (W_μ[j, k] + W_σ[j, k] ζ[j, k]) x_k,     Σ_j λ_j = 1
 
-With λ_j = 1/m it is the network of `snn_ntk.paper`, whose tangent kernels become deterministic; with λ_j = γ/m + (1 − γ) λ̃_j
-they tend to γ K + (1 − γ) Σ_j λ̃_j M_j, group by group, M_j the contribution of one node: random for γ < 1.
+With λ_j = 1/m it is the network of `snn_ntk.paper`, whose tangent kernels become deterministic; with
+λ_j = γ/m + (1 − γ) λ̃_j they tend to γ K + (1 − γ) Σ_j λ̃_j M_j, group by group, M_j the contribution of one node:
+random for γ < 1.
 """
 
 from typing import Any
@@ -27,14 +28,14 @@ __all__ = ["limiting_kernels", "node_variance", "rescaled", "scaled_expected_out
 def rescaled(params: Parameters, scalings: Float[Array | np.ndarray, " m"]) -> Parameters:
     """The equally scaled network with the same output: W_d[j] becomes √(m λ_j) W_d[j].
 
-    Whatever is a function of outputs alone (`network.sampled_output`, `network.output_variance`) can be asked of it.
+    Whatever is a function of outputs alone (`paper.sampled_output`, `paper.output_variance`) can be asked of it.
 
     Args:
         params: Parameters of width m.
-        scalings: λ, shape (m,).
+        scalings: Scales λ, shape (m,).
 
     Returns:
-        Parameters.
+        Parameters of the same shapes.
 
     Raises:
         ValueError: If there are not as many scalings as nodes.
@@ -45,7 +46,7 @@ def rescaled(params: Parameters, scalings: Float[Array | np.ndarray, " m"]) -> P
         >>> bool((rescaled(params, jax.numpy.full(4, 0.25)).d == params.d).all())
         True
 
-    Source: The book, chapter 13.
+    Source: book, chapter 13.
     """
     m = params.d.shape[-2]
     if jnp.shape(scalings) != (m,):
@@ -59,10 +60,10 @@ def scaled_expected_output(
     """The output averaged over the noise, exactly: f̂(x) = Σ_j √λ_j W_d[j] φ̂(u_j; s_j).
 
     Args:
-        params: Parameters.
-        scalings: λ, shape (m,).
+        params: Parameters of width m.
+        scalings: Scales λ, shape (m,).
         x: Inputs, shape (n, d_in).
-        activation: φ, what `duals.resolve` accepts.
+        activation: φ, whatever `activations.resolve` accepts.
 
     Returns:
         Expected outputs, shape (n, d_out).
@@ -73,10 +74,11 @@ def scaled_expected_output(
     Example:
         >>> import jax
         >>> params = init_parameters(jax.random.key(0), 4, 3, 1, sigma0=0.5)
-        >>> scaled_expected_output(params, node_scalings(4, gamma=0.2, alpha=0.5), jnp.eye(3), activation=jnp.tanh).shape
+        >>> scalings = node_scalings(4, gamma=0.2, alpha=0.5)
+        >>> scaled_expected_output(params, scalings, jnp.eye(3), activation=jnp.tanh).shape
         (3, 1)
 
-    Source: The book, chapter 13.
+    Source: book, chapter 13.
     """
     return expected_output(rescaled(params, scalings), x, activation=activation)
 
@@ -86,14 +88,14 @@ def scaled_tangent_kernels(
 ) -> TangentKernels:
     """The tangent kernels of f̂ for the three groups, averaged over outputs (the mean of the k = k' blocks).
 
-    Θ^(s) = Σ_j λ_j M_j^(s): M^(d) = φ̂ φ̂', M^(μ) = ⟨x, x'⟩ ā ∂_u φ̂ ∂_u φ̂', M^(σ) = ā (∂_s φ̂/s)(∂_s φ̂'/s') Σ_l W_σ[l]² x_l² x'_l²,
-    ā the mean square of the node's readout weights
+    Θ^(s) = Σ_j λ_j M_j^(s) with M^(d) = φ̂ φ̂', M^(μ) = ⟨x, x'⟩ ā ∂_u φ̂ ∂_u φ̂',
+    M^(σ) = ā (∂_s φ̂/s)(∂_s φ̂'/s') Σ_l W_σ[l]² x_l² x'_l², ā the mean square of the node's decoder weights.
 
     Args:
-        params: Parameters, at initialisation or after training.
-        scalings: λ, shape (m,).
+        params: Parameters of width m, at initialisation or after training.
+        scalings: Scales λ, shape (m,).
         x: Inputs, shape (n, d_in).
-        activation: φ, what `duals.resolve` accepts.
+        activation: φ, whatever `activations.resolve` accepts.
 
     Returns:
         Three kernels of shape (n, n).
@@ -104,13 +106,14 @@ def scaled_tangent_kernels(
     Example:
         >>> import jax
         >>> params = init_parameters(jax.random.key(0), 4, 3, 1, sigma0=0.5)
-        >>> scaled_tangent_kernels(params, node_scalings(4, gamma=0.2, alpha=0.5), jnp.eye(3), activation=jnp.tanh).mu.shape
+        >>> scalings = node_scalings(4, gamma=0.2, alpha=0.5)
+        >>> scaled_tangent_kernels(params, scalings, jnp.eye(3), activation=jnp.tanh).mu.shape
         (3, 3)
 
-    Source: Definition 1 of the paper, with node scalings; the book, chapter 13.
+    Source: wang2024vae, Definition 1 (with a scale for each node); book, chapter 13.
     """
     kernels = empirical_tangent_kernels(rescaled(params, scalings), x, activation=activation)
-    # The readout's gradient is √λ_j φ̂_j: in it the scale cannot be moved into the readout.
+    # The decoder's gradient is √λ_j φ̂_j: in it the scale cannot be moved into the decoder.
     variance = (x * x) @ (params.sigma**2).T
     features = resolve(activation).smoothed(x @ params.mu.T, jnp.sqrt(variance))
     weights = jnp.asarray(scalings, features.dtype)
@@ -130,23 +133,23 @@ def limiting_kernels(
 ) -> TangentKernels:
     """One sample of the infinitely wide network's tangent kernels, which are random for γ < 1.
 
-    Θ_∞^(s) = γ K^(s) + (1 − γ) Σ_j λ̃_j M_j^(s), K^(s) = E M_1^(s) the kernels of Lemma 1
+    Θ_∞^(s) = γ K^(s) + (1 − γ) Σ_j λ̃_j M_j^(s), K^(s) = E M_1^(s) the kernels of `kernels.tangent_kernels`.
 
     Args:
         key: Random key.
         x: Inputs, shape (n, d_in).
-        gamma: γ.
-        alpha: α of the Zipf law λ̃; not needed for γ = 1.
-        activation: φ, what `duals.resolve` accepts.
-        sigma0: Initial noise.
+        gamma: Share γ of the constant part, between 0 and 1.
+        alpha: Exponent α of the Zipf law λ̃, between 0 and 1; not needed for γ = 1.
+        activation: φ, whatever `activations.resolve` accepts.
+        sigma0: Initial noise σ0.
         outputs: Number of outputs that the kernels are averaged over.
-        nodes: The first so many terms are drawn; their masses are normalised, which is immaterial beyond some hundreds.
+        nodes: Number of terms that are drawn; their masses are normalised, which is immaterial beyond some hundreds.
 
     Returns:
         Three kernels of shape (n, n).
 
     Raises:
-        ValueError: As `scaling.node_scalings` and `kernels.tangent_kernels`.
+        ValueError: If α is not between 0 and 1, σ0 is negative, or `x` has a wrong shape.
 
     Example:
         >>> import jax
@@ -155,7 +158,8 @@ def limiting_kernels(
         >>> bool(jnp.allclose(limit.d, tangent_kernels(jnp.eye(3), activation=stax.Erf(), sigma0=0.5).d))
         True
 
-    Source: The book, chapter 13; Proposition 3.3 of the asymmetrical-scaling paper without noise.
+    Source: book, chapter 13; caron2023overparameterised, Proposition 3.3 (without noise); wang2024vae, Lemma 1
+        (at γ = 1).
     """
     mean = tangent_kernels(x, activation=activation, sigma0=sigma0)
     if gamma == 1:
@@ -170,17 +174,18 @@ def node_variance(
 ) -> TangentKernels:
     """The variances of the entries of M_1^(s), one node's contribution to the three kernels at initialisation.
 
-    Var M^(d) = E[φ̂² φ̂'²] − K_d²;  Var M^(s) = c_s² {(1 + 2/D) E[g² g'²] − E[g g']²} for s = μ (c = ⟨x, x'⟩, g = ∂_u φ̂) and
-    s = σ (c = σ0² ⟨x∘x, x'∘x'⟩, g = ∂_s φ̂/s), D outputs: E‖Θ^(s) − K^(s)‖_F² is their sum times Σ_j λ_j²
+    Var M^(d) = E[φ̂² φ̂'²] − K_d²; Var M^(s) = c_s² {(1 + 2/D) E[g² g'²] − E[g g']²} for s = μ (c = ⟨x, x'⟩,
+    g = ∂_u φ̂) and s = σ (c = σ0² ⟨x∘x, x'∘x'⟩, g = ∂_s φ̂/s), D outputs. E‖Θ^(s) − K^(s)‖_F² is their sum times
+    Σ_j λ_j².
 
     Args:
         x: Inputs of unit norm, shape (n, d_in): then the blurred activation is one function for all inputs.
-        activation: φ, what `duals.resolve` accepts; smooth.
-        sigma0: Initial noise.
-        outputs: D.
+        activation: φ, whatever `activations.resolve` accepts; smooth.
+        sigma0: Initial noise σ0.
+        outputs: Number D of outputs.
 
     Returns:
-        Three arrays of variances, shape (n, n).
+        Variances, three arrays of shape (n, n).
 
     Raises:
         ValueError: If the rows of `x` are not of unit norm.
@@ -191,7 +196,7 @@ def node_variance(
         >>> bool(noisy < quiet)
         True
 
-    Source: The book, chapter 13; Eq. 12 of the asymmetrical-scaling paper without noise.
+    Source: book, chapter 13; caron2023overparameterised, Eq. 12 (without noise).
     """
     validation.unit_rows(x)
     smoothed = resolve(activation).smoothed
@@ -207,15 +212,15 @@ def node_variance(
     first = jnp.asarray(at, inner.dtype)[:, None]
     second = inner[..., None, None] * first + jnp.sqrt(1 - inner**2)[..., None, None] * first.T
 
-    def variance(g: Any, scale: Array, readout: float) -> Array:
+    def variance(g: Any, scale: Array, decoder: float) -> Array:
         product = g(first) * g(second)
         mean, square = (jnp.sum(weight * product**power, axis=(-2, -1)) for power in (1, 2))
-        return scale**2 * (readout * square - mean**2)
+        return scale**2 * (decoder * square - mean**2)
 
     squares = jnp.square(sigma0) * (x**2) @ (x**2).T
-    readout = 1 + 2 / outputs
+    decoder = 1 + 2 / outputs  # E ā² of the decoder weights' mean square ā
     return TangentKernels(
-        mu=variance(slope, inner, readout),
-        sigma=variance(spread, squares, readout),
+        mu=variance(slope, inner, decoder),
+        sigma=variance(spread, squares, decoder),
         d=variance(value, jnp.ones_like(inner), 1.0),
     )

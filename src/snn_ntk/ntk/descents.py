@@ -16,22 +16,23 @@ def gradient_step(net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], 
     """One step of gradient descent on Φ(W) = ½ Σ_i (y_i − f(x_i))²: W ← W − η Jᵀ(u − y).
 
     Args:
-        net: the network.
-        x: inputs.
-        y: targets.
-        learning_rate: η.
+        net: The network.
+        x: Inputs, shape (n, d).
+        y: Targets, shape (n,).
+        learning_rate: Step size η.
 
     Returns:
         The network after the step.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.ntk import init_two_layer
         >>> net, x, y = init_two_layer(jax.random.key(0), 64, 2), jnp.eye(2), jnp.ones(2)
         >>> new = gradient_step(net, x, y, learning_rate=0.5)
         >>> bool(jnp.sum((two_layer_output(new, x) - y) ** 2) < jnp.sum((two_layer_output(net, x) - y) ** 2))
         True
 
-    Source: the lecture's slide "Setup"; Du et al. (2019).
+    Source: lecture, slide "Setup"; du2019gradient.
     """
     return net._replace(w=net.w - learning_rate * pull_back(net, x, two_layer_output(net, x) - y))
 
@@ -48,27 +49,28 @@ def stochastic_step(
     """One step of SGD, W ← W − (η/B) Σ_{s in batch} ∇ℓ(f(x_s), y_s), ℓ = ½(f − y)², drawn without replacement.
 
     Args:
-        net: the network.
-        x: inputs.
-        y: targets.
-        key: random key of this step's batch.
-        learning_rate: η.
-        batch_size: B, at most n.
+        net: The network.
+        x: Inputs, shape (n, d).
+        y: Targets, shape (n,).
+        key: Random key of this step's batch.
+        learning_rate: Step size η.
+        batch_size: Batch size B, at most n.
 
     Returns:
         The network after the step.
 
     Raises:
-        ValueError: if the batch is larger than the data set.
+        ValueError: If the batch is larger than the data set.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.ntk import init_two_layer
         >>> net, x, y = init_two_layer(jax.random.key(0), 64, 2), jnp.eye(2), jnp.ones(2)
         >>> full = stochastic_step(net, x, y, jax.random.key(1), learning_rate=1.0, batch_size=2)
         >>> bool(jnp.allclose(full.w, gradient_step(net, x, y, learning_rate=0.5).w, atol=1e-6))
         True
 
-    Source: the lecture's slide "Stochastic Gradient Descent"; Zou and Gu (2019).
+    Source: lecture, slide "Stochastic Gradient Descent"; zou2019improved.
     """
     if batch_size > x.shape[0]:
         raise ValueError(f"expected a batch of at most n={x.shape[0]}, got {batch_size}")
@@ -81,27 +83,28 @@ def natural_gradient_step(
 ) -> TwoLayer:
     """One step of natural gradient descent for the squared loss, W ← W − η Jᵀ (J Jᵀ)⁻¹ (u − y).
 
-    The Fisher matrix F = JᵀJ is singular as soon as there are more parameters than data; Jᵀ(JJᵀ)⁻¹ is
-    F⁺Jᵀ, the minimum-norm step.
+    The Fisher matrix F = JᵀJ is singular as soon as there are more parameters than data; Jᵀ(JJᵀ)⁻¹ is F⁺Jᵀ, the
+    minimum-norm step.
 
     Args:
-        net: the network.
-        x: inputs, no two parallel.
-        y: targets.
-        learning_rate: η; the theory asks for η ≤ (1 − 2C)/(1 + C)² < 1.
+        net: The network.
+        x: Inputs, shape (n, d), no two parallel.
+        y: Targets, shape (n,).
+        learning_rate: Step size η; the theory asks for η ≤ (1 − 2C)/(1 + C)² < 1.
 
     Returns:
         The network after the step.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.ntk import init_two_layer
         >>> net, x, y = init_two_layer(jax.random.key(0), 64, 2), jnp.eye(2), jnp.ones(2)
         >>> new = natural_gradient_step(net, x, y, learning_rate=0.5)
         >>> r0, r1 = two_layer_output(net, x) - y, two_layer_output(new, x) - y
         >>> bool(jnp.all(r1**2 < 0.5 * r0**2 + 1e-3))
         True
 
-    Source: the lecture's slide "Natural Gradient Descent"; Zhang, Martens and Grosse (2019).
+    Source: lecture, slide "Natural Gradient Descent", Theorem 1; zhang2019fast.
     """
     factor = jax.scipy.linalg.cho_factor(two_layer_gram(net, x))
     solved = jax.scipy.linalg.cho_solve(factor, two_layer_output(net, x) - y)
@@ -114,25 +117,26 @@ def online_logistic(
     """One pass of SGD on ℓ(y f(x)) = log(1 + e^{−y f(x)}), each sample predicted before it is learnt from.
 
     The mistakes' mean is an unbiased estimate of the expected 0-1 error of a uniformly drawn iterate, which
-    is what the bound speaks of. In the lecture's scaling, f_W = √m W₂ σ(W₁x), its step κR/(m√n) is κR/√n here.
+    is what the bound speaks of. In the lecture's scaling, f_W = √m W2 σ(W1 x), its step is 1/m of the one here.
 
     Args:
-        net: the start, W⁽¹⁾.
-        x: fresh samples, one a step.
-        y: labels ±1.
-        learning_rate: η.
+        net: The start, W^(1).
+        x: Fresh samples, one a step, shape (n, d).
+        y: Labels ±1, shape (n,).
+        learning_rate: Step size η.
 
     Returns:
-        The last network and, for each sample, whether the network before it was wrong, shape (n,).
+        The last network and, for each sample, whether the network before it was wrong, booleans of shape (n,).
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.ntk import init_two_layer
         >>> net = init_two_layer(jax.random.key(0), 64, 2)
         >>> x = jnp.tile(jnp.asarray([[1.0, 0.0]]), (50, 1))
         >>> bool(online_logistic(net, x, jnp.ones(50), learning_rate=1.0)[1][-1])
         False
 
-    Source: the lecture's "Algorithm (SGD)"; Cao and Gu (2019), Algorithm 1.
+    Source: lecture, slide "Algorithm (SGD)"; cao2019generalization, Algorithm 1.
     """
 
     def body(net, sample):
@@ -155,17 +159,18 @@ def descend(
     """Apply a step again and again in one compiled scan, measuring before the first and after every step.
 
     Args:
-        step: function of the network and this step's key.
-        net: the start.
-        key: random key, split over the steps.
-        steps: how many.
-        measure: function of the network; a pytree of arrays.
+        step: Function of the network and this step's key that returns the network after the step.
+        net: The start.
+        key: Random key, split over the steps.
+        steps: Number of steps.
+        measure: Function of the network that returns a pytree of arrays.
 
     Returns:
         The last network and the measurements, stacked along a leading axis of length ``steps + 1``.
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.ntk import init_two_layer
         >>> net, x, y = init_two_layer(jax.random.key(0), 64, 2), jnp.eye(2), jnp.ones(2)
         >>> step = lambda net, _: gradient_step(net, x, y, learning_rate=0.5)
         >>> descend(step, net, jax.random.key(1), steps=3, measure=lambda net: two_layer_output(net, x))[1].shape
@@ -187,20 +192,20 @@ def predicted_loss(
     """Loss of gradient descent in the limit of infinite width, ½‖(I − ηH∞)^k (y − u(0))‖², k = 0 … steps.
 
     Args:
-        kernel: H∞ on the training inputs.
-        residual: y − u(0); the lecture has u(0) = 0.
-        steps: last k.
-        learning_rate: η.
+        kernel: Gram matrix H∞ on the training inputs, shape (n, n).
+        residual: What is to be learnt, y − u(0), shape (n,); the lecture has u(0) = 0.
+        steps: The last k.
+        learning_rate: Step size η.
 
     Returns:
-        The loss for every k.
+        The loss for every k, shape (steps + 1,).
 
     Example:
         >>> import jax.numpy as jnp
         >>> predicted_loss(jnp.eye(1), jnp.ones(1), 2, learning_rate=0.5).tolist()
         [0.5, 0.125, 0.03125]
 
-    Source: the lecture's Theorem 3.2 (generalisation); Arora et al. (2019), Theorem 4.1.
+    Source: lecture, Theorem 3.2 (the one on generalisation); arora2019fine, Theorem 4.1.
     """
     eigenvalues, vectors = jnp.linalg.eigh(kernel)
     powers = (1 - learning_rate * eigenvalues)[None, :] ** (2 * jnp.arange(steps + 1))[:, None]

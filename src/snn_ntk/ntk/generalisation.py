@@ -15,22 +15,23 @@ def generalisation_bound(
 ) -> Float[Array, ""]:
     """Bound on the expected loss of the trained network for any 1-Lipschitz loss with values in [0, 1].
 
-    √(2 yᵀ(H∞)⁻¹y / n) [+ 3 √(log(6/δ) / 2n)].
+    √(2 yᵀ(H∞)⁻¹y / n), to which Theorem 6 adds 3 √(log(6/δ) / 2n).
 
     Args:
-        kernel: H∞ on the training inputs, positive definite; float64 where its smallest eigenvalue is small.
-        y: targets.
-        delta: probability of failure; with it the confidence term of Theorem 6 is added.
+        kernel: Gram matrix H∞ on the training inputs, shape (n, n), positive definite; float64 where its smallest
+            eigenvalue is small.
+        y: Targets, shape (n,).
+        delta: Probability of failure; with it the confidence term of Theorem 6 is added.
 
     Returns:
-        The bound.
+        The bound, a scalar.
 
     Example:
         >>> import jax.numpy as jnp
         >>> round(float(generalisation_bound(jnp.eye(2) / 2, jnp.ones(2))), 4)
         2.0
 
-    Source: the lecture's Eq. 4 and Eq. 18; Arora et al. (2019), Theorem 5.1.
+    Source: lecture, Theorem 3.3, Eq. 4, Theorem 6, Eq. 18; arora2019fine, Theorem 5.1.
     """
     factor = jnp.linalg.cholesky(kernel)
     quadratic = jnp.sum(jax.scipy.linalg.solve_triangular(factor, y, lower=True) ** 2)
@@ -43,15 +44,15 @@ def rademacher_bound(
 ) -> tuple[float, float, float]:
     """The three terms of the bound on the Rademacher complexity of networks near their initialisation.
 
-    B/√(2n) (1 + (2 log(2/δ)/m)^{1/4}) + 2A²√m/ν + A √(2 log(2/δ)); the lecture prints it without the ν.
+    B/√(2n) (1 + (2 log(2/δ)/m)^{1/4}) + 2A²√m/ν + A √(2 log(2/δ)).
 
     Args:
-        per_neuron: A, the largest distance of a neuron.
-        total: B, the distance of all weights.
-        width: m.
-        n: sample size.
-        delta: probability of failure.
-        nu: standard deviation of the initialisation; 1 if left out.
+        per_neuron: Radius A, the largest distance of a neuron.
+        total: Radius B, the distance of all weights.
+        width: Number m of neurons.
+        n: Number of samples.
+        delta: Probability of failure.
+        nu: Standard deviation of the initialisation; 1 if left out.
 
     Returns:
         The three terms; the bound is their sum.
@@ -60,7 +61,7 @@ def rademacher_bound(
         >>> [round(term, 3) for term in rademacher_bound(0.01, 1.0, 10_000, 100, delta=0.1)]
         [0.082, 0.02, 0.024]
 
-    Source: the lecture's last generalisation slide; Arora et al. (2019), Lemma 5.4.
+    Source: lecture, slide "Where do these bounds come from?" (which leaves ν out); arora2019fine, Lemma 5.4.
     """
     log_term = 2 * np.log(2 / delta)
     first = total / np.sqrt(2 * n) * (1 + (log_term / width) ** 0.25)
@@ -69,22 +70,22 @@ def rademacher_bound(
 
 
 def rademacher_linearised(kernel: Float[Array, "n n"], total: float, signs: Float[Array, "s n"]) -> Float[Array, " s"]:
-    """Complexity of the linearised class {f₀ + ⟨∇f, Δ⟩ : ‖Δ‖ ≤ B} for given signs, (B/n) √(εᵀGε).
+    """Complexity of the linearised class {f_0 + ⟨∇f, Δ⟩ : ‖Δ‖ ≤ B} for given signs, (B/n) √(εᵀGε).
 
     Args:
-        kernel: Gram matrix on the sample.
-        total: B.
-        signs: draws of ε, ±1, one a row.
+        kernel: Gram matrix on the sample, shape (n, n).
+        total: Radius B.
+        signs: Draws of ε, entries ±1, one draw a row, shape (s, n).
 
     Returns:
-        The supremum for each draw; its mean is the empirical Rademacher complexity, at most B √(tr G)/n.
+        The supremum for each draw, shape (s,); its mean is the empirical Rademacher complexity, at most B √(tr G)/n.
 
     Example:
         >>> import jax.numpy as jnp
         >>> rademacher_linearised(jnp.eye(4), 2.0, jnp.ones((1, 4))).tolist()
         [1.0]
 
-    Source: derived in the book's chapter 03.
+    Source: book, chapter 3.
     """
     quadratic = jnp.einsum("si,ij,sj->s", signs, kernel, signs)
     return total / signs.shape[1] * jnp.sqrt(jnp.maximum(quadratic, 0))
@@ -102,12 +103,12 @@ def rademacher_ascent(
     """Lower bound on sup (1/n) Σ ε_i f(x_i) over F_{A,B}, by projected gradient ascent on the network itself.
 
     Args:
-        start: the network at initialisation, the centre of the class.
-        x: the sample.
-        signs: one draw of ε, ±1.
-        per_neuron: A.
-        total: B.
-        steps: ascent steps, each of length B/4 before projection.
+        start: The network at initialisation, the centre of the class.
+        x: The sample, shape (n, d).
+        signs: One draw of ε, entries ±1, shape (n,).
+        per_neuron: Radius A.
+        total: Radius B.
+        steps: Number of ascent steps, each of length B/4 before projection.
 
     Returns:
         The largest value met; its mean over ε bounds the Rademacher complexity from below.
@@ -115,11 +116,11 @@ def rademacher_ascent(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from snn_ntk.ntk import init_two_layer
-        >>> net = init(jax.random.key(0), 64, 2, paired=True)
+        >>> net = init_two_layer(jax.random.key(0), 64, 2, paired=True)
         >>> bool(rademacher_ascent(net, jnp.eye(2), jnp.ones(2), 1.0, 1.0) > 0)
         True
 
-    Source: the class F_{A,B} of the lecture's last generalisation slide.
+    Source: lecture, slide "Where do these bounds come from?" (the class F_{A,B}).
     """
 
     def correlation(net):

@@ -14,17 +14,20 @@ def multiplicity(degrees: np.ndarray, p: int) -> np.ndarray:
     N(p, k) = (2k + p − 2)/k · C(k + p − 3, p − 2), N(p, 0) = 1.
 
     Args:
-        degrees: integers k ≥ 0, any shape.
-        p: dimension of the ambient space, at least 2.
+        degrees: Integers k ≥ 0, any shape.
+        p: Dimension of the ambient space, at least 2.
 
     Returns:
-        N(p, k) as floats.
+        N(p, k), shape of ``degrees``, float64.
+
+    Raises:
+        ValueError: If p is below 2.
 
     Example:
         >>> multiplicity(np.arange(4), 3).round().tolist()
         [1.0, 3.0, 5.0, 7.0]
 
-    Source: the lecture's Proposition 5.
+    Source: lecture, Proposition 5.
     """
     if p < 2:
         raise ValueError(f"expected a dimension p of at least 2, got {p}")
@@ -41,18 +44,21 @@ def power_coefficients(alpha: float, degrees: np.ndarray, p: int) -> np.ndarray:
     (⟨x, y⟩)₊^α = Σ_k λ_k Σ_j Y_{kj}(x) Y_{kj}(y). The poles of Γ make every other degree vanish for integer α.
 
     Args:
-        alpha: exponent, at least 0 (0: the step function; 1: the ReLU).
-        degrees: integers k ≥ 0, any shape.
-        p: dimension of the ambient space, at least 2.
+        alpha: Exponent, at least 0 (0: the step function; 1: the ReLU).
+        degrees: Integers k ≥ 0, any shape.
+        p: Dimension of the ambient space, at least 2.
 
     Returns:
-        λ_k(α), signed.
+        λ_k(α), signed, shape of ``degrees``, float64.
+
+    Raises:
+        ValueError: If α is negative or p below 2.
 
     Example:
         >>> power_coefficients(0.0, np.arange(4), 3).round(4).tolist()
         [0.5, 0.25, 0.0, -0.0625]
 
-    Source: Rodrigues' formula, derived in the book's chapter 03; integer α in Bach (2017), Appendix D.
+    Source: book, chapter 3 (Rodrigues' formula); bach2017breaking, Appendix D (integer α).
     """
     if alpha < 0 or p < 2:
         raise ValueError(f"expected alpha >= 0 and p >= 2, got alpha={alpha}, p={p}")
@@ -68,25 +74,25 @@ def power_coefficients(alpha: float, degrees: np.ndarray, p: int) -> np.ndarray:
 def mercer_eigenvalues(degrees: np.ndarray, p: int, *, layers: str = "both") -> np.ndarray:
     """Eigenvalues μ_k of the two-layer ReLU kernels on S^{p−1} (uniform probability measure), in closed form.
 
-    μ_k(κ₀) = 2 λ_k(0)², μ_k(κ₁) = 2p λ_k(1)² with λ_k of :func:`power_coefficients`, and, because multiplication by u
-    shifts the degree by one, μ_k(uκ₀) = (k μ_{k−1}(κ₀) + (k + p − 2) μ_{k+1}(κ₀)) / (2k + p − 2).
+    μ_k(κ0) = 2 λ_k(0)², μ_k(κ1) = 2p λ_k(1)² with λ_k of :func:`power_coefficients`, and, because multiplication by u
+    shifts the degree by one, μ_k(uκ0) = (k μ_{k−1}(κ0) + (k + p − 2) μ_{k+1}(κ0)) / (2k + p − 2).
 
     Args:
-        degrees: integers k ≥ 0, any shape.
-        p: dimension of the ambient space, at least 3.
-        layers: "both" for κ, "first" for u κ₀, "last" for κ₁.
+        degrees: Integers k ≥ 0, any shape.
+        p: Dimension of the ambient space, at least 3.
+        layers: "both" for u κ0 + κ1, "first" for u κ0, "last" for κ1.
 
     Returns:
-        μ_k, in float64.
+        μ_k, shape of ``degrees``, float64.
 
     Raises:
-        ValueError: for another value of ``layers`` or p below 3.
+        ValueError: If ``layers`` is another word or p below 3.
 
     Example:
         >>> mercer_eigenvalues(np.arange(4), 3).round(4).tolist()
         [0.5, 0.3333, 0.0781, 0.0]
 
-    Source: the lecture's Proposition 5; Bietti and Mairal (2019), Proposition 5.
+    Source: lecture, Proposition 5; bietti2019inductive, Proposition 5; book, chapter 3 (the closed form).
     """
     if layers not in ("both", "first", "last"):
         raise ValueError(f'expected layers "both", "first" or "last", got {layers!r}')
@@ -106,9 +112,9 @@ def zonal_polynomials(t: np.ndarray, max_degree: int, p: int) -> np.ndarray:
     (k + p − 2) P_{k+1}(t) = (2k + p − 2) t P_k(t) − k P_{k−1}(t).
 
     Args:
-        t: points in [−1, 1], shape (s,).
-        max_degree: K.
-        p: dimension of the ambient space, at least 3.
+        t: Points in [−1, 1], shape (s,).
+        max_degree: Largest degree K.
+        p: Dimension of the ambient space, at least 3.
 
     Returns:
         Values, shape (K + 1, s), float64.
@@ -117,7 +123,7 @@ def zonal_polynomials(t: np.ndarray, max_degree: int, p: int) -> np.ndarray:
         >>> zonal_polynomials(np.asarray([0.5]), 2, 3)[:, 0].tolist()
         [1.0, 0.5, -0.125]
 
-    Source: the addition theorem behind the lecture's Eq. 10.
+    Source: lecture, Eq. 10 (the addition theorem behind it).
     """
     t = np.asarray(t, dtype=np.float64)
     values = np.empty((max_degree + 1, t.size))
@@ -134,23 +140,23 @@ def mercer_quadrature(
 ) -> np.ndarray:
     """Eigenvalues μ_k of any dot-product kernel on S^{p−1} by a numerical Gegenbauer expansion.
 
-    μ_k = c_p ∫₀^π kernel(cos θ) P_k(cos θ) sin^{p−2}θ dθ, c_p = Γ(p/2)/(√π Γ((p−1)/2)), Gauss–Legendre in θ: the
+    μ_k = c_p ∫_0^π kernel(cos θ) P_k(cos θ) sin^{p−2}θ dθ, c_p = Γ(p/2)/(√π Γ((p−1)/2)), Gauss–Legendre in θ: the
     arc-cosine kernels have square-root singularities in u = cos θ but are analytic in θ.
 
     Args:
-        kernel: function of the cosine, vectorised.
-        max_degree: K.
-        p: dimension of the ambient space, at least 3.
-        nodes: quadrature nodes; well above K.
+        kernel: Function of an array of cosines.
+        max_degree: Largest degree K.
+        p: Dimension of the ambient space, at least 3.
+        nodes: Number of quadrature nodes, well above K.
 
     Returns:
-        μ_0 … μ_K, absolute error near rounding.
+        μ_0 … μ_K, shape (K + 1,), float64, absolute error near rounding.
 
     Example:
         >>> np.abs(mercer_quadrature(lambda u: u, 2, 3)).round(4).tolist()
         [0.0, 0.3333, 0.0]
 
-    Source: the Funk–Hecke formula, behind the lecture's Proposition 5.
+    Source: lecture, Proposition 5 (the Funk–Hecke formula behind it).
     """
     x, weights = roots_legendre(nodes)
     theta, weights = (x + 1) * np.pi / 2, weights * np.pi / 2

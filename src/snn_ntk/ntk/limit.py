@@ -1,4 +1,4 @@
-"""The tangent kernel of a deep network at infinite width, layer by layer, with its feature map and principal components."""
+"""The tangent kernel of a deep network at infinite width, layer by layer; its feature map and principal components."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ Dual = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 
 class LimitLayer(NamedTuple):
-    """Kernels of layer h in the infinite-width limit.
+    """Kernels of layer h in the limit of infinite width.
 
-    Args:
-      nngp: Σ^(h), covariance of the pre-activations f^(h), shape `(n1, n2)`.
-      derivative: Σ̇^(h) = W_std² E[φ'φ'] under Σ^(h-1) (ones for h = 1, where no activation comes before).
-      ntk: Θ^(h), tangent kernel of the network cut after layer h.
+    Attributes:
+        nngp: Covariance Σ^(h) of the pre-activations f^(h), shape (n1, n2).
+        derivative: Σ̇^(h) = W_std² E[φ'φ'] under Σ^(h−1), shape (n1, n2); ones for h = 1, where no activation
+            comes before.
+        ntk: Tangent kernel Θ^(h) of the network cut after layer h, shape (n1, n2).
     """
 
     nngp: Float[Array, "n1 n2"]
@@ -37,21 +38,21 @@ class LimitLayer(NamedTuple):
 def relu_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[Array, Array]:
     """E[φφ] and E[φ'φ'] of the ReLU for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
 
-        E[φ(a)φ(b)] = √(q1 q2) κ1(ρ)/2,    E[φ'(a)φ'(b)] = κ0(ρ)/2,    ρ = c/√(q1 q2)
+    E[φ(a)φ(b)] = √(q1 q2) κ1(ρ)/2, E[φ'(a)φ'(b)] = κ0(ρ)/2, ρ = c/√(q1 q2).
 
     Args:
-      c: covariance.
-      q1: variance of a.
-      q2: variance of b.
+        c: Covariance, any shape.
+        q1: Variance of a, any shape.
+        q2: Variance of b, any shape.
 
     Returns:
-      The two expectations, shaped as the arguments broadcast.
+        The two expectations, each of the shape to which the arguments broadcast.
 
     Example:
-      >>> [round(float(k), 4) for k in relu_dual(1.0, 1.0, 1.0)]
-      [0.5, 0.5]
+        >>> [round(float(k), 4) for k in relu_dual(1.0, 1.0, 1.0)]
+        [0.5, 0.5]
 
-    Source: Cho and Saul (2009).
+    Source: cho2009kernel.
     """
     scale = jnp.sqrt(jnp.asarray(q1) * q2)
     rho = c / scale
@@ -64,23 +65,23 @@ def relu_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[A
 def erf_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[Array, Array]:
     """E[φφ] and E[φ'φ'] of erf for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
 
-        E[φφ] = (2/π) arcsin(2c/√((1 + 2q1)(1 + 2q2))),    E[φ'φ'] = (4/π)/√((1 + 2q1)(1 + 2q2) - 4c²)
+    E[φφ] = (2/π) arcsin(2c/√((1 + 2q1)(1 + 2q2))), E[φ'φ'] = (4/π)/√((1 + 2q1)(1 + 2q2) − 4c²).
 
     The second is the derivative of the first with respect to c (Price's theorem).
 
     Args:
-      c: covariance.
-      q1: variance of a.
-      q2: variance of b.
+        c: Covariance, any shape.
+        q1: Variance of a, any shape.
+        q2: Variance of b, any shape.
 
     Returns:
-      The two expectations, shaped as the arguments broadcast.
+        The two expectations, each of the shape to which the arguments broadcast.
 
     Example:
-      >>> [round(float(k), 4) for k in erf_dual(0.5, 0.5, 0.5)]
-      [0.3333, 0.7351]
+        >>> [round(float(k), 4) for k in erf_dual(0.5, 0.5, 0.5)]
+        [0.3333, 0.7351]
 
-    Source: Williams (1998), Eq. 11.
+    Source: williams1998computation, Eq. 11; price1958useful.
     """
     product = (1 + 2 * jnp.asarray(q1)) * (1 + 2 * jnp.asarray(q2))
     value = 2 / jnp.pi * jnp.arcsin(2 * c / jnp.sqrt(product))
@@ -98,31 +99,29 @@ def recursion(
 ) -> list[LimitLayer]:
     """The limiting kernels of every layer, by the recursion of Jacot's Theorem 1.
 
-        Σ^(1) = W_std² ⟨x, x'⟩/n_0 + b_std²,                  Θ^(1) = Σ^(1)
-        Σ^(h+1) = W_std² E[φφ] + b_std²,  Σ̇^(h+1) = W_std² E[φ'φ'],  Θ^(h+1) = Θ^(h) Σ̇^(h+1) + Σ^(h+1)
-
-    with the expectations taken under N(0, Σ^(h)).
+    Σ^(1) = W_std² ⟨x, x'⟩/n_0 + b_std², Θ^(1) = Σ^(1), and, with expectations under N(0, Σ^(h)),
+    Σ^(h+1) = W_std² E[φφ] + b_std², Σ̇^(h+1) = W_std² E[φ'φ'], Θ^(h+1) = Θ^(h) Σ̇^(h+1) + Σ^(h+1).
 
     Args:
-      x1: inputs, `(n1, n_0)`.
-      x2: inputs, `(n2, n_0)`; `x1` if not given.
-      depth: L, the number of weight matrices; L - 1 hidden layers.
-      dual: `(c, q1, q2) -> (E[φφ], E[φ'φ'])`; the ReLU's if not given.
-      W_std: scale of the weights.
-      b_std: scale of the biases.
+        x1: Inputs, shape (n1, n_0).
+        x2: Further inputs, shape (n2, n_0); `x1` again if left out.
+        depth: Number L of weight matrices, so L − 1 hidden layers.
+        dual: Function of (c, q1, q2) that returns (E[φφ], E[φ'φ']); the ReLU's if left out.
+        W_std: Scale of the weights.
+        b_std: Scale of the biases.
 
     Returns:
-      A list of L `LimitLayer`s; the last one's `ntk` is the network's.
+        A list of L `LimitLayer`s; the last one's `ntk` is the network's.
 
     Raises:
-      ValueError: `depth` is not positive.
+        ValueError: If the depth is not positive.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> round(float(recursion(jnp.ones((1, 1)), depth=2, W_std=2.0**0.5)[-1].ntk[0, 0]), 4)
-      4.0
+        >>> import jax.numpy as jnp
+        >>> round(float(recursion(jnp.ones((1, 1)), depth=2, W_std=2.0**0.5)[-1].ntk[0, 0]), 4)
+        4.0
 
-    Source: Jacot, Gabriel, Hongler (2018), Proposition 1 and Theorem 1.
+    Source: jacot2018ntk, Proposition 1, Theorem 1; lecture, Theorem 3.1.
     """
     if depth < 1:
         raise ValueError(f"expected a positive depth, got {depth}")
@@ -147,27 +146,28 @@ def _recursion(x1, x2, depth, dual, W_std, b_std):
 def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
     """An explicit feature map of the ReLU tangent kernel on finitely many points.
 
-        Ψ_k = φ1(Ψ_{k-1}),    Φ_k = [φ0(Ψ_{k-1}) ⊗ Φ_{k-1},  φ1(Ψ_{k-1})],    Φ_0 = Ψ_0 = x
+    Ψ_k = φ1(Ψ_{k−1}), Φ_k = [φ0(Ψ_{k−1}) ⊗ Φ_{k−1}, φ1(Ψ_{k−1})], Φ_0 = Ψ_0 = x.
 
     φ0 and φ1 live in infinite-dimensional spaces; on n points their span has dimension at most n, and the symmetric
     square root of the Gram matrix is a coordinate system of that span. The inner products are therefore exact.
 
     Args:
-      x: inputs, `(n, d)`, none of them zero.
-      hidden: number of hidden layers; features grow as n^hidden, so keep n and this small.
+        x: Inputs, shape (n, d), none of them zero.
+        hidden: Number of hidden layers; features grow as n^hidden, so keep n and this small.
 
     Returns:
-      Features, `(n, p)`: Φ Φᵀ is the kernel of the network without bias, scaled to c_σ = 2 and no 1/√d at the input.
+        Features, shape (n, p): Φ Φᵀ is the kernel of the network without bias, scaled to c_σ = 2 and no 1/√d at
+        the input.
 
     Raises:
-      ValueError: `hidden` is negative.
+        ValueError: If the number of hidden layers is negative.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> feature_map(jnp.eye(3), hidden=1).shape
-      (3, 12)
+        >>> import jax.numpy as jnp
+        >>> feature_map(jnp.eye(3), hidden=1).shape
+        (3, 12)
 
-    Source: Bietti and Mairal (2019), Lemma 1.
+    Source: lecture, Lemma 1; bietti2019inductive, Lemma 1.
     """
     if hidden < 0:
         raise ValueError(f"expected a non-negative number of hidden layers, got {hidden}")
@@ -197,22 +197,25 @@ def principal_components(
 ) -> tuple[Float[np.ndarray, " count"], Float[np.ndarray, "n count"]]:
     """Eigenvalues and eigenfunctions of the kernel operator Π of the empirical measure, largest first.
 
-        (Π f)(x) = (1/N) Σ_j K(x, x_j) f(x_j),    ‖f‖² = (1/N) Σ_j f(x_j)² = 1
+    (Π f)(x) = (1/n) Σ_j K(x, x_j) f(x_j), ‖f‖² = (1/n) Σ_j f(x_j)² = 1. For the linear kernel K = X Xᵀ the functions
+    times √λ are, up to sign, the coordinates of X on its principal directions
+    (`experiments.weight_movement.principal_coordinates`).
 
     Args:
-      kernel: Gram matrix, `(n, n)`, symmetric.
-      count: how many; all if not given.
+        kernel: Gram matrix, shape (n, n), symmetric.
+        count: Number of components; all if left out.
 
     Returns:
-      `(eigenvalues, functions)`; column i is f^(i+1) on the data, its sign making the entry of largest size positive.
+        Eigenvalues λ, shape (count,), and functions, shape (n, count): column i is f^(i) on the data, its sign making
+        the entry of largest size positive.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> values, functions = principal_components(2 * jnp.eye(4) + jnp.ones((4, 4)))
-      >>> round(float(values[0]), 3), round(float(jnp.mean(functions[:, 0] ** 2)), 3)
-      (1.5, 1.0)
+        >>> import jax.numpy as jnp
+        >>> values, functions = principal_components(2 * jnp.eye(4) + jnp.ones((4, 4)))
+        >>> round(float(values[0]), 3), round(float(jnp.mean(functions[:, 0] ** 2)), 3)
+        (1.5, 1.0)
 
-    Source: Jacot, Gabriel, Hongler (2018), Section 5.
+    Source: jacot2018ntk, Section 5.
     """
     n = kernel.shape[0]
     first = 0 if count is None else n - count

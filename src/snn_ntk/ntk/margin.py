@@ -9,7 +9,13 @@ __all__ = ["LogisticPath", "logistic_path", "margin_norm"]
 
 
 class LogisticPath(NamedTuple):
-    """Minimisers of the logistic loss over balls of a kernel's function space, one a penalty."""
+    """Minimisers of the logistic loss over balls of a kernel's function space, one a penalty.
+
+    Attributes:
+        radius: Norms R = ‖f‖, shape (k,), increasing.
+        loss: Losses at the minimisers, shape (k,).
+        dual: Coefficients α of f = Σ_j α_j k(·, x_j), shape (k, n).
+    """
 
     radius: np.ndarray
     loss: np.ndarray
@@ -23,22 +29,22 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
     Newton's method from the strongest penalty down.
 
     Args:
-        kernel: positive definite matrix (n, n), float64.
-        y: labels ±1.
-        penalties: λ > 0, in any order; returned in decreasing order, so increasing R.
+        kernel: Gram matrix, shape (n, n), positive definite, float64.
+        y: Labels ±1, shape (n,).
+        penalties: Penalties λ > 0, shape (k,), in any order; taken in decreasing order, so that R increases.
 
     Returns:
-        Radius R = ‖f‖, loss at the minimiser, and coefficients α (one row a penalty).
+        `LogisticPath`, one minimiser a penalty.
 
     Raises:
-        ValueError: for labels other than ±1 or a penalty that is not positive.
+        ValueError: If a label is not ±1 or a penalty not positive.
 
     Example:
         >>> path = logistic_path(np.eye(4), np.array([1, -1, 1, -1.0]), np.array([1.0, 0.1]))
         >>> bool(path.loss[1] < path.loss[0] < np.log(2))
         True
 
-    Source: the first term of the lecture's NTRF bound; Cao and Gu (2019), Theorem 3.3.
+    Source: lecture, slide "Expected 0-1 Error Bound" (its first term); cao2019generalization, Theorem 3.3.
     """
     kernel, y, n = np.asarray(kernel, dtype=np.float64), np.asarray(y, dtype=np.float64), len(y)
     if not np.all(np.abs(y) == 1):
@@ -68,11 +74,11 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
             args=(penalty,),
             jac=True,
             method="Newton-CG",
-            hessp=lambda v, direction, penalty: curvature(v, direction, penalty),
+            hessp=curvature,
             options={"xtol": 1e-8},
         ).x
         margins = y * (features @ v)
-        dual = y / (1 + np.exp(margins)) / (n * penalty)  # stationarity: α_i = −ℓ′_i/(nλ)
+        dual = y / (1 + np.exp(margins)) / (n * penalty)  # stationarity: α_i = −ℓ'_i/(nλ)
         rows.append((np.linalg.norm(v), np.mean(np.logaddexp(0, -margins)), dual))
     radius, loss, dual = (np.asarray(column) for column in zip(*rows, strict=True))
     return LogisticPath(radius, loss, dual)
@@ -84,8 +90,8 @@ def margin_norm(kernel: np.ndarray, y: np.ndarray) -> float:
     Solved in the dual, max_{α ≥ 0} Σα − ½ (α∘y)ᵀK(α∘y), whose value is half the squared norm.
 
     Args:
-        kernel: positive definite matrix (n, n), float64.
-        y: labels ±1.
+        kernel: Gram matrix, shape (n, n), positive definite, float64.
+        y: Labels ±1, shape (n,).
 
     Returns:
         The norm; at most √(yᵀK⁻¹y).
@@ -94,7 +100,7 @@ def margin_norm(kernel: np.ndarray, y: np.ndarray) -> float:
         >>> round(margin_norm(np.eye(4), np.array([1, -1, 1, -1.0])), 4)
         2.0
 
-    Source: the lecture's Corollary 3.10; Cao and Gu (2019), Corollary 3.10.
+    Source: lecture, Corollary 3.10; cao2019generalization, Corollary 3.10.
     """
     q = np.asarray(kernel, dtype=np.float64) * np.outer(y, y)
 

@@ -1,11 +1,7 @@
-"""The ordinary (deterministic) deep network and its tangent kernel, layer by layer.
+"""The ordinary (deterministic) deep network at finite width and its tangent kernel, layer by layer.
 
-neural-tangents gives the total kernel of a composed network. A primer needs the pieces: each layer's own share of the
-kernel, at finite width and in the limit; the explicit feature map; the kernel principal components. These few functions
-give them, written straight from the derivation of chapter 01 and independent of neural-tangents, so that comparing the
-two means something.
-
-Network of depth L (L weight matrices, L - 1 hidden layers), NTK parameterisation, n_0 inputs:
+It is independent of neural-tangents, so that comparing the two means something. The network of depth L (L weight
+matrices, L − 1 hidden layers) in the NTK parameterisation, with n_0 inputs:
 
     f^(1)(x) = (W_std/√n_0) W^(0) x + b_std b^(0),    f^(h+1)(x) = (W_std/√n_h) W^(h) φ(f^(h)(x)) + b_std b^(h)
 """
@@ -27,9 +23,9 @@ __all__ = ["MLP", "init_mlp", "layer_kernels", "mlp_output", "tangent_kernel_row
 class MLP(NamedTuple):
     """Weights and biases of a fully connected network, all N(0, 1) at initialisation.
 
-    Args:
-      weights: `(n_{h+1}, n_h)` for h = 0, …, L-1.
-      biases: `(n_{h+1},)` for h = 0, …, L-1.
+    Attributes:
+        weights: L matrices W^(h), shape (n_{h+1}, n_h).
+        biases: L vectors b^(h), shape (n_{h+1},).
     """
 
     weights: tuple[Array, ...]
@@ -40,22 +36,22 @@ def init_mlp(key: Array, sizes: Sequence[int], *, dtype=None) -> MLP:
     """Draw a network with standard normal parameters, the initialisation of the NTK parameterisation.
 
     Args:
-      key: JAX random key.
-      sizes: `(n_0, n_1, …, n_L)`, at least two positive integers.
-      dtype: of the parameters; JAX's default float if not given.
+        key: Random key.
+        sizes: Layer sizes (n_0, n_1, …, n_L), at least two positive integers.
+        dtype: Floating type; JAX's default if left out.
 
     Returns:
-      The parameters, an `MLP`.
+        The parameters.
 
     Raises:
-      ValueError: fewer than two sizes, or a size that is not positive.
+        ValueError: If there are fewer than two sizes, or one is not positive.
 
     Example:
-      >>> import jax
-      >>> [w.shape for w in init_mlp(jax.random.key(0), (2, 8, 1)).weights]
-      [(8, 2), (1, 8)]
+        >>> import jax
+        >>> [w.shape for w in init_mlp(jax.random.key(0), (2, 8, 1)).weights]
+        [(8, 2), (1, 8)]
 
-    Source: Jacot, Gabriel, Hongler (2018), Section 2.
+    Source: jacot2018ntk, Section 2.
     """
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"expected at least two positive layer sizes, got {tuple(sizes)}")
@@ -92,24 +88,24 @@ def mlp_output(
 ) -> Float[Array, "n d_out"]:
     """Output of the network in the NTK parameterisation.
 
-        f^(h+1)(x) = (W_std/√n_h) W^(h) φ(f^(h)(x)) + b_std b^(h)
+    f^(h+1)(x) = (W_std/√n_h) W^(h) φ(f^(h)(x)) + b_std b^(h).
 
     Args:
-      params: the parameters.
-      x: inputs, `(n, n_0)`.
-      phi: activation, applied entrywise.
-      W_std: scale of the weights.
-      b_std: scale of the biases (Jacot's β).
+        params: The parameters.
+        x: Inputs, shape (n, n_0).
+        phi: Activation φ, applied entrywise.
+        W_std: Scale of the weights.
+        b_std: Scale of the biases (Jacot's β).
 
     Returns:
-      Outputs, `(n, n_L)`.
+        Outputs, shape (n, n_L).
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> mlp_output(init_mlp(jax.random.key(0), (2, 8, 1)), jnp.ones((3, 2))).shape
-      (3, 1)
+        >>> import jax, jax.numpy as jnp
+        >>> mlp_output(init_mlp(jax.random.key(0), (2, 8, 1)), jnp.ones((3, 2))).shape
+        (3, 1)
 
-    Source: Jacot, Gabriel, Hongler (2018), Section 2.
+    Source: jacot2018ntk, Section 2.
     """
     return _forward(params, x, phi, W_std, b_std)[2]
 
@@ -134,30 +130,29 @@ def layer_kernels(
 ) -> Float[Array, "L n1 n2"]:
     """Each layer's share of the finite network's tangent kernel, by one forward and one backward pass.
 
-        ⟨∂f(x)/∂θ^(h), ∂f(x')/∂θ^(h)⟩ = (W_std² ⟨g^(h)(x), g^(h)(x')⟩/n_h + b_std²) ⟨b^(h+1)(x), b^(h+1)(x')⟩
-
-    No Jacobian is formed: memory is O(n · width), not O(n · width²).
+    ⟨∂f(x)/∂θ^(h), ∂f(x')/∂θ^(h)⟩ = (W_std² ⟨g^(h)(x), g^(h)(x')⟩/n_h + b_std²) ⟨b^(h+1)(x), b^(h+1)(x')⟩, b^(h) the
+    derivative of the output in f^(h). No Jacobian is formed: memory is O(n · width), not O(n · width²).
 
     Args:
-      params: a network with one output.
-      x1: inputs, `(n1, n_0)`.
-      x2: inputs, `(n2, n_0)`; `x1` if not given.
-      phi: activation.
-      W_std: scale of the weights.
-      b_std: scale of the biases.
+        params: A network with one output.
+        x1: Inputs, shape (n1, n_0).
+        x2: Further inputs, shape (n2, n_0); `x1` again if left out.
+        phi: Activation φ, applied entrywise.
+        W_std: Scale of the weights.
+        b_std: Scale of the biases.
 
     Returns:
-      `(L, n1, n2)`; the sum over the first axis is the tangent kernel.
+        Shares, shape (L, n1, n2); the sum over the first axis is the tangent kernel.
 
     Raises:
-      ValueError: the network has more than one output.
+        ValueError: If the network has more than one output.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> layer_kernels(init_mlp(jax.random.key(0), (2, 8, 8, 1)), jnp.ones((3, 2))).shape
-      (3, 3, 3)
+        >>> import jax, jax.numpy as jnp
+        >>> layer_kernels(init_mlp(jax.random.key(0), (2, 8, 8, 1)), jnp.ones((3, 2))).shape
+        (3, 3, 3)
 
-    Source: Arora et al. (2019), Section 3; Jacot, Gabriel, Hongler (2018), Appendix A.1.
+    Source: lecture, slide "Neural Tangent Kernel"; arora2019exact, Section 3; jacot2018ntk, Appendix A.1.
     """
     if params.weights[-1].shape[0] != 1:
         raise ValueError(f"expected a network with one output, got {params.weights[-1].shape[0]}")
@@ -176,27 +171,26 @@ def tangent_kernel_row(
 ) -> Float[Array, " n"]:
     """One row Θ(x0, x) of a tangent kernel: the derivative of f(x) along the gradient of f(x0).
 
-        Θ(x0, x) = ⟨∇_θ f(x0), ∇_θ f(x)⟩ = d/dε f(θ + ε ∇_θ f(x0), x) at ε = 0
-
-    One backward and one forward pass, whatever the number of points; `function` may be any differentiable model.
+    Θ(x0, x) = ⟨∇_θ f(x0), ∇_θ f(x)⟩ = d/dε f(θ + ε ∇_θ f(x0), x) at ε = 0: one backward and one forward pass, whatever
+    the number of points.
 
     Args:
-      function: `(params, x) -> (n, 1)`.
-      params: a pytree of parameters.
-      x0: one input, `(n_0,)`.
-      x: inputs, `(n, n_0)`.
+        function: Any differentiable function of (params, x) that returns outputs of shape (n, 1).
+        params: A pytree of parameters.
+        x0: One input, shape (n_0,).
+        x: Inputs, shape (n, n_0).
 
     Returns:
-      The row, `(n,)`.
+        The row, shape (n,).
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> net = init_mlp(jax.random.key(0), (2, 8, 1))
-      >>> x = jnp.eye(2)
-      >>> bool(jnp.allclose(tangent_kernel_row(mlp_output, net, x[0], x), layer_kernels(net, x).sum(0)[0], atol=1e-5))
-      True
+        >>> import jax, jax.numpy as jnp
+        >>> net = init_mlp(jax.random.key(0), (2, 8, 1))
+        >>> x = jnp.eye(2)
+        >>> bool(jnp.allclose(tangent_kernel_row(mlp_output, net, x[0], x), layer_kernels(net, x).sum(0)[0], atol=1e-5))
+        True
 
-    Source: chapter 01 of the book.
+    Source: book, chapter 1.
     """
     direction = jax.grad(lambda p: function(p, x0[None])[0, 0])(params)
     return jax.jvp(lambda p: function(p, x)[:, 0], (params,), (direction,))[1]

@@ -9,20 +9,20 @@ __all__ = ["first_layer_gram", "kappa0", "kappa1", "relu_ntk", "relu_ntk_profile
 def kappa0(u: Float[Array, "..."]) -> Float[Array, "..."]:
     """Arc-cosine kernel of degree 0, the probability that a random half-space holds neither or both points.
 
-    κ₀(u) = (π − arccos u)/π = 2 E[1{w·x ≥ 0} 1{w·x′ ≥ 0}],  u = cos∠(x, x′).
+    κ0(u) = (π − arccos u)/π = 2 E[1{w·x ≥ 0} 1{w·x' ≥ 0}], u = cos∠(x, x').
 
     Args:
-        u: cosines, any shape; values beyond [−1, 1] by rounding are clipped.
+        u: Cosines, any shape; values beyond [−1, 1] by rounding are clipped.
 
     Returns:
-        κ₀(u), shape of ``u``.
+        κ0(u), shape of ``u``.
 
     Example:
         >>> import jax.numpy as jnp
         >>> float(kappa0(jnp.asarray(0.0)))
         0.5
 
-    Source: the lecture's slide "2-layer ReLU networks"; Cho and Saul (2009).
+    Source: lecture, slide "2-layer ReLU networks"; cho2009kernel.
     """
     return 1 - jnp.arccos(jnp.clip(u, -1, 1)) / jnp.pi
 
@@ -30,40 +30,40 @@ def kappa0(u: Float[Array, "..."]) -> Float[Array, "..."]:
 def kappa1(u: Float[Array, "..."]) -> Float[Array, "..."]:
     """Arc-cosine kernel of degree 1, the kernel of the trained output layer.
 
-    κ₁(u) = (u (π − arccos u) + √(1 − u²))/π = 2 E[(w·x)₊ (w·x′)₊] for unit x, x′.
+    κ1(u) = (u (π − arccos u) + √(1 − u²))/π = 2 E[(w·x)₊ (w·x')₊] for unit x, x'.
 
     Args:
-        u: cosines, any shape; values beyond [−1, 1] by rounding are clipped.
+        u: Cosines, any shape; values beyond [−1, 1] by rounding are clipped.
 
     Returns:
-        κ₁(u), shape of ``u``.
+        κ1(u), shape of ``u``.
 
     Example:
         >>> import jax.numpy as jnp
         >>> round(float(kappa1(jnp.asarray(0.0))), 4)
         0.3183
 
-    Source: the lecture's slide "2-layer ReLU networks"; Cho and Saul (2009).
+    Source: lecture, slide "2-layer ReLU networks"; cho2009kernel.
     """
     u = jnp.clip(u, -1, 1)
     return u * kappa0(u) + jnp.sqrt(1 - u**2) / jnp.pi
 
 
 def relu_ntk_profile(u: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Both layers' kernel on the sphere, κ(u) = u κ₀(u) + κ₁(u).
+    """Both layers' kernel on the sphere as a function of the cosine, u κ0(u) + κ1(u).
 
     Args:
-        u: cosines, any shape.
+        u: Cosines, any shape.
 
     Returns:
-        κ(u), shape of ``u``.
+        u κ0(u) + κ1(u), which the lecture calls κ(u), shape of ``u``.
 
     Example:
         >>> import jax.numpy as jnp
         >>> float(relu_ntk_profile(jnp.asarray(1.0)))
         2.0
 
-    Source: the lecture's slide "2-layer ReLU networks"; Bietti and Mairal (2019), Section 2.2.
+    Source: lecture, slide "2-layer ReLU networks"; bietti2019inductive, Section 2.2.
     """
     return u * kappa0(u) + kappa1(u)
 
@@ -79,24 +79,24 @@ def cosines(x1: Array, x2: Array) -> tuple[Array, Array]:
 def relu_ntk(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
     """Tangent kernel of f(x) = √(2/m) Σⱼ vⱼ (wⱼ·x)₊ with both layers trained, in the limit of infinite width.
 
-    K(x, x′) = ‖x‖ ‖x′‖ κ(⟨x, x′⟩ / ‖x‖‖x′‖).
+    K(x, x') = ‖x‖ ‖x'‖ (u κ0(u) + κ1(u)), u = ⟨x, x'⟩ / ‖x‖‖x'‖.
 
     Args:
-        x1: inputs, one a row.
-        x2: further inputs; ``x1`` again if left out.
+        x1: Inputs, shape (n1, d).
+        x2: Further inputs, shape (n2, d); ``x1`` again if left out.
 
     Returns:
-        The matrix of K.
+        The matrix of K, shape (n1, n2).
 
     Raises:
-        ValueError: if the dimensions differ.
+        ValueError: If the dimensions differ.
 
     Example:
         >>> import jax.numpy as jnp
         >>> relu_ntk(jnp.eye(2))[0].round(2).tolist() == [2.0, jnp.float32(0.32)]
         True
 
-    Source: the lecture's slide "2-layer ReLU networks".
+    Source: lecture, slide "2-layer ReLU networks".
     """
     norms, u = cosines(x1, x1 if x2 is None else x2)
     return norms * relu_ntk_profile(u)
@@ -105,24 +105,25 @@ def relu_ntk(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -
 def first_layer_gram(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
     """Gram matrix H∞ of f(x) = m^{-1/2} Σ a_r (w_r·x)₊, a_r = ±1, with the first layer alone trained.
 
-    H∞(x, x′) = E[⟨x, x′⟩ 1{w·x ≥ 0, w·x′ ≥ 0}] = ⟨x, x′⟩ (π − arccos cos∠(x, x′)) / 2π.
+    H∞(x, x') = E[⟨x, x'⟩ 1{w·x ≥ 0, w·x' ≥ 0}] = ⟨x, x'⟩ (π − arccos cos∠(x, x')) / 2π.
 
     Args:
-        x1: inputs, one a row.
-        x2: further inputs; ``x1`` again if left out.
+        x1: Inputs, shape (n1, d).
+        x2: Further inputs, shape (n2, d); ``x1`` again if left out.
 
     Returns:
-        The matrix of H∞; its diagonal is ‖x‖²/2, so no unit-norm data set has a smallest eigenvalue above 1/2.
+        The matrix of H∞, shape (n1, n2); its diagonal is ‖x‖²/2, so no unit-norm data set has a smallest eigenvalue
+        above 1/2.
 
     Raises:
-        ValueError: if the dimensions differ.
+        ValueError: If the dimensions differ.
 
     Example:
         >>> import jax.numpy as jnp
         >>> first_layer_gram(jnp.eye(2)).tolist()
         [[0.5, 0.0], [0.0, 0.5]]
 
-    Source: the lecture's slides on natural gradient and generalisation; Arora et al. (2019), Eq. 6.
+    Source: lecture, slide "Natural Gradient Descent" (G∞), slide "Setup" (H∞), Proposition 3.6; arora2019fine, Eq. 6.
     """
     norms, u = cosines(x1, x1 if x2 is None else x2)
     return norms * u * kappa0(u) / 2

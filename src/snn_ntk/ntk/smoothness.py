@@ -22,7 +22,14 @@ __all__ = [
 
 
 class FeatureDistances(NamedTuple):
-    """Distances of two inputs after each feature map; every field has the shape of the batch of pairs."""
+    """Distances of two inputs after each feature map; every field has the shape of the batch of pairs.
+
+    Attributes:
+        inputs: ‖x − y‖.
+        phi0: ‖φ0(x) − φ0(y)‖.
+        phi1: ‖φ1(x) − φ1(y)‖.
+        phi: ‖Φ(x) − Φ(y)‖, Φ = (φ0 ⊗ x, φ1).
+    """
 
     inputs: Array
     phi0: Array
@@ -31,17 +38,17 @@ class FeatureDistances(NamedTuple):
 
 
 def feature_distances(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> FeatureDistances:
-    """Distances ‖x − y‖, ‖φ₀(x) − φ₀(y)‖, ‖φ₁(x) − φ₁(y)‖ and ‖Φ(x) − Φ(y)‖, Φ = (φ₀ ⊗ x, φ₁), exactly.
+    """Distances ‖x − y‖, ‖φ0(x) − φ0(y)‖, ‖φ1(x) − φ1(y)‖ and ‖Φ(x) − Φ(y)‖, Φ = (φ0 ⊗ x, φ1), exactly.
 
-    With θ the angle: ‖φ₀(x) − φ₀(y)‖² = 2θ/π and ‖Φ(x) − Φ(y)‖² = ‖x − y‖² + 2⟨x, y⟩θ/π + ‖φ₁(x) − φ₁(y)‖².
+    With θ the angle: ‖φ0(x) − φ0(y)‖² = 2θ/π and ‖Φ(x) − Φ(y)‖² = ‖x − y‖² + 2⟨x, y⟩θ/π + ‖φ1(x) − φ1(y)‖².
     Written through the angle, not through 1 − κ(u), so that nothing cancels for close points.
 
     Args:
-        x: first inputs, non-zero.
-        y: second inputs, non-zero.
+        x: First inputs, shape (…, d), non-zero.
+        y: Second inputs, the same shape, non-zero.
 
     Returns:
-        The four distances.
+        The four distances, each of shape (…).
 
     Example:
         >>> import jax.numpy as jnp
@@ -49,7 +56,7 @@ def feature_distances(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> Featu
         >>> round(float(d.phi0), 4)
         1.0
 
-    Source: the lecture's slides "Feature Maps" and "Smoothness"; Bietti and Mairal (2019), Section 3.1.
+    Source: lecture, slide "Feature Maps", slide "Smoothness", Proposition 3; bietti2019inductive, Section 3.1.
     """
     nx, ny = jnp.linalg.norm(x, axis=-1), jnp.linalg.norm(y, axis=-1)
     ex, ey = x / nx[..., None], y / ny[..., None]
@@ -63,24 +70,24 @@ def feature_distances(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> Featu
 
 
 def phi0_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: bool = False) -> Float[Array, "*b"]:
-    """Proposition 4.2's bound on ‖φ₀(x) − φ₀(y)‖ for inputs of any norm.
+    """Part 2 of Proposition 4: a bound on ‖φ0(x) − φ0(y)‖ for inputs of any norm.
 
     Corrected: √(‖x − y‖ / min(‖x‖, ‖y‖)). As the slide prints it: √(1 / min(‖x‖, ‖y‖)) ‖x − y‖.
 
     Args:
-        x: first inputs, non-zero.
-        y: second inputs, non-zero.
-        as_printed: the slide's formula, which fails, in place of the corrected one.
+        x: First inputs, shape (…, d), non-zero.
+        y: Second inputs, the same shape, non-zero.
+        as_printed: The slide's formula, which fails, in place of the corrected one.
 
     Returns:
-        The bound, pair by pair.
+        The bound, pair by pair, shape (…).
 
     Example:
         >>> import jax.numpy as jnp
         >>> float(phi0_bound(jnp.asarray([1.0, 0.0]), jnp.asarray([1.0, 0.01])))  # doctest: +ELLIPSIS
         0.1...
 
-    Source: the lecture's Proposition 4; Bietti and Mairal (2019), Proposition 4.
+    Source: lecture, Proposition 4 (misprinted); bietti2019inductive, Proposition 4; book, chapter 3 (corrected).
     """
     distance = jnp.linalg.norm(x - y, axis=-1)
     smaller = jnp.minimum(jnp.linalg.norm(x, axis=-1), jnp.linalg.norm(y, axis=-1))
@@ -88,24 +95,24 @@ def phi0_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: 
 
 
 def phi_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: bool = False) -> Float[Array, "*b"]:
-    """Proposition 4.3's bound on ‖Φ(x) − Φ(y)‖ for inputs of any norm.
+    """Part 3 of Proposition 4: a bound on ‖Φ(x) − Φ(y)‖ for inputs of any norm.
 
     Corrected: √(min(‖x‖, ‖y‖) ‖x − y‖) + 2‖x − y‖. As the slide prints it: √min(‖x‖, ‖y‖) ‖x − y‖ + 2‖x − y‖.
 
     Args:
-        x: first inputs, non-zero.
-        y: second inputs, non-zero.
-        as_printed: the slide's formula, which fails, in place of the corrected one.
+        x: First inputs, shape (…, d), non-zero.
+        y: Second inputs, the same shape, non-zero.
+        as_printed: The slide's formula, which fails, in place of the corrected one.
 
     Returns:
-        The bound, pair by pair.
+        The bound, pair by pair, shape (…).
 
     Example:
         >>> import jax.numpy as jnp
         >>> round(float(phi_bound(jnp.asarray([1.0, 0.0]), jnp.asarray([0.0, 1.0]))), 3)
         4.018
 
-    Source: the lecture's Proposition 4; Bietti and Mairal (2019), Proposition 4.
+    Source: lecture, Proposition 4 (misprinted); bietti2019inductive, Proposition 4; book, chapter 3 (corrected).
     """
     distance = jnp.linalg.norm(x - y, axis=-1)
     smaller = jnp.minimum(jnp.linalg.norm(x, axis=-1), jnp.linalg.norm(y, axis=-1))
@@ -117,18 +124,18 @@ def activation_moments(activation: Callable[[Array], Array], *, nodes: int = 100
     """The moments γ_j = E[(σ⁽ʲ⁾(u))²], u ~ N(0, 1), j = 0, 1, 2, by Gauss–Hermite quadrature.
 
     Args:
-        activation: a smooth scalar function that JAX can differentiate.
-        nodes: number of quadrature nodes.
+        activation: A smooth scalar function that JAX can differentiate.
+        nodes: Number of quadrature nodes.
 
     Returns:
-        γ₀, γ₁, γ₂.
+        γ0, γ1, γ2.
 
     Example:
         >>> import jax.numpy as jnp
         >>> [round(g, 3) for g in activation_moments(lambda u: jnp.exp(u - 1))]
         [1.0, 1.0, 1.0]
 
-    Source: the lecture's Proposition 9; Bietti and Mairal (2019), Proposition 9.
+    Source: lecture, Proposition 9; bietti2019inductive, Proposition 9.
     """
     u, weights = gauss_hermite_rule(nodes)
     derivatives = [activation, jax.grad(activation), jax.grad(jax.grad(activation))]
@@ -138,14 +145,14 @@ def activation_moments(activation: Callable[[Array], Array], *, nodes: int = 100
 
 
 def lipschitz_constant(gamma0: float, gamma1: float, gamma2: float) -> float:
-    """Proposition 9's Lipschitz constant of the feature map of K_σ on the sphere.
+    """The Lipschitz constant of Proposition 9, of the feature map of K_σ on the sphere.
 
-    √((γ₀ + γ₁) max(1, (2γ₁ + γ₂)/(γ₀ + γ₁))).
+    √((γ0 + γ1) max(1, (2γ1 + γ2)/(γ0 + γ1))).
 
     Args:
-        gamma0: E[σ²], positive.
-        gamma1: E[σ′²].
-        gamma2: E[σ″²].
+        gamma0: Moment γ0 = E[σ²], positive.
+        gamma1: Moment γ1 = E[σ'²].
+        gamma2: Moment γ2 = E[σ''²].
 
     Returns:
         The constant.
@@ -154,21 +161,21 @@ def lipschitz_constant(gamma0: float, gamma1: float, gamma2: float) -> float:
         >>> round(lipschitz_constant(1.0, 1.0, 1.0) ** 2, 6)
         3.0
 
-    Source: the lecture's Proposition 9; Bietti and Mairal (2019), Proposition 9.
+    Source: lecture, Proposition 9; bietti2019inductive, Proposition 9.
     """
     total = gamma0 + gamma1
     return float(np.sqrt(total * max(1.0, (2 * gamma1 + gamma2) / total)))
 
 
 def sharp_lipschitz_constant(gamma1: float, gamma2: float) -> float:
-    """The smallest Lipschitz constant of the feature map of K_σ on the sphere, √(2γ₁ + γ₂).
+    """The smallest Lipschitz constant of the feature map of K_σ on the sphere, √(2γ1 + γ2).
 
-    ‖Φ(x) − Φ(y)‖²/‖x − y‖² = (k(1) − k(u))/(1 − u) for a dot-product kernel k with Taylor coefficients ≥ 0; it is largest
-    as u → 1, where it tends to k′(1) = 2γ₁ + γ₂. The maximum with 1 in Proposition 9 is not needed.
+    ‖Φ(x) − Φ(y)‖²/‖x − y‖² = (k(1) − k(u))/(1 − u) for a dot-product kernel k with Taylor coefficients ≥ 0; it is
+    largest as u → 1, where it tends to k'(1) = 2γ1 + γ2. The maximum with 1 in Proposition 9 is not needed.
 
     Args:
-        gamma1: E[σ′²].
-        gamma2: E[σ″²].
+        gamma1: Moment γ1 = E[σ'²].
+        gamma2: Moment γ2 = E[σ''²].
 
     Returns:
         The constant.
@@ -177,6 +184,6 @@ def sharp_lipschitz_constant(gamma1: float, gamma2: float) -> float:
         >>> round(sharp_lipschitz_constant(1.0, 1.0) ** 2, 6)
         3.0
 
-    Source: derived in the book's chapter 03.
+    Source: book, chapter 3.
     """
     return float(np.sqrt(2 * gamma1 + gamma2))

@@ -20,7 +20,12 @@ __all__ = [
 
 
 class TwoLayer(NamedTuple):
-    """f(x) = m^{-1/2} Σ_r a_r (w_r·x)₊; ``w`` (m, d) is trained, ``a`` (m,) = ±1 is not."""
+    """The network f(x) = m^{-1/2} Σ_r a_r (w_r·x)₊, of which the first layer alone is trained.
+
+    Attributes:
+        w: First layer, shape (m, d), trained.
+        a: Second layer, ±1, shape (m,), fixed.
+    """
 
     w: Array
     a: Array
@@ -29,22 +34,22 @@ class TwoLayer(NamedTuple):
 def init_two_layer(
     key: PRNGKeyArray, width: int, d: int, *, nu: float = 1.0, paired: bool = False, dtype: Any = None
 ) -> TwoLayer:
-    """Draw w_r ~ N(0, ν² I), a_r uniform on ±1.
+    """Draw a network with w_r ~ N(0, ν² I) and a_r uniform on ±1.
 
     Args:
-        key: random key.
-        width: m; even if ``paired``.
-        d: input dimension.
-        nu: standard deviation ν of the first layer.
-        paired: draw m/2 neurons and add a copy of each with the opposite sign: the network then starts at
-            f = 0 for every input, which formulas that put u(0) = 0 ask for; E[G] is the same.
-        dtype: floating type; JAX's default if left out.
+        key: Random key.
+        width: Number m of neurons; even if ``paired``.
+        d: Dimension of an input.
+        nu: Standard deviation ν of the first layer.
+        paired: Draw m/2 neurons and add a copy of each with the opposite sign: the network then starts at f = 0 for
+            every input, which formulas that put u(0) = 0 ask for; E[G] is the same.
+        dtype: Floating type; JAX's default if left out.
 
     Returns:
         The network.
 
     Raises:
-        ValueError: if ``paired`` and the width is odd.
+        ValueError: If ``paired`` and the width is odd.
 
     Example:
         >>> import jax
@@ -52,7 +57,7 @@ def init_two_layer(
         >>> float(abs(two_layer_output(net, jax.numpy.ones((1, 3)))[0])) < 1e-6
         True
 
-    Source: the lecture's Theorem 3 (natural gradient), Assumption 1.
+    Source: lecture, Theorem 3, Assumption 1.
     """
     if paired and width % 2:
         raise ValueError(f"expected an even width for a paired initialisation, got {width}")
@@ -68,8 +73,8 @@ def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"
     """Network function f(x) = m^{-1/2} Σ_r a_r (w_r·x)₊.
 
     Args:
-        net: the network.
-        x: inputs, one a row.
+        net: The network.
+        x: Inputs, shape (n, d).
 
     Returns:
         Outputs, shape (n,).
@@ -79,7 +84,7 @@ def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"
         >>> two_layer_output(TwoLayer(jnp.eye(2)[:1], jnp.ones(1)), jnp.asarray([[2.0, 0.0]])).tolist()
         [2.0]
 
-    Source: the lecture's generalisation setup; Arora et al. (2019), Eq. 1.
+    Source: lecture, slide "Setup"; arora2019fine, Eq. 1.
     """
     return jnp.maximum(x @ net.w.T, 0) @ net.a / jnp.sqrt(net.a.size)
 
@@ -88,9 +93,9 @@ def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"
     """Jᵀv, the gradient of ⟨v, f(X)⟩ in the first layer: row r is m^{-1/2} a_r Σ_i v_i 1{w_r·x_i > 0} x_i.
 
     Args:
-        net: the network.
-        x: inputs, one a row.
-        residual: v.
+        net: The network.
+        x: Inputs, shape (n, d).
+        residual: The vector v, shape (n,).
 
     Returns:
         The gradient, shape (m, d).
@@ -100,7 +105,7 @@ def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"
         >>> pull_back(TwoLayer(jnp.eye(2)[:1], jnp.ones(1)), jnp.eye(2), jnp.ones(2)).tolist()
         [[1.0, 0.0]]
 
-    Source: Du et al. (2019), Eq. 4.
+    Source: du2019gradient, Eq. 4.
     """
     active = (x @ net.w.T > 0) * residual[:, None]
     return net.a[:, None] * (active.T @ x) / jnp.sqrt(net.a.size)
@@ -110,18 +115,18 @@ def two_layer_gram(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, "n n"]
     """Gram matrix G = J Jᵀ of the finite network, G_ij = ⟨x_i, x_j⟩ (1/m) Σ_r 1{w_r·x_i > 0, w_r·x_j > 0}.
 
     Args:
-        net: the network.
-        x: inputs, one a row.
+        net: The network.
+        x: Inputs, shape (n, d).
 
     Returns:
-        The matrix; its expectation is :func:`snn_ntk.ntk.first_layer_gram`.
+        The matrix, shape (n, n); its expectation is :func:`snn_ntk.ntk.first_layer_gram`.
 
     Example:
         >>> import jax, jax.numpy as jnp
         >>> bool(two_layer_gram(init_two_layer(jax.random.key(0), 64, 2), jnp.eye(2))[0, 1] == 0)
         True
 
-    Source: the lecture's natural-gradient slides, Condition 1.
+    Source: lecture, Condition 1.
     """
     active = (x @ net.w.T > 0).astype(x.dtype)
     return (x @ x.T) * (active @ active.T) / net.a.size
@@ -131,12 +136,12 @@ def pattern_changes(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> F
     """Fraction of changed activations, (1/mn) Σ_{i≤n} Σ_{r≤m} 1{sign w_r(0)·x_i ≠ sign w_r(k)·x_i}.
 
     Args:
-        net: the network now.
-        start: the network at initialisation.
-        x: inputs.
+        net: The network now.
+        start: The network at initialisation.
+        x: Inputs, shape (n, d).
 
     Returns:
-        A number in [0, 1].
+        A scalar in [0, 1].
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -144,7 +149,7 @@ def pattern_changes(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> F
         >>> float(pattern_changes(net, net, jnp.eye(2)))
         0.0
 
-    Source: the lecture's Figure 1 (b), whose outer sum should run over the n inputs; Du et al. (2019).
+    Source: lecture, Figure 1 (panel b, whose outer sum should run over the n inputs); du2019gradient.
     """
     return jnp.mean((x @ net.w.T > 0) != (x @ start.w.T > 0))
 
@@ -153,11 +158,11 @@ def max_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
     """Largest distance a neuron has moved, max_r ‖w_r(k) − w_r(0)‖.
 
     Args:
-        net: the network now.
-        start: the network at initialisation.
+        net: The network now.
+        start: The network at initialisation.
 
     Returns:
-        The distance.
+        The distance, a scalar.
 
     Example:
         >>> import jax
@@ -165,7 +170,7 @@ def max_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
         >>> float(max_distance(net, net))
         0.0
 
-    Source: the lecture's Figure 1 (c); Du et al. (2019).
+    Source: lecture, Figure 1 (panel c); du2019gradient.
     """
     return jnp.max(jnp.linalg.norm(net.w - start.w, axis=-1))
 
@@ -174,11 +179,11 @@ def total_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
     """Distance of all weights from the start, ‖W(k) − W(0)‖_F.
 
     Args:
-        net: the network now.
-        start: the network at initialisation.
+        net: The network now.
+        start: The network at initialisation.
 
     Returns:
-        The distance.
+        The distance, a scalar.
 
     Example:
         >>> import jax
@@ -186,21 +191,21 @@ def total_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
         >>> float(total_distance(net, net))
         0.0
 
-    Source: the B of the lecture's class F_{A,B}; Arora et al. (2019), Lemma 5.3.
+    Source: lecture, slide "Where do these bounds come from?" (the B of F_{A,B}); arora2019fine, Lemma 5.3.
     """
     return jnp.linalg.norm(net.w - start.w)
 
 
 def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
-    """The constant C of the stable-Jacobian condition, 3 ‖J(θ) − J(0)‖₂ / √λ_min(G(0)), at one θ.
+    """The constant C of the stable-Jacobian condition, 3 ‖J(θ) − J(0)‖_2 / √λ_min(G(0)), at one θ.
 
     Args:
-        net: the network now.
-        start: the network at initialisation.
-        x: inputs.
+        net: The network now.
+        start: The network at initialisation.
+        x: Inputs, shape (n, d).
 
     Returns:
-        C; the theorem needs C < 1/2 in a whole ball around the start.
+        C, a scalar; the theorem needs C < 1/2 in a whole ball around the start.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -208,7 +213,7 @@ def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> F
         >>> float(jacobian_change(net, net, jnp.eye(2)))
         0.0
 
-    Source: the lecture's Condition 2; Zhang, Martens and Grosse (2019), Condition 2.
+    Source: lecture, Condition 2; zhang2019fast, Condition 2.
     """
     change = (x @ net.w.T > 0).astype(x.dtype) - (x @ start.w.T > 0).astype(x.dtype)
     squared = jnp.linalg.eigvalsh((x @ x.T) * (change @ change.T) / net.a.size)[-1]

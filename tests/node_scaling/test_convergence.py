@@ -35,7 +35,7 @@ X = np.asarray(sphere(jax.random.key(0), 6, 3), np.float64)
 Y = np.asarray(jax.random.normal(jax.random.key(1), (6,)), np.float64)
 
 
-def kappa(x, activation):
+def kappa_n(x, activation):
     return float(np.linalg.eigvalsh(np.asarray(mean_gram(jnp.asarray(x), activation=activation), np.float64))[0])
 
 
@@ -150,7 +150,7 @@ def test_bounds_hold_on_a_trajectory(activation, name):
     losses, grams, weights = jax.jit(lambda n: flow(n, activation, steps, rate))(net)
     residual = float(np.sqrt(2 * losses[0]))
     smallest = np.linalg.eigvalsh(np.asarray(grams, np.float64))[:, 0]
-    choices = dict(gamma=gamma, kappa=kappa(X, activation), residual=residual, delta=0.1)
+    choices = dict(gamma=gamma, kappa_n=kappa_n(X, activation), residual=residual, delta=0.1)
     if name == "ReLU":
         bounds = theorem41(X, scalings, **choices)
     else:
@@ -177,14 +177,14 @@ def test_the_movement_bound_is_attained():
 def test_initial_eigenvalue():
     """Proposition C.1 at its own width: it fails less often than δ; with two nodes, with probability 1 − (3/4)³."""
     activation, x = RELU, np.eye(3)
-    k, delta = kappa(x, activation), 0.5
+    k, delta = kappa_n(x, activation), 0.5
 
     def share_below(m):
         nets = networks(np.full(m, 1 / m), 60, seed=7)
         grams = jax.jit(jax.vmap(lambda n: tangent_gram(n, jnp.asarray(x, jnp.float32), activation=activation)))(nets)
         return (np.linalg.eigvalsh(np.asarray(grams, np.float64))[:, 0] < k / 2).mean()
 
-    width = proposition_c1_width(x, kappa=k, delta=delta)
+    width = proposition_c1_width(x, kappa_n=k, delta=delta)
     assert share_below(int(width) + 1) <= delta
     assert share_below(2) > 0.4
 
@@ -192,7 +192,7 @@ def test_initial_eigenvalue():
 def test_sufficient_widths_suffice():
     constants = ACTIVATION_CONSTANTS["tanh"]
     for gamma, alpha in ((1.0, None), (0.5, 0.5)):
-        kwargs = dict(gamma=gamma, kappa=0.3, residual=0.1, delta=0.1)
+        kwargs = dict(gamma=gamma, kappa_n=0.3, residual=0.1, delta=0.1)
         x = np.eye(2)
         m = int(theorem42_width(x, **kwargs, constants=constants)) + 1
         assert theorem42(x, node_scalings(m, gamma=gamma, alpha=alpha), **kwargs, constants=constants).applies
@@ -206,7 +206,7 @@ def test_bounds_vanish_only_without_asymmetry():
 
     def change(m, gamma):
         scalings = node_scalings(m, gamma=gamma, alpha=0.5)
-        return theorem42(X, scalings, gamma=gamma, kappa=0.1, residual=1.0, delta=0.1, constants="tanh").kernel_change
+        return theorem42(X, scalings, gamma=gamma, kappa_n=0.1, residual=1.0, delta=0.1, constants="tanh").kernel_change
 
     assert change(10**6, 1.0) < 0.05 * change(10**3, 1.0)
     assert change(10**6, 0.5) > 0.9 * change(10**3, 0.5)
@@ -216,12 +216,12 @@ def test_bounds_vanish_only_without_asymmetry():
     ("change", "error", "message"),
     [
         ({"gamma": 0.0}, ValueError, "0 < gamma"),
-        ({"kappa": 0.0}, DegenerateKernelError, "kappa > 0"),
+        ({"kappa_n": 0.0}, DegenerateKernelError, "kappa_n > 0"),
         ({"delta": 1.0}, ValueError, "0 < delta < 1"),
     ],
 )
 def test_bad_arguments(change, error, message):
-    choices = dict(gamma=0.5, kappa=0.1, residual=1.0, delta=0.1) | change
+    choices = dict(gamma=0.5, kappa_n=0.1, residual=1.0, delta=0.1) | change
     with pytest.raises(error, match=message):
         theorem41(X, np.full(4, 0.25), **choices)
     with pytest.raises(error, match=message):
@@ -229,7 +229,7 @@ def test_bad_arguments(change, error, message):
 
 
 def test_bad_data():
-    choices = dict(gamma=0.5, kappa=0.1, residual=1.0, delta=0.1)
+    choices = dict(gamma=0.5, kappa_n=0.1, residual=1.0, delta=0.1)
     with pytest.raises(ValueError, match="sum 1"):
         theorem41(X, np.ones(4), **choices)
     with pytest.raises(ValueError, match="non-zero rows"):
