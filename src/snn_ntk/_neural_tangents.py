@@ -9,7 +9,7 @@ A kernel made from inputs also remembers them, until a layer changes it (`InputK
 
 import contextlib
 import dataclasses
-import importlib
+import importlib.util
 import math
 import sys
 import types
@@ -224,6 +224,11 @@ def _adding_curvature(make: Callable, kernel_class: type) -> Callable:
 
 
 def _load() -> tuple[types.ModuleType, types.ModuleType, type]:
+    if importlib.util.find_spec("neural_tangents") is None:
+        # Not a dependency of the wheel, since installing it with its own dependencies installs TensorFlow.
+        raise ImportError(
+            "expected neural-tangents beside snn-ntk, got none: pip install --no-deps neural-tangents==0.6.5"
+        )
     with _importable():
         nt = importlib.import_module("neural_tangents")
         stax = importlib.import_module("neural_tangents.stax")
