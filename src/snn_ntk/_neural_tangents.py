@@ -25,7 +25,7 @@ import jax.interpreters.ad
 
 __all__ = ["WORKING_VERSIONS", "InputKernel", "nt", "stax"]
 
-WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.10.2", "0.11.2")}
+WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.10.1", "0.11.2")}
 """For each release of neural-tangents, the releases of JAX with which its analytic kernels, its empirical kernels and
 its predictions were seen to work through this module."""
 
