@@ -25,7 +25,7 @@ import jax.interpreters.ad
 
 __all__ = ["WORKING_VERSIONS", "InputKernel", "nt", "stax"]
 
-WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.10.1", "0.11.2")}
+WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.7.1", "0.10.1", "0.11.2")}
 """For each release of neural-tangents, the releases of JAX with which its analytic kernels, its empirical kernels and
 its predictions were seen to work through this module."""
 
@@ -69,7 +69,8 @@ def _supplied_modules() -> dict[str, types.ModuleType]:
     experimental.__doc__ = "Left empty by snn_ntk: the original needs TensorFlow."
     modules = {experimental.__name__: experimental}
     try:
-        importlib.import_module("jax.util")
+        # The functions left before the module did.
+        from jax.util import safe_map  # type: ignore[import-not-found]  # noqa: F401
     except ImportError:
         util = types.ModuleType("jax.util")
         source = importlib.import_module("jax._src.util")
