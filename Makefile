@@ -22,7 +22,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 .DEFAULT_GOAL := help
 # Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
 .NOTPARALLEL:
-.PHONY: help book chapter results test unit lint types format setup lock clean
+.PHONY: help book chapter results test heavy unit lint types format setup lock clean
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
@@ -30,6 +30,7 @@ help:
 	@echo "make results CHAPTER=09-weight-movement PROFILE=gpu   commit what exists of a chapter's sweep to results/"
 	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser;"
 	@echo "               with CHECK=1, as in CI, a verdict other than the committed one is a failure"
+	@echo "make heavy     the tests that make test leaves out, because they take minutes or need the network"
 	@echo "make unit      unit tests and doctests only"
 	@echo "make lint types format   ruff · pyright · put files into ruff's format"
 	@echo "make setup     only create the environment ($(VENV)), for Jupyter or an editor"
@@ -84,10 +85,13 @@ test: lint types
 	@$(BIN)/python workflow/build.py --profile smoke --cores $(CORES)
 	@$(BIN)/python -m pytest --numprocesses $(CORES)
 
+heavy: $(READY)
+	@$(BIN)/python -m pytest -m heavy
+
 lock:
-	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test \
+	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --group neural-tangents \
 		--no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements.txt
-	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --extra cuda --constraint requirements.txt \
+	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --extra cuda12 --group neural-tangents --constraint requirements.txt \
 		--no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements-cuda.txt
 
 clean:

@@ -8,7 +8,7 @@ A kernel made from inputs also remembers them, until a layer changes it (`InputK
 """
 
 import contextlib
-import importlib
+import importlib.util
 import math
 import sys
 import types
@@ -26,8 +26,7 @@ from snn_ntk._neural_tangents.input_kernel import adding_curvature, make_input_k
 
 __all__ = ["WORKING_VERSIONS", "nt"]
 
-WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.10.2", "0.11.2")}
-
+WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.7.1", "0.10.1", "0.11.2")}
 """For each release of neural-tangents, the releases of JAX with which its analytic kernels, its empirical kernels and
 its predictions were seen to work through this module."""
 
@@ -72,7 +71,8 @@ def _supplied_modules() -> dict[str, types.ModuleType]:
     experimental.__doc__ = "Left empty by snn_ntk: the original needs TensorFlow."
     modules = {experimental.__name__: experimental}
     try:
-        importlib.import_module("jax.util")
+        # The functions left before the module did.
+        from jax.util import safe_map  # type: ignore[import-not-found]  # noqa: F401
     except ImportError:
         util = types.ModuleType("jax.util")
         source = importlib.import_module("jax._src.util")
@@ -149,6 +149,11 @@ def _sizes_of_abstract_arrays(empirical: types.ModuleType) -> None:
 
 
 def _load() -> tuple[types.ModuleType, types.ModuleType, type]:
+    if importlib.util.find_spec("neural_tangents") is None:
+        # Not a dependency of the wheel, since installing it with its own dependencies installs TensorFlow.
+        raise ImportError(
+            "expected neural-tangents beside snn-ntk, got none: pip install --no-deps neural-tangents==0.6.5"
+        )
     with _importable():
         nt = importlib.import_module("neural_tangents")
         stax = importlib.import_module("neural_tangents.stax")
