@@ -9,6 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
+from paths import Paths
+from where import places, sources_of
+
+from snn_ntk.reporting import load_claims
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "snn_ntk"
@@ -132,3 +136,27 @@ def test_pages_name_tests_that_exist():
             if not file.is_file() or (test and f"def {test}(" not in file.read_text(encoding="utf-8")):
                 missing.append(f"{page.name}: {path}{'::' + test if test else ''}")
     assert not missing
+
+
+def test_source_lines_name_known_works():
+    works = set(
+        re.findall(r"^@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    unknown = []
+    for name in MODULES:
+        for node in definitions(name):
+            docstring = ast.get_docstring(node) or ""
+            keys = sources_of(docstring) if "\nSource: " in docstring else {}
+            unknown += [f"{name}.{node.name}: {key}" for key in keys if key not in works | {"book", "lecture"}]
+    assert not unknown
+
+
+def test_every_numbered_statement_of_the_paper_leads_somewhere():
+    paths = Paths(ROOT)
+    found = places(paths, load_claims(paths.claims).values())["P"]
+    for item in ("Lemma 1", "Lemma 2", "Lemma 3", "Lemma 4", "Lemma 5", "Theorem 1", "Theorem 2", "Eq. 4", "Eq. 12"):
+        place = found[item]
+        assert place.functions, item
+        assert place.tests, item
+        assert place.pages, item
+        assert place.notebooks, item
