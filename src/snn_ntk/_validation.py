@@ -16,6 +16,7 @@ __all__ = ["inputs", "matching_inputs", "non_negative", "optional_non_negative",
 
 
 def _is_concrete(value: Any) -> bool:
+    """Whether the value is there, and not only its shape and type."""
     return not isinstance(value, Tracer)
 
 

@@ -24,7 +24,7 @@ import jax.interpreters.ad
 
 from snn_ntk._neural_tangents.input_kernel import adding_curvature, make_input_kernel, remembering_inputs
 
-__all__ = ["WORKING_VERSIONS", "nt"]
+__all__ = ["WORKING_VERSIONS", "InputKernel", "nt", "stax"]
 
 WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.7.1", "0.10.1", "0.11.2")}
 """For each release of neural-tangents, the releases of JAX with which its analytic kernels, its empirical kernels and
@@ -105,6 +105,7 @@ def _importable() -> Iterator[None]:
 
 
 def _refused(**kwargs: Any) -> Callable:
+    """STRUCTURED_DERIVATIVES, which does not work here."""
     raise NotImplementedError(
         "expected NtkImplementation.JACOBIAN_CONTRACTION, NTK_VECTOR_PRODUCTS or AUTO, got STRUCTURED_DERIVATIVES: "
         "neural-tangents 0.6.5 implements it by rewriting jaxprs of a JAX older than this package supports"
@@ -149,6 +150,7 @@ def _sizes_of_abstract_arrays(empirical: types.ModuleType) -> None:
 
 
 def _load() -> tuple[types.ModuleType, types.ModuleType, type]:
+    """neural-tangents, its `stax`, and the class of kernels that remember their inputs."""
     if importlib.util.find_spec("neural_tangents") is None:
         # Not a dependency of the wheel, since installing it with its own dependencies installs TensorFlow.
         raise ImportError(

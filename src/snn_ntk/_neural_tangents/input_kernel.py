@@ -6,20 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax._src.core
-import jax.core
-import jax.extend.core
-import jax.interpreters.ad
 
 __all__ = []
 
 
 def make_input_kernel(base: type) -> type:
-    """The kernel of raw inputs: neural-tangents' `Kernel`, plus what a stochastic layer must know of the inputs.
+    """The class of kernels of raw inputs: `Kernel`, plus what a stochastic layer must know of the inputs.
 
     The tangent kernel of variance weights needs ⟨x∘x, x'∘x'⟩, which no `Kernel` holds, and multiplies it by κ'' of the
     nonlinearity that follows. So `inputs1`, `inputs2` keep the arrays that a kernel was made from, and `spread` carries
-    a covariance-like factor to that nonlinearity. Any layer that computes a new `nngp` by itself gives a plain `Kernel`.
+    a covariance-like factor to that nonlinearity. A layer that computes a new `nngp` by itself gives a plain `Kernel`.
     """
     dataclass = importlib.import_module("neural_tangents._src.utils.dataclasses").dataclass
     plain_fields = [field.name for field in dataclasses.fields(base)]
@@ -37,17 +33,17 @@ def make_input_kernel(base: type) -> type:
             return base(**(asdict(self) | changes))
         return replace_all(self, **changes)
 
-    def slice(self: Any, rows: Any, columns: Any) -> Any:
-        sliced = base(**asdict(self)).slice(rows, columns)
+    def part(self: Any, rows: Any, columns: Any) -> Any:
+        plain = base(**asdict(self)).slice(rows, columns)
         second = self.inputs1 if self.inputs2 is None else self.inputs2
         return kernel_class(
-            **{name: getattr(sliced, name) for name in plain_fields},
+            **{name: getattr(plain, name) for name in plain_fields},
             inputs1=None if self.inputs1 is None else self.inputs1[rows],
             inputs2=None if second is None else second[columns],
             spread=None if self.spread is None else self.spread[rows, columns],
         )
 
-    kernel_class.asdict, kernel_class.replace, kernel_class.slice = asdict, replace, slice
+    kernel_class.asdict, kernel_class.replace, kernel_class.slice = asdict, replace, part
     return kernel_class
 
 
@@ -64,7 +60,7 @@ def remembering_inputs(make: Callable, kernel_class: type) -> Callable:
 
 
 def adding_curvature(make: Callable, kernel_class: type) -> Callable:
-    """`_elementwise` whose kernels add `spread` · κ'' to the tangent kernel, κ'' being one jvp of the layer's own κ'."""
+    """`_elementwise` whose kernels add `spread` · κ'' to the tangent kernel, κ'' being a jvp of the layer's own κ'."""
 
     def elementwise(fn: Any, name: str, kernel_fn: Callable | None) -> Any:
         if kernel_fn is None:

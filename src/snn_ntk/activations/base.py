@@ -1,8 +1,8 @@
-"""An activation and what a stochastic network needs of it, made from what is known in closed form and quadrature for the rest.
+"""An activation and what a stochastic network needs of it, in closed form where there is one and else by quadrature.
 
-By Price's theorem ∂κ/∂c = E[φ'(a) φ'(b)] and ∂²κ/∂c² = E[φ''(a) φ''(b)] for (a, b) ~ N(0, [[q1, c], [c, q2]]): the three
-tangent kernels of a stochastic network are κ, κ' and κ'' up to inner products of the inputs. An activation smoothed by its
-noise, E_g φ(u + s g), is all that the expected output of a stochastic layer needs.
+By Price's theorem ∂κ/∂c = E[φ'(a) φ'(b)] and ∂²κ/∂c² = E[φ''(a) φ''(b)] for (a, b) ~ N(0, [[q1, c], [c, q2]]): the
+three tangent kernels of a stochastic network are κ, κ' and κ'' up to inner products of the inputs. An activation
+smoothed by its noise, E_g φ(u + s g), is all that the expected output of a stochastic layer needs.
 """
 
 import math
@@ -37,6 +37,8 @@ class Activation:
         second_moment: `second_moment(u, s)` = E_{g ~ N(0, 1)} φ(u + s g)².
         dual: `dual(c, q1, q2)` = κ.
         derivatives: `derivatives(c, q1, q2)` = (κ, κ', κ''), derivatives with respect to c.
+
+    Source: book, chapter 4, chapter 5.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Activation:
 
 
 def as_floats(*values: ArrayLike) -> list[Array]:
+    """Arrays of one floating type: that of the floats among them with a type of their own, else the default."""
     arrays = [jnp.asarray(value) for value in values]
     dtype = jnp.result_type(float, *[a for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)])
     floating = [a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating) and not a.weak_type]

@@ -9,12 +9,14 @@ __all__ = ["ACTIVATION_CONSTANTS", "ActivationConstants"]
 
 
 class ActivationConstants(NamedTuple):
-    """Suprema of an activation and of its first two derivatives (Assumption 4.2, and boundedness).
+    """Suprema of an activation and of its first two derivatives.
 
     Attributes:
-        B: sup of abs(phi).
-        L: sup of abs(phi'), the paper's Lipschitz constant L.
-        beta: sup of abs(phi''), the paper's smoothness constant (not the weight of the KL term, which shares its letter).
+        B: Supremum of |φ|.
+        L: Supremum of |φ'|, the paper's Lipschitz constant L.
+        beta: Supremum of |φ''|, the paper's smoothness constant β (not the weight of the KL term).
+
+    Source: wang2024vae, Assumption 4.2 (and boundedness); book, chapter 6.
     """
 
     B: float
@@ -23,9 +25,9 @@ class ActivationConstants(NamedTuple):
 
 
 ACTIVATION_CONSTANTS = {
-    # phi' = 2 exp(-x^2) / sqrt(pi); |phi''| = 4 |x| exp(-x^2) / sqrt(pi) peaks at x = 1/sqrt(2).
+    # φ' = 2 exp(-z²)/√π; |φ''| = 4 |z| exp(-z²)/√π peaks at z = 1/√2.
     "erf": ActivationConstants(1.0, 2 / math.sqrt(math.pi), 4 / math.sqrt(2 * math.pi * math.e)),
-    # phi'' = -2 tanh (1 - tanh^2) peaks where tanh^2 = 1/3.
+    # |φ''| = 2 |tanh| (1 - tanh²) peaks where tanh² = 1/3.
     "tanh": ActivationConstants(1.0, 1.0, 4 / (3 * math.sqrt(3))),
     "sin": ActivationConstants(1.0, 1.0, 1.0),
 }
@@ -34,8 +36,18 @@ ACTIVATION_CONSTANTS = {
 def constants_of(activation: ActivationConstants | str) -> ActivationConstants:
     """The constants themselves, or those of an activation in `ACTIVATION_CONSTANTS` by its name.
 
+    Args:
+        activation: `ActivationConstants` or a name.
+
+    Returns:
+        The constants.
+
     Raises:
-        ValueError: on another name.
+        ValueError: If there is no such name.
+
+    Example:
+        >>> constants_of("tanh").L
+        1.0
     """
     if isinstance(activation, ActivationConstants):
         return activation

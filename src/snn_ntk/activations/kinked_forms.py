@@ -80,7 +80,7 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return _smoothed_relu(u, s), ndtr(z) * du + normal_density(z) * ds
 
 
-def abrelu_form(a: float, b: float, do_stabilize: bool = False) -> Activation:
+def abrelu_form(a: float, b: float) -> Activation:
     """φ(z) = a min(z, 0) + b max(z, 0) = (a + b)/2 z + (b - a)/2 |z|."""
     linear, kink = ((a + b) / 2) ** 2, ((b - a) / 2) ** 2
 

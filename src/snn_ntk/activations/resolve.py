@@ -55,6 +55,7 @@ _BY_FUNCTION: tuple[tuple[Callable, Activation], ...] = (
 
 
 def _free_variables(function: Callable) -> dict[str, Any]:
+    """What a function sees of its surroundings, by name."""
     cells = function.__closure__ or ()
     return dict(zip(function.__code__.co_freevars, (cell.cell_contents for cell in cells), strict=True))
 
@@ -125,13 +126,12 @@ def _from_layer(layer: tuple) -> Activation:
     name = getattr(layer[1], "__name__", "?")
     if name == "Hermite":
         raise ValueError(
-            "expected an activation with a dual at every variance, got stax.Hermite, which neural-tangents evaluates as "
-            "if its input had unit variance: write the same function as stax.Polynomial"
+            "expected an activation with a dual at every variance, got stax.Hermite, which neural-tangents evaluates "
+            "as if its input had unit variance: write the same function as stax.Polynomial"
         )
     if name in _BY_LAYER:
         make = _BY_LAYER[name]
-        names = [n for n in inspect.signature(make).parameters if n not in ("approximate", "do_stabilize")]
-        return make(**_arguments(layer, names))
+        return make(**_arguments(layer, list(inspect.signature(make).parameters)))
     if name in ("Elementwise", "ExpNormalized", "RectifiedMonomial"):
         return make_activation(name, phi_of(layer), dual_of(layer))
     if name == "ElementwiseNumerical":

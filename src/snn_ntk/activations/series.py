@@ -1,4 +1,4 @@
-"""Any other smooth function: a Hermite series whose length follows from the function, the variances and the correlation."""
+"""Any other smooth function: a Hermite series whose length follows from the function, variances and correlation."""
 
 import functools
 from collections.abc import Callable

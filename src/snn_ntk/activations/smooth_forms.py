@@ -45,8 +45,8 @@ def normal_density(z: Array) -> Array:
     return jnp.exp(-z * z / 2) / SQRT_2PI
 
 
-def gelu_form(approximate: bool = False) -> Activation:
-    """φ(z) = z Φ(z). (`approximate` only changes neural-tangents' finite networks; the exact form is used here.)"""
+def gelu_form() -> Activation:
+    """φ(z) = z Φ(z), also for a layer that approximates it: that only changes neural-tangents' finite networks."""
 
     def kappa(c: Array, q1: Array, q2: Array) -> Array:
         both = (1 + q1) * (1 + q2)
@@ -89,6 +89,7 @@ def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
 
 
 def rbf_form(gamma: float = 1.0) -> Activation:
+    """φ(z) = √2 sin(√(2γ) z + π/4), whose dual is the Gaussian kernel."""
     return sin_form(math.sqrt(2), math.sqrt(2 * gamma), math.pi / 4)
 
 
@@ -176,6 +177,7 @@ def polynomial_form(coef: Sequence[float] | np.ndarray) -> Activation:
 
 
 def monomial_form(degree: int) -> Activation:
+    """φ(z) = z^degree."""
     return polynomial_form([0.0] * degree + [1.0])
 
 

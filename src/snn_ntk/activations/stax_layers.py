@@ -13,6 +13,7 @@ __all__ = []
 
 
 def phi_of(layer: tuple) -> Callable[[Array], Array]:
+    """φ, as the layer's own apply_fn."""
     return lambda z: layer[1]((), z)
 
 

@@ -22,7 +22,7 @@ def tangent_kernels_batched(
     b_std: Num[ArrayLike, ""] | None = None,
     batch_size: int = 512,
 ) -> TangentKernels:
-    """`tangent_kernels` computed a block of rows at a time and kept in host memory.
+    """The kernels of `tangent_kernels`, computed a block of rows at a time and kept in host memory.
 
     Only the three n1 × n2 results and one block of intermediate values are ever held: 10,000 inputs of dimension 784 in
     float32 need 1.2 GB for the results and well under 1 GB beside them.
@@ -37,11 +37,11 @@ def tangent_kernels_batched(
         batch_size: Rows of a block.
 
     Returns:
-        NumPy arrays of shape (n1, n2).
+        `TangentKernels` of NumPy arrays, shape (n1, n2) each.
 
     Raises:
-        TypeError: As `tangent_kernels`.
-        ValueError: As `tangent_kernels`, and if `batch_size` < 1.
+        TypeError: If `batch_size` is not an integer, or as in `tangent_kernels`.
+        ValueError: If `batch_size` < 1, or as in `tangent_kernels`.
 
     Example:
         >>> import numpy as np
@@ -50,7 +50,7 @@ def tangent_kernels_batched(
         >>> tangent_kernels_batched(x, activation=stax.Erf(), sigma0=0.5, batch_size=2).d.shape
         (5, 5)
 
-    Source: Lemma 1 of the paper.
+    Source: wang2024vae, Lemma 1; book, chapter 5.
     """
     x1, x2 = validation.matching_inputs(x1, x2)
     sigma0 = validation.non_negative(sigma0, "sigma0")

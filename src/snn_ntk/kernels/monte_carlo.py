@@ -22,7 +22,14 @@ __all__ = ["NoiseMoments", "expected_tangent_kernel", "noise_moments"]
 
 
 class NoiseMoments(NamedTuple):
-    """Mean and unbiased variance of a network's outputs over its noise, each (n, d_out)."""
+    """Mean and unbiased variance of a network's outputs over its noise.
+
+    Attributes:
+        mean: Estimate of f̂, shape (n, d_out).
+        variance: Estimate of Var_ζ f, shape (n, d_out).
+
+    Source: book, chapter 12.
+    """
 
     mean: Float[Array, "n d_out"]
     variance: Float[Array, "n d_out"]
@@ -41,22 +48,22 @@ def noise_moments(
     *,
     samples: int,
 ) -> NoiseMoments:
-    """Mean and variance over the noise, from `samples` draws.
+    """Mean and variance of a network's outputs over its noise, from independent draws.
 
     f̂(x) = E_ζ f(x, ζ) and Var_ζ f(x, ζ)
 
     Args:
         apply_fn: `apply_fn(params, x, rng=key)`, which draws fresh noise for each row of `x`.
-        params: parameters of one network.
-        x: inputs, (n, d_in).
-        key: random key of the noise.
-        samples: number of draws, at least 2.
+        params: Parameters of one network.
+        x: Inputs, shape (n, d_in).
+        key: Random key of the noise.
+        samples: Number of draws, at least 2.
 
     Returns:
         `NoiseMoments`; the variance divides by `samples` − 1 and is unbiased.
 
     Raises:
-        ValueError: if `samples` is less than 2.
+        ValueError: If `samples` is less than 2.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -65,8 +72,7 @@ def noise_moments(
         >>> [round(float(m[0, 0]), 1) for m in moments]
         [2.0, 1.0]
 
-    Source:
-        Corollary (cor:12-variance) of chapter 12.
+    Source: book, chapter 12 (predictive variance).
     """
     _check(samples, 2)
     draws = jax.lax.map(lambda k: apply_fn(params, x, rng=k), jax.random.split(key, samples))
@@ -82,24 +88,24 @@ def expected_tangent_kernel(
     *,
     samples: int,
 ) -> PyTree:
-    r"""Tangent kernel of the expected output, one summand for each parameter array, averaged over outputs.
+    """Tangent kernel of the expected output, one summand for each parameter array, averaged over outputs.
 
     Θ_p(x, x') = (1/d_out) Σ_k ⟨∇_p f̂_k(x), ∇_p f̂_k(x')⟩
 
     Args:
         apply_fn: `apply_fn(params, x, rng=key)`, which draws fresh noise for each row of `x`.
-        params: parameters of one network.
-        x1: inputs, (n1, d_in).
-        x2: other inputs, (n2, d_in); None stands for `x1`, still under independent noise.
-        key: random key of the noise.
-        samples: number of draws in each of the two batches.
+        params: Parameters of one network.
+        x1: Inputs, shape (n1, d_in).
+        x2: Other inputs, shape (n2, d_in); None stands for `x1`, still under independent noise.
+        key: Random key of the noise.
+        samples: Number of draws in each of the two batches.
 
     Returns:
-        A pytree like `params` whose leaves are unbiased estimates, (n1, n2) each (symmetric if `x2` is None). Their sum
+        A pytree like `params` whose leaves are unbiased estimates, shape (n1, n2), symmetric if `x2` is None. Their sum
         is the tangent kernel of f̂.
 
     Raises:
-        ValueError: if `samples` is less than 1.
+        ValueError: If `samples` is less than 1.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -108,8 +114,7 @@ def expected_tangent_kernel(
         >>> expected_tangent_kernel(noisy, jnp.ones((2, 1)), x, None, jax.random.key(0), samples=1).tolist()
         [[5.0]]
 
-    Source:
-        Equation (eq:12-pair) of chapter 12.
+    Source: wang2024vae, Definition 1; book, chapter 12 (a pair of independent noises).
     """
     _check(samples, 1)
     first, second = jax.random.split(key)

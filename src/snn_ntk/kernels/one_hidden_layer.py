@@ -30,7 +30,9 @@ class TangentKernels(NamedTuple):
     Attributes:
         mu: Θ^(μ), of the mean weights (and of the bias, where there is one).
         sigma: Θ^(σ), of the variance weights.
-        d: Θ^(d), of the decoding weights.
+        d: Θ^(d), of the decoder.
+
+    Source: wang2024vae, Definition 1, Eq. 10.
     """
 
     mu: Float[Array, "..."]
@@ -54,10 +56,10 @@ def tangent_kernels(
 ) -> TangentKernels:
     """The limiting tangent kernels of the stochastic network f̂(x) = m^{-1/2} W_dᵀ E φ(z) with one hidden layer.
 
-    Θ^(μ) = ⟨x, x'⟩ κ', Θ^(σ) = σ0² ⟨x∘x, x'∘x'⟩ κ'', Θ^(d) = κ at c = ⟨x, x'⟩, q = (1 + σ0²) ‖x‖²     (Lemma 1)
+    Θ^(μ) = ⟨x, x'⟩ κ', Θ^(σ) = σ0² ⟨x∘x, x'∘x'⟩ κ'', Θ^(d) = κ at c = ⟨x, x'⟩, q = (1 + σ0²) ‖x‖²
 
-    In the NTK parameterisation, z = (W_std/√d) (W_μ + W_σ∘ζ) x + b_std b, every inner product of inputs is multiplied by
-    W_std²/d and b_std² is added to c and q; the bias then adds b_std² κ' to Θ^(μ).
+    In the NTK parameterisation, z = (W_std/√d) (W_μ + W_σ∘ζ) x + b_std b, every inner product of inputs is multiplied
+    by W_std²/d and b_std² is added to c and q; the bias then adds b_std² κ' to Θ^(μ).
 
     Args:
         x1: Inputs, shape (n1, d).
@@ -72,8 +74,8 @@ def tangent_kernels(
 
     Raises:
         TypeError: If the inputs are not real arrays, a scale is not one number, or the activation is unknown.
-        ValueError: If the inputs are not of rank 2, empty, not finite or of different dimension, a scale is negative, or
-            the activation is `stax.Hermite`.
+        ValueError: If the inputs are not of rank 2, empty, not finite or of different dimension, a scale is negative,
+            or the activation is `stax.Hermite`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -85,7 +87,7 @@ def tangent_kernels(
         >>> [round(float(k[0, 0]), 3) for k in kernels]
         [0.443, 0.054, 0.387]
 
-    Source: Lemma 1 of the paper, its expectations evaluated by Price's theorem and Stein's lemma.
+    Source: wang2024vae, Lemma 1 (its expectations evaluated by Price's theorem and Stein's lemma); book, chapter 5.
     """
     x1, x2 = validation.matching_inputs(x1, x2)
     sigma0 = validation.non_negative(sigma0, "sigma0")
@@ -147,7 +149,7 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     q1 = inflated * squares1.sum(axis=1)[:, None] + shift
     q2 = inflated * squares2.sum(axis=1)[None, :] + shift
     value, slope, curvature = activation.derivatives(c, q1, q2)
-    # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0, x = 0 or a σ0² below rounding: as σ0 → 0 the
-    # product is of order σ0, so it is 0 there.
+    # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0, x = 0 or a σ0² below rounding: as σ0 → 0
+    # the product is of order σ0, so it is 0 there.
     sigma = weight * jnp.where(jnp.isinf(curvature), 0, curvature)
     return TangentKernels(mu=c * slope, sigma=sigma, d=value)

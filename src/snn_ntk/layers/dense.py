@@ -1,7 +1,7 @@
 """A stochastic dense layer for neural-tangents, at any depth.
 
-In a `Kernel` let `nngp` be the covariance of two inputs under independent noise and `cov1`, `cov2` the total variance of
-one input. A layer z = (W_std/√N) (W_μ + W_σ∘ζ) x + b_std b then sends
+In a `Kernel` let `nngp` be the covariance of two inputs under independent noise and `cov1`, `cov2` the total variance
+of one input. A layer z = (W_std/√N) (W_μ + W_σ∘ζ) x + b_std b then sends
 
     cov → W_std² (1 + σ0²) cov + b_std²,     nngp → W_std² nngp + b_std²,     ntk → nngp + W_std² ntk,
 
@@ -34,15 +34,15 @@ def StochasticDense(
 ) -> tuple[Callable, Callable, Callable]:
     """A dense layer whose weights carry Gaussian noise, W_μ + W_σ∘ζ, with the layer contract of neural-tangents.
 
-    z = (W_std/√N) (W_μ + W_σ∘ζ) x + b_std b,     W_μ, b ~ N(0, I), W_σ = σ0, ζ ~ N(0, I)     (Eq. 3, NTK parameterisation)
+    z = (W_std/√N) (W_μ + W_σ∘ζ) x + b_std b,     W_μ, b ~ N(0, I), W_σ = σ0, ζ ~ N(0, I)
 
-    With independent noise (each input its own ζ) the kernels are those of the expected network f̂ = E_ζ f: `nngp` is the
-    covariance of f̂ and `ntk` its tangent kernel, with Θ^(σ) where the layer reads raw inputs of shape (n, d). With
-    shared noise (one ζ for all inputs) they are those of the network with that noise frozen; where such a layer reads
-    raw inputs, its `ntk` holds to leading order in 1/N, because the noise of a weight is also in its pre-activation.
+    With independent noise (each input its own ζ) the kernels are those of the expected network f̂ = E_ζ f: `nngp` is
+    the covariance of f̂ and `ntk` its tangent kernel, with Θ^(σ) where the layer reads raw inputs of shape (n, d).
+    With shared noise (one ζ for all inputs) they are those of the network with that noise frozen; where such a layer
+    reads raw inputs, its `ntk` holds to leading order in 1/N, as the noise of a weight is also in its pre-activation.
 
-    `apply_fn` draws from `rng`, so it returns a sample of f. Independent noise is drawn once a neuron, with the variance
-    Σ_k W_σ[k]² x_k² that ζ would give.
+    `apply_fn` draws from `rng`, so it returns a sample of f. Independent noise is drawn once a neuron, with the
+    variance Σ_k W_σ[k]² x_k² that ζ would give.
 
     Args:
         out_dim: Number of outputs.
@@ -62,13 +62,13 @@ def StochasticDense(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from snn_ntk import stax
+        >>> from snn_ntk import StochasticDense, predictive_variance, stax
         >>> _, _, kernel_fn = stax.serial(StochasticDense(512, sigma0=0.5), stax.Erf(), stax.Dense(1))
         >>> kernel = kernel_fn(jnp.eye(4))
         >>> kernel.ntk.shape, predictive_variance(kernel).shape
         ((4, 4), (4,))
 
-    Source: Lemma 1 of the paper, carried to any depth by the recursion of Jacot et al. (2018).
+    Source: wang2024vae, Eq. 3, Lemma 1; jacot2018ntk, Theorem 1 (whose recursion carries it on); book, chapter 12.
     """
     out_dim = validation.positive_integer(out_dim, "out_dim")
     W_std = validation.non_negative(W_std, "W_std")
@@ -154,14 +154,16 @@ def _layer(
 
 
 def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
-    """What κ'' of the next nonlinearity is multiplied by: (W_std⁴/N²) σ0² ⟨x∘x, x'∘x'⟩, or N/W_std² times that when the
-    scale is inside the weights."""
+    """What κ'' of the next nonlinearity is multiplied by, (W_std⁴/N²) σ0² ⟨x∘x, x'∘x'⟩.
+
+    It is N/W_std² times that when the scale is inside the weights.
+    """
     if isinstance(sigma0, int | float) and sigma0 == 0:
         return None
     if not isinstance(k, InputKernel) or k.inputs1 is None:
         raise ValueError(
-            "expected inputs of shape (n, d), or a Kernel made from such inputs, for a stochastic layer that reads them "
-            "directly, got a Kernel without them: its tangent kernel needs the products of squared inputs. "
+            "expected inputs of shape (n, d), or a Kernel made from such inputs, for a stochastic layer that reads "
+            "them directly, got a Kernel without them: its tangent kernel needs the products of squared inputs. "
             "Reshape the inputs before the network (instead of stax.Flatten inside it), or ask for get='nngp'"
         )
     dtype = k.nngp.dtype

@@ -27,10 +27,12 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from snn_ntk import stax
+        >>> from snn_ntk import StochasticDense, predictive_variance, stax
         >>> _, _, kernel_fn = stax.serial(StochasticDense(64, sigma0=1.0), stax.Erf(), stax.Dense(1))
         >>> predictive_variance(kernel_fn(2 * jnp.eye(4))).shape
         (4,)
+
+    Source: book, chapter 12 (predictive variance).
     """
     if not isinstance(kernel, nt.Kernel):
         raise TypeError(f"expected a neural_tangents.Kernel, got {type(kernel).__name__}")

@@ -1,16 +1,24 @@
-"""The paper's own mathematics: Wang and Huang, its network, objectives, lemmas and theorems, with every constant computed.
+"""The paper's own mathematics (wang2024vae): its network, objectives, lemmas and theorems, every constant computed.
 
-| question | file |
-|---|---|
-| the network and its outputs; its kernels at finite width | `network`, `empirical_kernels` |
-| the objectives; the divergences in them | `objectives`, `divergence` |
-| what the bounds are made of | `setting` |
-| Lemma 2 (kernel at the start) | `concentration` |
-| Lemmas 3 and 4 (kernel and rows on the way) | `movement` |
-| Lemma 5, Theorem 1 (linear convergence) | `convergence` |
-| Theorem 2 (ridge regression), its error, networks that reach it | `ridge`, `exact_divergence_kernel`, `ridge_error`, `stationary` |
-| which degrees of a kernel noise damps | `noise_spectrum` |
-| Figure 2: network, what is trained, infinite width | `figure2_network`, `figure2_problem`, `figure2_limit` |
+| in the paper | function | file | in the book |
+|---|---|---|---|
+| the network (Eq. 2, 3) | `init_parameters`, `sampled_output`, `expected_output` | `network` | chapter 4 |
+| Eq. 1, 4, 7, 12 | `sampled_mse`, `kl_objective`, `mse`, `frobenius_objective` | `objectives` | chapters 4, 8 |
+| their penalties (Eq. 4, 12) | `kl`, `frobenius_penalty` | `divergence` | chapter 8 |
+| Definition 1 at finite width | `empirical_tangent_kernels` | `empirical_kernels` | chapter 5 |
+| Lemma 1 (limiting kernels) | `snn_ntk.kernels.tangent_kernels` | | chapter 5 |
+| Assumption 4.2, what the bounds are made of | `setting`, `setting_of` | `setting` | chapter 6 |
+| Lemma 2 (kernel at the start) | `lemma2`, `lemma2_entrywise`, `lemma2_lambda_min` | `concentration` | chapter 6 |
+| Lemma 3 (kernel on the way) | `lemma3`, `lemma3_radius` | `movement` | chapter 6 |
+| Lemma 4 (rows on the way) | `lemma4`, `lemma4_path` | `movement` | chapter 7 |
+| Lemma 5, Theorem 1 (linear convergence) | `theorem1`, `theorem1_holds`, `theorem1_width` | `convergence` | chapter 7 |
+| Theorem 2 (ridge regression) | `ridge_as_printed`, `ridge_corrected` | `ridge` | chapter 8 |
+| the same for Eq. 4 | `ridge_exact_kl`, `exact_kl_kernel` | `ridge`, `exact_divergence_kernel` | chapter 8 |
+| its error; stationary points | `ridge_error_bound`; `stationary_point` | `ridge_error`; `stationary` | chapter 8 |
+| Figure 2 (the network) | `init_figure2`, `noisy_outputs` | `figure2_network` | chapter 9 |
+| Figure 2 (what is trained) | `draw_figure2_problem`, `figure2_objective` | `figure2_problem` | chapter 9 |
+| Figure 2 (infinite width) | `figure2_limit_kernels` | `figure2_limit` | chapter 9 |
+| which degrees of a kernel noise damps | `degree_weights`, `noise_factors` | `noise_spectrum` | chapter 12 |
 """
 
 from snn_ntk.paper.concentration import (

@@ -15,19 +15,21 @@ __all__ = ["lemma5_operator_norm", "lemma5_residual", "lemma5_row_norm", "theore
 
 
 def lemma5_residual(s: Setting, *, delta: float) -> float:
-    r"""With probability 1 - delta, ||X - f(X; 0)||_F <= sqrt(n) + B sqrt(nd) + B sqrt(2 n log(1 / delta)).
+    """The bound that the residual at the start keeps with probability 1 − δ.
 
-    Its square has mean n + d tr K_d, which is Theta(nd), not the paper's Theta(n).
+    ‖X − f̂(X; 0)‖_F ≤ √n + B √(nd) + B √(2n log(1/δ))
+
+    Its square has mean n + d tr K_d, which is Θ(nd), not the paper's Θ(n).
 
     Args:
         s: The `Setting`.
-        delta: Probability of failure.
+        delta: Probability δ of failure.
 
     Returns:
         The bound of the Frobenius norm.
 
     Raises:
-        ValueError: If delta is outside (0, 1).
+        ValueError: If δ is outside (0, 1).
 
     Example:
         >>> import numpy as np
@@ -36,26 +38,25 @@ def lemma5_residual(s: Setting, *, delta: float) -> float:
         >>> round(lemma5_residual(s, delta=0.1), 3)
         8.449
 
-    Source:
-        The paper, proof of Lemma 5, corrected.
+    Source: wang2024vae, Lemma 5 (its proof, corrected); book, chapter 7.
     """
     check_width_and_delta(1, delta)
     return math.sqrt(s.n) * (1 + s.constants.B * (math.sqrt(s.d) + math.sqrt(2 * math.log(1 / delta))))
 
 
 def lemma5_row_norm(s: Setting, m: float, *, delta: float) -> float:
-    r"""With probability 1 - delta, every row of W_d(0) is at most sqrt(d) + sqrt(2 log(m / delta)) long.
+    """The length √d + √(2 log(m/δ)) that every row of W_d(0) keeps with probability 1 − δ.
 
     Args:
         s: The `Setting`.
         m: Width.
-        delta: Probability of failure.
+        delta: Probability δ of failure.
 
     Returns:
         The bound.
 
     Raises:
-        ValueError: If m < 1 or delta is outside (0, 1).
+        ValueError: If m < 1 or δ is outside (0, 1).
 
     Example:
         >>> import numpy as np
@@ -64,26 +65,25 @@ def lemma5_row_norm(s: Setting, m: float, *, delta: float) -> float:
         >>> round(lemma5_row_norm(s, 1000, delta=0.1), 3)
         6.024
 
-    Source:
-        Gaussian concentration of the norm, and a union bound; the book, chapter 7.
+    Source: book, chapter 7 (Gaussian concentration of the norm, and a union bound).
     """
     check_width_and_delta(m, delta)
     return math.sqrt(s.d) + math.sqrt(2 * math.log(m / delta))
 
 
 def lemma5_operator_norm(s: Setting, m: float, *, delta: float) -> float:
-    r"""With probability 1 - delta, ||W_d(0)||_2 / sqrt(m) <= 1 + (sqrt(d) + sqrt(2 log(1 / delta))) / sqrt(m).
+    """The bound 1 + (√d + √(2 log(1/δ)))/√m that ‖W_d(0)‖₂/√m keeps with probability 1 − δ.
 
     Args:
         s: The `Setting`.
         m: Width.
-        delta: Probability of failure.
+        delta: Probability δ of failure.
 
     Returns:
-        The bound: Lemma 3's alpha.
+        The bound, the α of Lemma 3.
 
     Raises:
-        ValueError: If m < 1 or delta is outside (0, 1).
+        ValueError: If m < 1 or δ is outside (0, 1).
 
     Example:
         >>> import numpy as np
@@ -92,26 +92,25 @@ def lemma5_operator_norm(s: Setting, m: float, *, delta: float) -> float:
         >>> round(lemma5_operator_norm(s, 1000, delta=0.1), 3)
         1.123
 
-    Source:
-        Davidson and Szarek (2001), Theorem II.13; the book, chapter 7.
+    Source: davidson2001local, Theorem II.13; book, chapter 7.
     """
     check_width_and_delta(m, delta)
     return 1 + (math.sqrt(s.d) + math.sqrt(2 * math.log(1 / delta))) / math.sqrt(m)
 
 
 def theorem1(s: Setting, t: ArrayLike, *, loss0: ArrayLike = 1.0) -> np.ndarray:
-    r"""Theorem 1's bound exp(-lambda0 t / n) L(0) on the loss of Eq. 7 at time t of gradient flow (Eq. 11).
+    """Theorem 1's bound exp(−λ0 t/n) L(0) on the loss of Eq. 7 at time t of gradient flow.
 
     Args:
         s: The `Setting`.
         t: Times, any shape.
-        loss0: Loss at time zero.
+        loss0: Loss L(0) at time zero, broadcast against `t`.
 
     Returns:
-        The bound, of the broadcast shape.
+        The bound, of the broadcast shape, float64.
 
     Raises:
-        DegenerateKernelError: If lambda0 is not positive: the theorem then promises no rate.
+        DegenerateKernelError: If λ0 is not positive: the theorem then promises no rate.
 
     Example:
         >>> import numpy as np
@@ -120,8 +119,7 @@ def theorem1(s: Setting, t: ArrayLike, *, loss0: ArrayLike = 1.0) -> np.ndarray:
         >>> float(np.round(theorem1(s, 3 / 0.8), 4))
         0.3679
 
-    Source:
-        The paper, Theorem 1, Eq. 11.
+    Source: wang2024vae, Theorem 1, Eq. 11; book, chapter 7.
     """
     decay = np.exp(-positive_lambda0(s) / s.n * np.asarray(t, np.float64))
     return np.asarray(decay * np.asarray(loss0, np.float64))
@@ -131,21 +129,21 @@ _ROUTES = ("path", "rows", "paper")
 
 
 def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path") -> bool:
-    r"""Whether the proof of Theorem 1 covers width m: R' < R with probability 1 - delta.
+    """Whether the proof of Theorem 1 covers width m, R' < R with probability 1 − δ.
 
     Args:
         s: The `Setting`.
         m: Width.
-        delta: Probability of failure, a quarter for each random event used.
-        route: ``"path"`` closes the loop with the length of the whole path, ``"rows"`` with each row's movement (Lemma 4) and
-            lambda_min (Lemmas 2 and 3), ``"paper"`` with the norms that the paper's Lemmas 2 and 3 state, by its route.
+        delta: Probability δ of failure, a quarter for each random event used.
+        route: "path" closes the loop with the length of the whole path, "rows" with each row's movement (Lemma 4) and
+            λ_min (Lemmas 2 and 3), "paper" with the norms that the paper's Lemmas 2 and 3 state, by its route.
 
     Returns:
         True if covered.
 
     Raises:
-        DegenerateKernelError: If lambda0 is not positive.
-        ValueError: If route is unknown, m < 1 or delta is outside (0, 1).
+        DegenerateKernelError: If λ0 is not positive.
+        ValueError: If `route` is unknown, m < 1 or δ is outside (0, 1).
 
     Example:
         >>> import numpy as np
@@ -154,8 +152,7 @@ def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path") -
         >>> theorem1_holds(s, 100, delta=0.1), theorem1_holds(s, 1e8, delta=0.1)
         (False, True)
 
-    Source:
-        The paper, Lemma 5 and Theorem 1, corrected.
+    Source: wang2024vae, Lemma 5 (corrected), Theorem 1; book, chapter 7.
     """
     if route not in _ROUTES:
         raise ValueError(f"expected route in {_ROUTES}, got {route!r}")
@@ -180,22 +177,22 @@ def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path") -
 
 
 def theorem1_width(s: Setting, *, delta: float, route: str = "path") -> float:
-    r"""The width from which on Theorem 1 is proved, every constant computed.
+    """The width from which on Theorem 1 is proved, every constant computed.
 
-    Route ``"path"`` is O(n^2 d^2 log(m/delta) / lambda0^2), ``"rows"`` O(n^3 d^2 log / lambda0^3) and ``"paper"``
-    O(n^4 d^2 log / lambda0^4) in the worst case; the paper prints n^5 d^3 / (lambda0^4 delta^2), without constants.
+    Route "path" is O(n² d² log(m/δ)/λ0²), "rows" O(n³ d² log(m/δ)/λ0³) and "paper" O(n⁴ d² log(m/δ)/λ0⁴) in the worst
+    case; the paper prints n⁵ d³/(λ0⁴ δ²), without constants.
 
     Args:
         s: The `Setting`.
-        delta: Probability of failure.
+        delta: Probability δ of failure.
         route: As in `theorem1_holds`.
 
     Returns:
         The width, a float.
 
     Raises:
-        DegenerateKernelError: If lambda0 is not positive.
-        ValueError: If route is unknown or delta is outside (0, 1).
+        DegenerateKernelError: If λ0 is not positive.
+        ValueError: If `route` is unknown or δ is outside (0, 1).
 
     Example:
         >>> import numpy as np
@@ -205,7 +202,6 @@ def theorem1_width(s: Setting, *, delta: float, route: str = "path") -> float:
         >>> widths == sorted(widths)
         True
 
-    Source:
-        The paper, Theorem 1, corrected.
+    Source: wang2024vae, Theorem 1 (corrected); book, chapter 7.
     """
     return smallest_width(lambda m: theorem1_holds(s, m, delta=delta, route=route))

@@ -19,48 +19,48 @@ def gaussian_kl(
     """Divergence of two normals on the line, KL(N(a, v) ‖ N(a₀, v₀)) = ½[v/v₀ + (a − a₀)²/v₀ − 1 − log(v/v₀)].
 
     Args:
-      mean: a, any shape.
-      variance: v, positive.
-      mean0: a₀.
-      variance0: v₀, positive.
+        mean: Means a, any shape.
+        variance: Variances v > 0, of the same shape.
+        mean0: Means a₀, of the same shape.
+        variance0: Variances v₀ > 0, of the same shape.
 
     Returns:
-      Entry-wise divergences in nats, the common shape.
+        Entry-wise divergences in nats, of the common shape.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> float(gaussian_kl(jnp.array(1.0), jnp.array(4.0), jnp.array(0.0), jnp.array(4.0)))
-      0.125
+        >>> import jax.numpy as jnp
+        >>> float(gaussian_kl(jnp.array(1.0), jnp.array(4.0), jnp.array(0.0), jnp.array(4.0)))
+        0.125
 
-    Source: the textbook formula; it is what Wang & Huang, Eq. 4, asks for.
+    Source: wang2024vae, Eq. 4 (which asks for the textbook formula); book, chapter 8.
     """
     ratio = variance / variance0
     return 0.5 * (ratio + (mean - mean0) ** 2 / variance0 - 1 - jnp.log(ratio))
 
 
 def kl(params: Parameters, initial: Parameters, x: Float[Array, "n d_in"]) -> Float[Array, " n"]:
-    """Divergence of the latent law from the one at initialisation, KL(P(z_i(t)) ‖ P(z_i(0))) (Eq. 4).
+    """Divergence of the latent law from the one at initialisation, KL(P(z_i(t)) ‖ P(z_i(0))).
 
     Exact for means and variances that both moved. With W_σ unmoved at the constant σ0 it is ‖ΔW_μ x‖²/(2σ0²‖x‖²).
 
     Args:
-      params: the network at time t.
-      initial: the network at time 0.
-      x: inputs, `(n, d_in)`; none of them zero, and no variance zero.
+        params: The network at time t.
+        initial: The network at time 0.
+        x: Inputs, shape (n, d_in); none of them zero, and no variance zero.
 
     Returns:
-      One divergence in nats an input, `(n,)`, summed over the m neurons.
+        One divergence in nats an input, shape (n,), summed over the m neurons.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
-      >>> moved = net._replace(mu=net.mu + 1.0)
-      >>> x = jnp.array([[0.6, 0.8]])
-      >>> [round(float(v), 4) for v in kl(moved, net, x)]  # 4 neurons · 1.4² / (2 · 0.5²)
-      [15.68]
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
+        >>> moved = net._replace(mu=net.mu + 1.0)
+        >>> x = jnp.array([[0.6, 0.8]])
+        >>> [round(float(v), 4) for v in kl(moved, net, x)]  # 4 neurons · 1.4² / (2 · 0.5²)
+        [15.68]
 
-    Source: Wang & Huang, Eq. 4.
+    Source: wang2024vae, Eq. 4; book, chapter 8.
     """
     mean, variance = preactivation_law(params, x)
     mean0, variance0 = preactivation_law(initial, x)
@@ -68,22 +68,22 @@ def kl(params: Parameters, initial: Parameters, x: Float[Array, "n d_in"]) -> Fl
 
 
 def frobenius_penalty(params: Parameters, initial: Parameters) -> Float[Array, ""]:
-    """Half the squared distance of the mean weights from their start, ½‖W_μ(t) − W_μ(0)‖_F² (Eq. 12, without β).
+    """Half the squared distance of the mean weights from their start, ½‖W_μ(t) − W_μ(0)‖_F².
 
     Args:
-      params: the network at time t.
-      initial: the network at time 0.
+        params: The network at time t.
+        initial: The network at time 0.
 
     Returns:
-      A scalar.
+        A scalar: the penalty of Eq. 12 without its weight β.
 
     Example:
-      >>> import jax
-      >>> from snn_ntk.paper import init_parameters
-      >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
-      >>> float(frobenius_penalty(net._replace(mu=net.mu + 1.0), net))
-      4.0
+        >>> import jax
+        >>> from snn_ntk.paper import init_parameters
+        >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
+        >>> float(frobenius_penalty(net._replace(mu=net.mu + 1.0), net))
+        4.0
 
-    Source: Wang & Huang, Eq. 12.
+    Source: wang2024vae, Eq. 12; book, chapter 8.
     """
     return jnp.sum((params.mu - initial.mu) ** 2) / 2

@@ -24,7 +24,7 @@ def empirical_tangent_kernels(
 ) -> TangentKernels:
     """The tangent kernels of f̂ at these parameters, group by group.
 
-    Θ^(s)_{ik,jk'} = ⟨∇_{W_s} f̂_k(x_i), ∇_{W_s} f̂_{k'}(x_j)⟩, s ∈ {μ, σ, d}     (Definition 1)
+    Θ^(s)_{ik,jk'} = ⟨∇_{W_s} f̂_k(x_i), ∇_{W_s} f̂_{k'}(x_j)⟩, s ∈ {μ, σ, d}
 
     The inner products are contracted in closed form over weights, neuron by neuron, instead of through Jacobians:
     with D[r] the r-th row of W_d, Θ^(d) = δ_{kk'} Σ_r φ̂ φ̂'/m, Θ^(μ) = ⟨x, x'⟩ Σ_r D[r,k] D[r,k'] ∂_u φ̂ ∂_u φ̂'/m and
@@ -34,7 +34,7 @@ def empirical_tangent_kernels(
         params: Parameters, at initialisation or after training.
         x1: Inputs, shape (n1, d_in).
         x2: Other inputs, shape (n2, d_in); None stands for `x1`.
-        activation: φ, what `duals.resolve` accepts.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
         outputs: "mean" averages over k = k'; "all" keeps every pair of outputs.
 
     Returns:
@@ -47,11 +47,12 @@ def empirical_tangent_kernels(
     Example:
         >>> import jax
         >>> import jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
         >>> params = init_parameters(jax.random.key(0), 64, 3, sigma0=0.5)
         >>> empirical_tangent_kernels(params, jnp.eye(3), activation=jnp.tanh, outputs="all").mu.shape
         (3, 3, 3, 3)
 
-    Source: Definition 1 of the paper.
+    Source: wang2024vae, Definition 1, Eq. 6; book, chapter 5.
     """
     if outputs not in ("mean", "all"):
         raise ValueError(f'expected outputs to be "mean" or "all", got {outputs!r}')
@@ -90,7 +91,7 @@ _NEURONS_AT_ONCE = 256
 def _sigma_kernel(
     params: Parameters, x1: Array, x2: Array, left: Array, right: Array, outputs: str
 ) -> Float[Array, "..."]:
-    """Σ_r D[r,k] D[r,k'] left[i,r] right[j,r] Σ_l W_σ[r,l]² x_l² x'_l², a block of neurons at a time to bound memory."""
+    """Σ_r D[r,k] D[r,k'] left[i,r] right[j,r] Σ_l W_σ[r,l]² x_l² x'_l², block by block of neurons to bound memory."""
     m, d_out = params.d.shape
     block = min(_NEURONS_AT_ONCE, m)
     padding = -m % block

@@ -22,24 +22,24 @@ def whitened_product(
     For n ≤ d independent unit-norm inputs, `whitened_product(x, x)` is the identity.
 
     Args:
-      x1: inputs to evaluate at, `(n1, d)`. Their part outside the span of `x` does not count.
-      x: training inputs, `(n, d)`, none zero.
-      rtol: singular values of U at most `rtol` times the largest count as zero; `max(n, d)` times the dtype's
-        epsilon if not given. Directions below it would be divided by noise.
+        x1: Inputs to evaluate at, shape (n1, d). Their part outside the span of `x` does not count.
+        x: Training inputs, none zero, shape (n, d).
+        rtol: Singular values of U at most `rtol` times the largest count as zero, because directions below it would be
+            divided by noise; None is max(n, d) times the epsilon of the dtype of `x`.
 
     Returns:
-      `(n1, n)`.
+        Products, shape (n1, n), float64.
 
     Raises:
-      ValueError: inputs of different dimension.
+        ValueError: If the inputs are of different dimension.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> x = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
-      >>> bool(jnp.allclose(whitened_product(x, x), jnp.eye(2), atol=1e-6))
-      True
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
+        >>> bool(jnp.allclose(whitened_product(x, x), jnp.eye(2), atol=1e-6))
+        True
 
-    Source: chapter "Ridge regression" of the book.
+    Source: book, chapter 8.
     """
     eps = float(np.finfo(np.asarray(x).dtype).eps)
     x1, x = np.asarray(x1, np.float64), np.asarray(x, np.float64)
@@ -63,24 +63,28 @@ def exact_kl_kernel(
     """Tangent kernel of W_μ in the geometry of the exact divergence, Θ_KL = ⟨x₁, (UᵀU)⁺ x⟩ κ'(⟨x₁, x⟩).
 
     Args:
-      x1: inputs to evaluate at, `(n1, d)`.
-      x: training inputs, `(n, d)`.
-      activation: φ, as in `snn_ntk.activations.dual_derivatives`.
-      sigma0: the constant σ0 of the variance weights.
-      rtol: rank tolerance of `whitened_product`.
+        x1: Inputs to evaluate at, shape (n1, d).
+        x: Training inputs, none zero, shape (n, d).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        sigma0: The constant σ0 of the variance weights.
+        rtol: Rank tolerance of `whitened_product`.
 
     Returns:
-      `(n1, n)`. Unlike Θ^(μ) it depends on the whole training set, not on the two inputs alone.
+        Kernel, shape (n1, n), float64. Unlike Θ^(μ) it depends on the whole training set, not on the two inputs alone.
+
+    Raises:
+        TypeError: If the activation is unknown.
+        ValueError: If the inputs are of different dimension.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> from snn_ntk import stax
-      >>> x = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
-      >>> kernel = exact_kl_kernel(x, x, activation=stax.Erf(), sigma0=0.7)
-      >>> bool(abs(kernel[0, 1]) < 1e-6), bool(jnp.allclose(kernel[0, 0], kernel[1, 1]))  # samples decouple
-      (True, True)
+        >>> import jax.numpy as jnp
+        >>> from snn_ntk import stax
+        >>> x = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
+        >>> kernel = exact_kl_kernel(x, x, activation=stax.Erf(), sigma0=0.7)
+        >>> bool(abs(kernel[0, 1]) < 1e-6), bool(jnp.allclose(kernel[0, 0], kernel[1, 1]))  # samples decouple
+        (True, True)
 
-    Source: chapter "Ridge regression" of the book.
+    Source: wang2024vae, Eq. 4, Theorem 2 (for this objective); book, chapter 8.
     """
     return whitened_product(x1, x, rtol=rtol) * _slope_moment(x1, x, activation, sigma0)
 

@@ -13,7 +13,16 @@ __all__ = ["Figure2Kernels", "figure2_limit_kernels"]
 
 
 class Figure2Kernels(NamedTuple):
-    """The (n, n) factors of the tangent kernels of the four layers."""
+    """The factors of the tangent kernels of the four layers.
+
+    Attributes:
+        encoder: Θ^(enc), of W_enc, shape (n, n).
+        mu: Θ^(μ), of the latent means W_μ, shape (n, n).
+        hidden: Θ^(hid), of W_hid, shape (n, n).
+        decoder: Θ^(dec), of W_dec, shape (n, n).
+
+    Source: book, chapter 9.
+    """
 
     encoder: Float[Array, "n n"]
     mu: Float[Array, "n n"]
@@ -29,26 +38,27 @@ class Figure2Kernels(NamedTuple):
 def figure2_limit_kernels(
     x: Float[Array, "n d"], *, activation: Any, sigma0: float = 0.0, samples: int | None = None
 ) -> Figure2Kernels:
-    """The tangent kernels of the four layers as m → ∞.
+    """The tangent kernels of the four layers of Figure 2's network as m → ∞.
 
     With c1 = ⟨x, x'⟩, c2 = κ(c1), c3 = κ(c2), c4 = κ(c3), variances q1 = ‖x‖², q2 = (1 + σ0²) κ(q1), q3 = κ(q2),
 
         Θ^(dec) = c4,  Θ^(hid) = c3 κ'(c3),  Θ^(μ) = c2 κ'(c2) κ'(c3),  Θ^(enc) = c1 κ'(c1) κ'(c2) κ'(c3).
 
-    Two gradients of f̂ carry independent noise, so c2 of an input with itself is not inflated. In an average over S frozen
-    samples one pair in S shares its noise, and the diagonals are mixed with those of the shared-noise kernels.
+    Two gradients of f̂ carry independent noise, so c2 of an input with itself is not inflated. In an average over S
+    frozen samples one pair in S shares its noise, and the diagonals are mixed with those of the shared-noise kernels.
 
     Args:
-        x: (n, d) inputs.
-        activation: φ.
-        sigma0: σ0.
+        x: Inputs, shape (n, d).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        sigma0: Noise level σ0 ≥ 0.
         samples: S, if the noise is averaged over that many frozen samples, drawn afresh for every input; None for f̂.
 
     Returns:
-        The four kernels.
+        The four kernels, shape (n, n) each.
 
     Raises:
-        ValueError: if `samples` is less than 1.
+        TypeError: If the activation is unknown.
+        ValueError: If `samples` is less than 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -56,8 +66,7 @@ def figure2_limit_kernels(
         >>> [float(k[0, 0].round(4)) for k in kernels]
         [1.0, 1.0, 1.0, 1.0]
 
-    Source:
-        Chapter 9 of the book derives it from the paper's Lemma 1.
+    Source: book, chapter 9; wang2024vae, Lemma 1 (carried to four layers).
     """
     if samples is not None and samples < 1:
         raise ValueError(f"expected samples >= 1, got {samples}")

@@ -2,7 +2,7 @@
 
     z1 = W_enc x,  z2 = (1/√m) (W_μ + W_σ∘ζ) φ(z1),  z3 = (1/√m) W_hid φ(z2),  f = (1/√m) W_dec φ(z3),
 
-Eq. 2 with a layer before and one behind it. Matrices are stored (inputs, outputs), as a product from the right needs them.
+Eq. 2 with a layer before and one behind it. Matrices are stored (inputs, outputs), as a product from the right needs.
 """
 
 from typing import Any, NamedTuple
@@ -20,14 +20,16 @@ __all__ = ["Figure2Parameters", "in_basis", "init_figure2", "kl_to_start", "late
 
 
 class Figure2Parameters(NamedTuple):
-    """Weights of the network, (inputs, outputs) each.
+    """Weights of Figure 2's network, (inputs, outputs) each.
 
     Attributes:
-        encoder: (d_in, m).
-        mu: (m, m), means of the latent layer.
-        hidden: (m, m).
-        decoder: (m, d_out).
-        sigma: (m, m), scales of the latent layer's noise; None if all are σ0 and stay there.
+        encoder: W_enc, shape (d_in, m).
+        mu: Means W_μ of the latent layer, shape (m, m).
+        hidden: W_hid, shape (m, m).
+        decoder: W_dec, shape (m, d_out).
+        sigma: Scales W_σ of the latent layer's noise, shape (m, m); None if all are σ0 and stay there.
+
+    Source: wang2024vae, Section 6, Figure 2; book, chapter 9.
     """
 
     encoder: Float[Array, "*b d_in m"]
@@ -43,25 +45,24 @@ def init_figure2(
     """Standard normal weights, the initialisation of the NTK parameterisation.
 
     Args:
-        key: of the random numbers.
+        key: Random key.
         width: m, of all three hidden layers.
-        d_in: inputs.
-        d_out: outputs.
+        d_in: Dimension of an input.
+        d_out: Dimension of an output.
         train_sigma: σ0, if the scales of the noise are to be trained too.
 
     Returns:
         Weights, float32 unless double precision is on.
 
     Raises:
-        ValueError: if a size is less than 1.
+        ValueError: If a size is less than 1.
 
     Example:
         >>> import jax
         >>> init_figure2(jax.random.key(0), 4, 3, 2).decoder.shape
         (4, 2)
 
-    Source:
-        Section 6 of the paper.
+    Source: wang2024vae, Section 6, Figure 2; book, chapter 9.
     """
     if min(width, d_in, d_out) < 1:
         raise ValueError(f"expected sizes of at least 1, got width {width}, d_in {d_in}, d_out {d_out}")
@@ -80,15 +81,17 @@ def in_basis(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
     the same number. What is left out of ‖W_enc(0)‖_F is a chi-square number, which `initial_norms` adds again.
 
     Args:
-        x: (n, d) inputs.
+        x: Inputs, shape (n, d).
 
     Returns:
-        (n, min(n, d)) coordinates, with the inner products of x; x itself if n ≥ d.
+        Coordinates with the inner products of `x`, shape (n, min(n, d)); `x` itself if n ≥ d.
 
     Example:
         >>> import jax.numpy as jnp
         >>> in_basis(jnp.array([[3.0, 4.0, 0.0]])).tolist()
         [[5.0]]
+
+    Source: book, chapter 9.
     """
     if len(x) >= x.shape[1]:
         return x
@@ -102,13 +105,13 @@ def latent_law(
     """Mean and standard deviation of the latent pre-activations, n · m independent normal numbers given the weights.
 
     Args:
-        params: weights.
-        x: (n, d_in) inputs.
-        activation: φ.
-        sigma0: σ0; without effect if `params.sigma` is trained.
+        params: Weights.
+        x: Inputs, shape (n, d_in).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        sigma0: Noise level σ0; without effect if `params.sigma` is trained.
 
     Returns:
-        Mean (n, m), and standard deviation (n, m), or (n, 1) if all scales are equal.
+        Mean, shape (n, m), and standard deviation, shape (n, m), or (n, 1) if all scales are equal.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -117,8 +120,7 @@ def latent_law(
         >>> mean.shape, deviation.shape
         ((3, 8), (3, 1))
 
-    Source:
-        Equation 2 of the paper, with the variance that its Equation 3 has.
+    Source: wang2024vae, Eq. 2 (with the variance that Eq. 3 has), Eq. 3; book, chapter 9.
     """
     m = params.mu.shape[0]
     h = resolve(activation).phi(x @ params.encoder)
@@ -139,17 +141,17 @@ def noisy_outputs(
     """Outputs averaged over S samples of the latent noise: f̂ as S → ∞, one draw of f for S = 1.
 
     Args:
-        params: weights.
-        x: (n, d_in) inputs.
-        noise: (S, n, m) standard normal numbers, one for each sample, input and latent neuron; None for no noise.
-        activation: φ.
-        sigma0: σ0; without effect if `params.sigma` is trained.
+        params: Weights.
+        x: Inputs, shape (n, d_in).
+        noise: Standard normal numbers for each sample, input and latent neuron, shape (S, n, m); None for no noise.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        sigma0: Noise level σ0; without effect if `params.sigma` is trained.
 
     Returns:
-        (n, d_out).
+        Outputs, shape (n, d_out).
 
     Raises:
-        ValueError: if the noise does not fit inputs and width.
+        ValueError: If the noise does not fit inputs and width.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -158,8 +160,7 @@ def noisy_outputs(
         >>> noisy_outputs(params, jnp.ones((3, 2)), noise, activation=jnp.tanh, sigma0=0.5).shape
         (3, 1)
 
-    Source:
-        Equations 2 and 3 of the paper.
+    Source: wang2024vae, Eq. 2, Eq. 3; book, chapter 9.
     """
     phi, m = resolve(activation).phi, params.mu.shape[0]
     mean, deviation = latent_law(params, x, activation=activation, sigma0=sigma0)
@@ -178,14 +179,14 @@ def kl_to_start(
     law: tuple[Float[Array, "n m"], Float[Array, "n _"]],
     start: tuple[Float[Array, "n m"], Float[Array, "n _"]],
 ) -> Float[Array, ""]:
-    """The KL term of Eq. 4, mean over inputs of KL(P(z(t)) ‖ P(z(0))), from two results of `latent_law`.
+    """The mean over inputs of KL(P(z(t)) ‖ P(z(0))), from two results of `latent_law`.
 
     Args:
-        law: mean and standard deviation now.
-        start: both before training.
+        law: Mean and standard deviation now.
+        start: Both before training.
 
     Returns:
-        The divergence, a scalar.
+        The divergence in nats, a scalar: the KL term of Eq. 4 without its weight β.
 
     Example:
         >>> import jax.numpy as jnp
@@ -193,8 +194,7 @@ def kl_to_start(
         >>> float(kl_to_start((2 * one, one), (one, one)))
         1.5
 
-    Source:
-        Equation 4 of the paper.
+    Source: wang2024vae, Eq. 4.
     """
     (mean, deviation), (mean0, deviation0) = law, start
     variance, variance0 = (jnp.broadcast_to(d**2, mean.shape) for d in (deviation, deviation0))

@@ -15,13 +15,15 @@ class Figure2Problem(NamedTuple):
     """What one run of Figure 2 is about; `gradient_descent` takes it as `args`, a batch of them for many seeds.
 
     Attributes:
-        start: the weights before training.
-        inputs: (n, d_in) inputs.
-        targets: (n, d_out) targets.
-        noise: (S, n, m) frozen noise; None for none.
-        sigma0: σ0.
-        beta: β, the weight of the KL term.
+        start: The weights before training.
+        inputs: Inputs, shape (n, d_in).
+        targets: Targets, shape (n, d_out).
+        noise: Frozen noise, shape (S, n, m); None for none.
+        sigma0: Noise level σ0.
+        beta: Weight β of the KL term.
         law: `latent_law` before training, for the KL term; None without one.
+
+    Source: wang2024vae, Section 6, Figure 2; book, chapter 9.
     """
 
     start: Figure2Parameters
@@ -49,17 +51,17 @@ def draw_figure2_problem(
     """Weights, noise and targets of one run.
 
     Args:
-        key: of all random numbers; `jax.vmap` over keys makes a batch of runs.
-        x: (n, d_in) inputs.
-        y: (n, d_out) what the network is to learn.
-        width: m.
-        activation: φ.
-        sigma0: σ0.
-        samples: S.
-        beta: β; None leaves the KL term out.
-        initial_output: how much of the random initial output counts. With 1 the network is trained as it is drawn.
+        key: Random key; `jax.vmap` over keys makes a batch of runs.
+        x: Inputs, shape (n, d_in).
+        y: What the network is to learn, shape (n, d_out).
+        width: Width m.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        sigma0: Noise level σ0.
+        samples: Number S of noise samples.
+        beta: Weight β of the KL term; None leaves the term out.
+        initial_output: How much of the random initial output counts. With 1 the network is trained as it is drawn.
             With 0 its change f(t) − f(0) is trained: the network that starts at zero.
-        train_sigma: whether W_σ is trained too.
+        train_sigma: Whether W_σ is trained too.
 
     Returns:
         The run's `Figure2Problem`.
@@ -67,8 +69,11 @@ def draw_figure2_problem(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.eye(3)
-        >>> draw_figure2_problem(jax.random.key(0), x, x, width=8, activation=jnp.tanh, sigma0=0.5, samples=2).noise.shape
+        >>> options = {"width": 8, "activation": jnp.tanh, "sigma0": 0.5, "samples": 2}
+        >>> draw_figure2_problem(jax.random.key(0), x, x, **options).noise.shape
         (2, 3, 8)
+
+    Source: wang2024vae, Section 6, Figure 2; book, chapter 9.
     """
     weights, noisy = jax.random.split(key)
     start = init_figure2(weights, width, x.shape[1], y.shape[1], train_sigma=sigma0 if train_sigma else None)
@@ -86,13 +91,13 @@ def figure2_objective(
     *,
     activation: Any,
 ) -> Float[Array, ""]:
-    """The paper's objective for the deep network, L = 1/(2n) ‖f_S(X) − Y‖_F² + β/n Σ_i KL_i.
+    """The paper's objective for the deep network, L = 1/(2n) ‖f_S(X) − Y‖_F² + (β/n) Σ_i KL_i.
 
     Args:
-        params: weights.
-        problem: targets, noise and constants.
-        key: if given, noise of the problem's shape is drawn afresh from it instead of the frozen one.
-        activation: φ.
+        params: Weights.
+        problem: Targets, noise and constants.
+        key: If given, noise of the problem's shape is drawn afresh from it instead of the frozen one.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
 
     Returns:
         The loss, a scalar.
@@ -105,8 +110,7 @@ def figure2_objective(
         >>> round(float(figure2_objective(problem.start, problem, activation=jnp.tanh)), 4)
         0.5
 
-    Source:
-        Equations 4 and 7 of the paper.
+    Source: wang2024vae, Eq. 4, Eq. 7; book, chapter 9.
     """
     x = problem.inputs
     noise = problem.noise
@@ -124,11 +128,11 @@ def layer_movement(params: Figure2Parameters, start: Figure2Parameters) -> Float
     """‖W(t) − W(0)‖_F of encoder, latent means, hidden layer and decoder, the numerators of Figure 2.
 
     Args:
-        params: weights now.
-        start: weights before training.
+        params: Weights now.
+        start: Weights before training.
 
     Returns:
-        (4,).
+        Norms, shape (4,).
 
     Example:
         >>> import jax
@@ -136,8 +140,7 @@ def layer_movement(params: Figure2Parameters, start: Figure2Parameters) -> Float
         >>> layer_movement(params, params).tolist()
         [0.0, 0.0, 0.0, 0.0]
 
-    Source:
-        Figure 2 of the paper.
+    Source: wang2024vae, Figure 2; book, chapter 9.
     """
     return jnp.stack([jnp.linalg.norm(a - b) for a, b in zip(params[:4], start[:4], strict=True)])
 
@@ -146,12 +149,12 @@ def initial_norms(start: Figure2Parameters, *, d_in: int, key: Array) -> Float[A
     """‖W(0)‖_F of the four layers, the denominators of Figure 2, the part that `in_basis` left out included.
 
     Args:
-        start: weights before training, whose encoder may have fewer rows than d_in.
-        d_in: the number of inputs before `in_basis`.
-        key: draws the squared norm of the rows left out, chi-square with one degree of freedom an entry.
+        start: Weights before training, whose encoder may have fewer rows than `d_in`.
+        d_in: The number of inputs before `in_basis`.
+        key: Random key of the squared norm of the rows left out, chi-square with one degree of freedom an entry.
 
     Returns:
-        (4,).
+        Norms, shape (4,).
 
     Example:
         >>> import jax
@@ -160,8 +163,7 @@ def initial_norms(start: Figure2Parameters, *, d_in: int, key: Array) -> Float[A
         >>> bool(abs(norms[0] ** 2 / 78_400 - 1) < 0.05)
         True
 
-    Source:
-        Figure 2 of the paper.
+    Source: wang2024vae, Figure 2; book, chapter 9.
     """
     squares = jnp.stack([jnp.sum(w**2) for w in start[:4]])
     left_out = (d_in - start.encoder.shape[0]) * start.encoder.shape[1]

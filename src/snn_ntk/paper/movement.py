@@ -9,38 +9,44 @@ from snn_ntk.paper.setting import Setting, positive_lambda0
 
 __all__ = ["Lemma3", "Movement", "lemma3", "lemma3_radius", "lemma4", "lemma4_path"]
 
-# lambda_min(Theta(0)) >= 3 lambda0 / 4 stays above lambda0 / 2 while ||J(t) - J(0)|| < ETA sqrt(lambda0):
-# singular values are 1-Lipschitz, and ETA = sqrt(3/4) - sqrt(1/2).
+# λ_min(Θ(0)) ≥ 3λ0/4 stays above λ0/2 while ‖J(t) − J(0)‖₂ < ETA √λ0, because singular values are 1-Lipschitz.
 ETA = math.sqrt(3 / 4) - math.sqrt(1 / 2)
 
 
 class Lemma3(NamedTuple):
-    """How far moving every row by at most R can take the kernel: ||J(t) - J(0)||_2 and ||Theta(t) - Theta(0)||_2."""
+    """How far moving every row by at most R can take the kernel.
+
+    Attributes:
+        jacobian: Bound of ‖J(t) − J(0)‖₂.
+        kernel: Bound of ‖Θ(t) − Θ(0)‖₂.
+
+    Source: wang2024vae, Lemma 3 (corrected); book, chapter 6.
+    """
 
     jacobian: float
     kernel: float
 
 
 def lemma3(s: Setting, *, R_mu: float, R_sigma: float, R_d: float, alpha: float, norm: float | None = None) -> Lemma3:
-    r"""Lemma 3: what moving each row of W_mu, W_sigma and W_d by at most R_mu, R_sigma and R_d can do to Theta.
+    """What moving each row of W_μ, W_σ and W_d by at most R_μ, R_σ and R_d can do to Θ.
 
-    With rho^2 = R_mu^2 + R_sigma^2 and Lambda = Lambda_mu + Lambda_inf,
+    With ρ² = R_μ² + R_σ² and Λ = Λ_μ + Λ_∞,
 
-        ||J(t) - J(0)||^2 <= Lambda (beta rho alpha + L R_d)^2 + n L^2 rho^2 =: eps^2,
-        ||Theta(t) - Theta(0)|| <= (2 ||Theta(0)||^{1/2} + eps) eps,
+        ‖J(t) − J(0)‖₂² ≤ Λ (β ρ α + L R_d)² + n L² ρ² =: ε²,
+        ‖Θ(t) − Θ(0)‖₂ ≤ (2 ‖Θ(0)‖₂^{1/2} + ε) ε,
 
-    the k != k' blocks and the movement of W_sigma included. It is deterministic.
+    the k ≠ k' blocks and the movement of W_σ included. It is deterministic.
 
     Args:
         s: The `Setting`.
-        R_mu: Largest movement of a row of W_mu.
-        R_sigma: The same for W_sigma.
+        R_mu: Largest movement R_μ of a row of W_μ.
+        R_sigma: The same for W_σ.
         R_d: The same for W_d.
-        alpha: ||W_d(0)||_2 / sqrt(m); `lemma5_operator_norm` bounds it.
-        norm: ||Theta(0)||_2; by default what Lemma 2 leaves of it, ||Theta_inf|| + lambda0 / 4.
+        alpha: α = ‖W_d(0)‖₂/√m; `lemma5_operator_norm` bounds it.
+        norm: ‖Θ(0)‖₂; None is what Lemma 2 leaves of it, ‖Θ∞‖₂ + λ0/4.
 
     Returns:
-        `Lemma3` (jacobian, kernel).
+        `Lemma3`, both bounds.
 
     Raises:
         ValueError: If a radius is negative.
@@ -52,8 +58,7 @@ def lemma3(s: Setting, *, R_mu: float, R_sigma: float, R_d: float, alpha: float,
         >>> lemma3(s, R_mu=0.0, R_sigma=0.0, R_d=0.0, alpha=1.1).kernel
         0.0
 
-    Source:
-        The paper, Lemma 3, corrected.
+    Source: wang2024vae, Lemma 3 (corrected), Eq. 16; book, chapter 6.
     """
     if min(R_mu, R_sigma, R_d) < 0:
         raise ValueError(f"expected radii of at least 0, got {(R_mu, R_sigma, R_d)}")
@@ -66,19 +71,19 @@ def lemma3(s: Setting, *, R_mu: float, R_sigma: float, R_d: float, alpha: float,
 
 
 def lemma3_radius(s: Setting, *, alpha: float, norm_form: bool = False) -> float:
-    r"""The R such that rows within R of their start keep lambda_min(Theta) >= lambda0 / 2, given it was >= 3 lambda0 / 4.
+    """The R such that rows within R of their start keep λ_min(Θ) ≥ λ0/2, given that it was at least 3λ0/4.
 
     Args:
         s: The `Setting`.
-        alpha: ||W_d(0)||_2 / sqrt(m).
-        norm_form: Ask for the paper's stronger ||Theta(t) - Theta(0)||_2 <= lambda0 / 4, which costs R = O(lambda0) where
-            lambda_min alone costs O(sqrt(lambda0)).
+        alpha: α = ‖W_d(0)‖₂/√m.
+        norm_form: Ask for the paper's stronger ‖Θ(t) − Θ(0)‖₂ ≤ λ0/4, which costs R = O(λ0) where λ_min alone costs
+            O(√λ0).
 
     Returns:
-        R, for R_mu = R_sigma = R_d = R.
+        R, for R_μ = R_σ = R_d = R.
 
     Raises:
-        DegenerateKernelError: If lambda0 is not positive.
+        DegenerateKernelError: If λ0 is not positive.
 
     Example:
         >>> import numpy as np
@@ -87,24 +92,32 @@ def lemma3_radius(s: Setting, *, alpha: float, norm_form: bool = False) -> float
         >>> lemma3_radius(s, alpha=1.1) > lemma3_radius(s, alpha=1.1, norm_form=True) > 0
         True
 
-    Source:
-        The paper, Lemma 3, corrected: c_1 and c_3 there, computed.
+    Source: wang2024vae, Lemma 3 (corrected: its constants c_1 and c_3, computed), Eq. 16; book, chapter 6.
     """
     lambda0 = positive_lambda0(s)
-    # eps is linear in R, so one evaluation at R = 1 gives its slope.
+    # ε is linear in R, so one evaluation at R = 1 gives its slope.
     return allowed_jacobian_change(s, lambda0, norm_form) / lemma3(s, R_mu=1, R_sigma=1, R_d=1, alpha=alpha).jacobian
 
 
 def allowed_jacobian_change(s: Setting, lambda0: float, norm_form: bool) -> float:
+    """The ‖J(t) − J(0)‖₂ below which Θ keeps half of λ0, in eigenvalue or in norm."""
     if not norm_form:
         return ETA * math.sqrt(lambda0)
-    # (2 sqrt(N) + eps) eps = lambda0 / 4 solved for eps.
+    # (2√N + ε) ε = λ0/4 solved for ε.
     norm = s.norm + lambda0 / 4
     return math.sqrt(norm + lambda0 / 4) - math.sqrt(norm)
 
 
 class Movement(NamedTuple):
-    """Bounds R'_mu, R'_sigma, R'_d of how far a row moves."""
+    """Bounds of how far a row moves.
+
+    Attributes:
+        mu: R'_μ, for a row of W_μ.
+        sigma: R'_σ, for a row of W_σ.
+        d: R'_d, for a row of W_d.
+
+    Source: wang2024vae, Lemma 4 (corrected); book, chapter 7.
+    """
 
     mu: float
     sigma: float
@@ -112,22 +125,22 @@ class Movement(NamedTuple):
 
 
 def lemma4(s: Setting, m: float, *, residual: float, row_norm: float) -> Movement:
-    r"""Lemma 4: while lambda_min(Theta) >= lambda0 / 2, no row moves further than R'.
+    """The R' that no row moves further than while λ_min(Θ) ≥ λ0/2.
 
-        R'_d = 2 B sqrt(n) ||X - f(0)|| / (sqrt(m) lambda0),
-        R'_mu = 2 L sqrt(Lambda_mu) (max_r ||a_r(0)|| + R'_d) ||X - f(0)|| / (sqrt(m) lambda0),  R'_sigma with Lambda_inf.
+        R'_d = 2 B √n ‖X − f̂(0)‖_F/(√m λ0),
+        R'_μ = 2 L √Λ_μ (max_r ‖a_r(0)‖ + R'_d) ‖X − f̂(0)‖_F/(√m λ0),    R'_σ the same with Λ_∞.
 
     Args:
         s: The `Setting`.
         m: Width.
-        residual: ||X - f(X; 0)||_F; `lemma5_residual` bounds it.
+        residual: ‖X − f̂(X; 0)‖_F; `lemma5_residual` bounds it.
         row_norm: Largest row norm of W_d(0); `lemma5_row_norm` bounds it.
 
     Returns:
-        `Movement` (mu, sigma, d).
+        `Movement`, one bound a weight matrix.
 
     Raises:
-        DegenerateKernelError: If lambda0 is not positive.
+        DegenerateKernelError: If λ0 is not positive.
 
     Example:
         >>> import numpy as np
@@ -136,8 +149,7 @@ def lemma4(s: Setting, m: float, *, residual: float, row_norm: float) -> Movemen
         >>> round(lemma4(s, 100, residual=3.0, row_norm=2.0).d / lemma4(s, 400, residual=3.0, row_norm=2.0).d, 6)
         2.0
 
-    Source:
-        The paper, Lemma 4, corrected (its proof bounds phi' by the constant of phi'').
+    Source: wang2024vae, Lemma 4 (corrected: its proof bounds φ' by the constant of φ''), Eq. 17; book, chapter 7.
     """
     unit = 2 * residual / (math.sqrt(m) * positive_lambda0(s))
     c = s.constants
@@ -147,17 +159,17 @@ def lemma4(s: Setting, m: float, *, residual: float, row_norm: float) -> Movemen
 
 
 def lemma4_path(s: Setting, *, residual: float) -> float:
-    r"""While lambda_min(Theta) >= lambda0 / 2, all weights together travel at most sqrt(2 / lambda0) ||X - f(0)||_F.
+    """The length √(2/λ0) ‖X − f̂(0)‖_F that all weights together travel at most while λ_min(Θ) ≥ λ0/2.
 
     Args:
         s: The `Setting`.
-        residual: ||X - f(X; 0)||_F.
+        residual: ‖X − f̂(X; 0)‖_F.
 
     Returns:
-        The bound of the length of the path in parameter space: independent of the width.
+        The bound of the length of the path in parameter space, independent of the width.
 
     Raises:
-        DegenerateKernelError: If lambda0 is not positive.
+        DegenerateKernelError: If λ0 is not positive.
 
     Example:
         >>> import numpy as np
@@ -166,7 +178,6 @@ def lemma4_path(s: Setting, *, residual: float) -> float:
         >>> round(lemma4_path(s, residual=2.0), 4)
         3.1623
 
-    Source:
-        The book, chapter 7 (the argument is that of Oymak and Soltanolkotabi).
+    Source: book, chapter 7; oymak2019overparameterized (its argument).
     """
     return math.sqrt(2 / positive_lambda0(s)) * residual

@@ -1,9 +1,9 @@
-"""The stochastic network of the paper at finite width, and its empirical tangent kernels.
+"""The stochastic network of the paper at finite width: its parameters, and its output sampled or averaged over noise.
 
-    f(x, ζ) = m^{-1/2} W_dᵀ φ(z),     z_r = Σ_k (W_μ[r, k] + W_σ[r, k] ζ[r, k]) x_k,     ζ ~ N(0, I)     (Eq. 2-3)
+    f(x, ζ) = m^{-1/2} W_dᵀ φ(z),     z_r = Σ_k (W_μ[r, k] + W_σ[r, k] ζ[r, k]) x_k,     ζ ~ N(0, I)     (Eq. 2, 3)
 
-Given x, z_r ~ N(u_r, s_r²) with u_r = Σ_k W_μ[r, k] x_k and s_r² = Σ_k W_σ[r, k]² x_k². So the expectation of f over its
-noise needs only the activation smoothed by Gaussian noise, and no Monte Carlo.
+Given x, z_r ~ N(u_r, s_r²) with u_r = Σ_k W_μ[r, k] x_k and s_r² = Σ_k W_σ[r, k]² x_k². So the expectation of f over
+its noise needs only the activation smoothed by Gaussian noise, and no Monte Carlo.
 """
 
 from typing import Any, NamedTuple
@@ -22,9 +22,11 @@ class Parameters(NamedTuple):
     """The trained parameters of the stochastic network.
 
     Attributes:
-        mu: W_μ, shape (m, d_in).
-        sigma: W_σ, shape (m, d_in).
-        d: W_d, shape (m, d_out).
+        mu: Mean weights W_μ, shape (m, d_in).
+        sigma: Variance weights W_σ, shape (m, d_in).
+        d: Weights W_d of the decoder, shape (m, d_out).
+
+    Source: wang2024vae, Eq. 2, Eq. 3.
     """
 
     mu: Float[Array, "*batch m d_in"]
@@ -41,9 +43,9 @@ def init_parameters(
     sigma0: Num[ArrayLike, ""],
     dtype: Any = None,
 ) -> Parameters:
-    """Parameters at initialisation.
+    """Parameters of the stochastic network at initialisation.
 
-    W_μ ~ N(0, 1), W_σ = σ0, W_d ~ N(0, 1)     (Section 3 of the paper)
+    W_μ ~ N(0, 1), W_σ = σ0, W_d ~ N(0, 1)
 
     Args:
         key: Random key.
@@ -64,6 +66,8 @@ def init_parameters(
         >>> import jax
         >>> init_parameters(jax.random.key(0), 64, 3, sigma0=0.5).d.shape
         (64, 3)
+
+    Source: wang2024vae, Section 3, Lemma 1; book, chapter 4.
     """
     width, d_in = validation.positive_integer(width, "width"), validation.positive_integer(d_in, "d_in")
     d_out = d_in if d_out is None else validation.positive_integer(d_out, "d_out")
@@ -78,24 +82,24 @@ def init_parameters(
 
 
 def preactivation_law(params: Parameters, x: Float[Array, "n d_in"]) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
-    """Mean and variance of the latent pre-activations z, W_μ x and (W_σ∘W_σ)(x∘x) (Eq. 3).
+    """Mean and variance of the latent pre-activations z, W_μ x and (W_σ∘W_σ)(x∘x).
 
     Args:
-      params: the network.
-      x: inputs, `(n, d_in)`.
+        params: Parameters.
+        x: Inputs, shape (n, d_in).
 
     Returns:
-      Means and variances, each `(n, m)`. The neurons are independent.
+        Means and variances, shape (n, m) each. The neurons are independent.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
-      >>> mean, variance = preactivation_law(net, jnp.array([[0.6, 0.8]]))
-      >>> bool(jnp.allclose(variance, 0.25))  # σ0² ‖x‖²
-      True
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
+        >>> mean, variance = preactivation_law(net, jnp.array([[0.6, 0.8]]))
+        >>> bool(jnp.allclose(variance, 0.25))  # σ0² ‖x‖²
+        True
 
-    Source: Wang & Huang, Eq. 3 (their Eq. 2 prints the variance W_σ x, which can be negative).
+    Source: wang2024vae, Eq. 2 (which prints the variance W_σ x, which can be negative), Eq. 3; book, chapter 4.
     """
     return x @ params.mu.T, (x * x) @ (params.sigma**2).T
 
@@ -113,6 +117,7 @@ def standard_deviation(variance: Array) -> Array:
 
 
 def checked(params: Parameters, x: Any, name: str = "x") -> Array:
+    """Inputs (n, d_in) that fit the parameters."""
     x = validation.inputs(x, name)
     if x.shape[1] != params.mu.shape[-1]:
         raise ValueError(f"expected {name} with {params.mu.shape[-1]} features like W_mu, got {x.shape[1]}")
@@ -124,7 +129,7 @@ def sampled_output(
 ) -> Float[Array, "n d_out"]:
     """One sample of the network's output, with fresh noise for every input.
 
-    f(x, ζ) = m^{-1/2} W_dᵀ φ(z),     z_r = u_r + s_r g_r,     g ~ N(0, I)     (Eq. 3, its noise integrated to one g a neuron)
+    f(x, ζ) = m^{-1/2} W_dᵀ φ(z),     z_r = u_r + s_r g_r,     g ~ N(0, I)
 
     Drawing g for each neuron in place of ζ for each weight leaves the distribution of f(x, ζ) as it is.
 
@@ -132,7 +137,7 @@ def sampled_output(
         params: Parameters.
         x: Inputs, shape (n, d_in).
         key: Random key.
-        activation: φ, what `duals.resolve` accepts.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
 
     Returns:
         Outputs, shape (n, d_out).
@@ -148,7 +153,7 @@ def sampled_output(
         >>> sampled_output(params, jnp.eye(3), jax.random.key(1), activation=jnp.tanh).shape
         (3, 3)
 
-    Source: Eq. 2-3 of the paper.
+    Source: wang2024vae, Eq. 2, Eq. 3; book, chapter 4.
     """
     x = checked(params, x)
     u, s = pre_activations(params, x)
@@ -166,7 +171,7 @@ def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
     Args:
         params: Parameters.
         x: Inputs, shape (n, d_in).
-        activation: φ, what `duals.resolve` accepts.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
 
     Returns:
         Expected outputs, shape (n, d_out).
@@ -182,7 +187,7 @@ def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
         >>> expected_output(params, jnp.eye(3), activation=jnp.tanh).shape
         (3, 3)
 
-    Source: Section 3 of the paper, f̂ below Eq. 3.
+    Source: wang2024vae, Section 3, Eq. 4 (its f̂); book, chapter 4.
     """
     x = checked(params, x)
     u, s = pre_activations(params, x)
@@ -199,7 +204,7 @@ def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
     Args:
         params: Parameters.
         x: Inputs, shape (n, d_in).
-        activation: φ, what `duals.resolve` accepts.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
 
     Returns:
         Variances, shape (n, d_out).
@@ -214,6 +219,8 @@ def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
         >>> params = init_parameters(jax.random.key(0), 64, 3, sigma0=0.0)
         >>> float(output_variance(params, jnp.eye(3), activation=jnp.sin).max()) < 1e-6
         True
+
+    Source: book, chapter 4, chapter 12.
     """
     x = checked(params, x)
     u, s = pre_activations(params, x)

@@ -2,8 +2,8 @@
 
 With a_k(q) = E[φ(√q u) h_k(u)], u ~ N(0, 1) and h_k the orthonormal Hermite polynomials, the dual activation of two
 pre-activations of variance q and correlation ρ is Σ_k a_k(q)² ρ^k. On unit inputs with cosine t the stochastic network
-has q = 1 + σ0² and ρ = t/(1 + σ0²), the noiseless network of the same pre-activation variance has q = 1 + σ0² and ρ = t,
-and the network without noise has q = 1 and ρ = t. Everything here is computed on the host in float64.
+has q = 1 + σ0² and ρ = t/(1 + σ0²), the noiseless network of the same pre-activation variance has q = 1 + σ0² and
+ρ = t, and the network without noise has q = 1 and ρ = t. Everything here is computed on the host in float64.
 """
 
 from __future__ import annotations
@@ -37,27 +37,26 @@ def _degrees(degrees: int) -> int:
 def degree_weights(
     phi: Callable[[np.ndarray], np.ndarray], *, variance: float = 1.0, degrees: int = 8
 ) -> Float[np.ndarray, " k"]:
-    r"""Hermite weights of an activation, a_k(q)² for k = 0, …, `degrees`.
+    """Hermite weights of an activation, a_k(q)² for k = 0, …, `degrees`.
 
-    a_k(q) = E[φ(√q u) h_k(u)], so that E[φ(a)φ(b)] = Σ_k a_k(q)² ρ^k for two normals of variance q and correlation ρ.
+    a_k(q) = E[φ(√q u) h_k(u)], so that E[φ(a) φ(b)] = Σ_k a_k(q)² ρ^k for two normals of variance q and correlation ρ.
 
     Args:
-        phi: the activation, elementwise, smooth except possibly at 0, growing slower than e^{u²/2}.
-        variance: q > 0.
-        degrees: the largest degree.
+        phi: φ, acting entry by entry on NumPy arrays, smooth except possibly at 0, growing slower than e^{u²/2}.
+        variance: Variance q > 0.
+        degrees: The largest degree.
 
     Returns:
-        (degrees + 1,) weights, float64.
+        Weights, shape (degrees + 1,), float64.
 
     Raises:
-        ValueError: if `variance` is not positive or `degrees` is negative.
+        ValueError: If `variance` is not positive or `degrees` is negative.
 
     Example:
         >>> degree_weights(lambda z: z**2, degrees=3).round(12).tolist()  # z² = 1 + √2 h_2
         [1.0, 0.0, 2.0, 0.0]
 
-    Source:
-        Equation (eq:12-expansion) of chapter 12.
+    Source: book, chapter 12 (the Hermite expansion); daniely2016toward (Mehler's formula).
     """
     if not variance > 0:
         raise ValueError(f"expected variance > 0, got {variance}")
@@ -73,29 +72,28 @@ def noise_factors(
     degrees: int = 8,
     against: Literal["same variance", "no noise"] = "same variance",
 ) -> Float[np.ndarray, " k"]:
-    r"""Factor by which noise multiplies each degree of the kernel on unit inputs.
+    """Factor by which noise multiplies each degree of the kernel on unit inputs.
 
     Against the noiseless network of the same pre-activation variance q = 1 + σ0² it is q^{-k}, whatever φ; against the
     network without noise it is q^{-k} a_k(q)²/a_k(1)², which depends on φ.
 
     Args:
-        phi: the activation, as in `degree_weights`.
-        sigma0: noise level σ0 ≥ 0.
-        degrees: the largest degree.
-        against: the comparison.
+        phi: φ, as in `degree_weights`.
+        sigma0: Noise level σ0 ≥ 0.
+        degrees: The largest degree.
+        against: The network to compare with.
 
     Returns:
-        (degrees + 1,) factors; nan where the activation has no such degree.
+        Factors, shape (degrees + 1,), float64; nan where the activation has no such degree.
 
     Raises:
-        ValueError: if σ0 is negative or the comparison is unknown.
+        ValueError: If σ0 or `degrees` is negative, or the comparison is unknown.
 
     Example:
         >>> noise_factors(lambda z: np.maximum(z, 0), sigma0=1.0, degrees=2, against="no noise").round(9).tolist()
         [2.0, 1.0, 0.5]
 
-    Source:
-        Theorem (thm:12-low-pass) and Proposition (prop:12-unit-variance) of chapter 12.
+    Source: book, chapter 12 (a low-pass filter at equal variance, and what it is against no noise).
     """
     if sigma0 < 0:
         raise ValueError(f"expected sigma0 ≥ 0, got {sigma0}")
@@ -119,26 +117,31 @@ def sampled_degree_weights(
     mean_std: float = 1.0,
     degrees: int = 8,
 ) -> Float[np.ndarray, " k"]:
-    r"""Degree weights of a finite layer, measured: ((1/m) Σ_r φ(z_r) h_k(w_r·x / s))² with z_r sampled with its noise.
+    """Degree weights of a finite layer, measured: ((1/m) Σ_r φ(z_r) h_k(w_r · x/s))² with z_r sampled with its noise.
 
-    On a unit input the mean pre-activation w_r·x is N(0, s²) and the noise adds N(0, σ0²), independently for each
+    On a unit input the mean pre-activation w_r · x is N(0, s²) and the noise adds N(0, σ0²), independently for each
     of the m neurons.
 
     Args:
-        rng: generator of the layer.
-        phi: the activation.
-        width: m.
-        sigma0: noise level of the sampled layer; 0 for a noiseless one.
-        mean_std: s, the standard deviation of the mean weights.
-        degrees: the largest degree.
+        rng: Generator of the layer.
+        phi: φ, acting entry by entry on NumPy arrays.
+        width: Number m of neurons.
+        sigma0: Noise level σ0 of the sampled layer; 0 for a noiseless one.
+        mean_std: Standard deviation s of the mean weights.
+        degrees: The largest degree.
 
     Returns:
-        (degrees + 1,) estimates; each has standard error O(1/√m).
+        Estimates, shape (degrees + 1,), float64; each has standard error O(1/√m).
+
+    Raises:
+        ValueError: If `degrees` is negative.
 
     Example:
         >>> w = sampled_degree_weights(np.random.default_rng(0), np.sin, width=100_000, degrees=1)
         >>> bool(abs(w[1] - np.exp(-1)) < 0.02)
         True
+
+    Source: book, chapter 12.
     """
     mean = rng.standard_normal(width)
     sampled = mean_std * mean + (sigma0 * rng.standard_normal(width) if sigma0 else 0.0)

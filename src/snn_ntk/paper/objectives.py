@@ -29,27 +29,27 @@ def _half_mean_square(difference: Float[Array, "n d_out"]) -> Float[Array, ""]:
 def mse(
     params: Parameters, x: Float[Array, "n d_in"], y: Float[Array, "n d_out"], *, activation: Any
 ) -> Float[Array, ""]:
-    """Reconstruction loss of the expected output, L = 1/(2n) Σ_i ‖f̂(x_i) − y_i‖² (Eq. 7).
+    """Reconstruction loss of the expected output, L = 1/(2n) Σ_i ‖f̂(x_i) − y_i‖².
 
     Args:
-      params: the network.
-      x: inputs, `(n, d_in)`.
-      y: targets, `(n, d_out)`; the paper's are the inputs themselves.
-      activation: φ, as in `snn_ntk.paper.expected_output`.
+        params: Parameters.
+        x: Inputs, shape (n, d_in).
+        y: Targets, shape (n, d_out); the paper's are the inputs themselves.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
 
     Returns:
-      A scalar of the parameters' dtype.
+        A scalar of the parameters' dtype.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> from snn_ntk import stax
-      >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.5)
-      >>> x = jnp.eye(3)
-      >>> float(mse(net, x, network.expected_output(net, x, activation=stax.Erf()), activation=stax.Erf()))
-      0.0
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk import stax
+        >>> from snn_ntk.paper import expected_output, init_parameters
+        >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.5)
+        >>> x = jnp.eye(3)
+        >>> float(mse(net, x, expected_output(net, x, activation=stax.Erf()), activation=stax.Erf()))
+        0.0
 
-    Source: Wang & Huang, Eq. 7.
+    Source: wang2024vae, Eq. 7; book, chapter 4.
     """
     return _half_mean_square(expected_output(params, x, activation=activation) - y)
 
@@ -60,26 +60,26 @@ def sampled_mse(
     """Reconstruction loss of one noise draw, 1/(2n) Σ_i ‖f(x_i, ζ) − y_i‖²: the term that a VAE descends.
 
     Args:
-      params: the network.
-      x: inputs, `(n, d_in)`.
-      y: targets, `(n, d_out)`.
-      key: JAX random key of the noise.
-      activation: φ.
+        params: Parameters.
+        x: Inputs, shape (n, d_in).
+        y: Targets, shape (n, d_out).
+        key: Random key of the noise.
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
 
     Returns:
-      A scalar, an unbiased estimate of `expected_sampled_mse`.
+        A scalar, an unbiased estimate of `expected_sampled_mse`.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> from snn_ntk import stax
-      >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.0)
-      >>> x = jnp.eye(3)
-      >>> one = sampled_mse(net, x, x, jax.random.key(1), activation=stax.Erf())
-      >>> bool(jnp.allclose(one, mse(net, x, x, activation=stax.Erf())))  # no noise, no difference
-      True
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> from snn_ntk import stax
+        >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.0)
+        >>> x = jnp.eye(3)
+        >>> one = sampled_mse(net, x, x, jax.random.key(1), activation=stax.Erf())
+        >>> bool(jnp.allclose(one, mse(net, x, x, activation=stax.Erf())))  # no noise, no difference
+        True
 
-    Source: the reconstruction term of Wang & Huang, Eq. 1, with a Gaussian likelihood.
+    Source: wang2024vae, Eq. 1 (its reconstruction term, with a Gaussian likelihood).
     """
     return _half_mean_square(sampled_output(params, x, key, activation=activation) - y)
 
@@ -87,30 +87,30 @@ def sampled_mse(
 def expected_sampled_mse(
     params: Parameters, x: Float[Array, "n d_in"], y: Float[Array, "n d_out"], *, activation: Any
 ) -> Float[Array, ""]:
-    """Average over the noise of `sampled_mse`: Eq. 7 plus 1/(2n) Σ_i Σ_k Var_ζ f_k(x_i).
+    """Average over the noise of `sampled_mse`: the loss of Eq. 7 plus 1/(2n) Σ_i Σ_k Var_ζ f_k(x_i).
 
     E‖f − y‖² = ‖f̂ − y‖² + Σ_k Var f_k holds for every random f. Eq. 7 leaves the second term out.
 
     Args:
-      params: the network.
-      x: inputs, `(n, d_in)`.
-      y: targets, `(n, d_out)`.
-      activation: φ.
+        params: Parameters.
+        x: Inputs, shape (n, d_in).
+        y: Targets, shape (n, d_out).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
 
     Returns:
-      A scalar, exact (no sampling).
+        A scalar, exact (no sampling).
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> from snn_ntk import stax
-      >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.7)
-      >>> x = jnp.eye(3)
-      >>> gap = expected_sampled_mse(net, x, x, activation=stax.Erf()) - mse(net, x, x, activation=stax.Erf())
-      >>> bool(gap > 0.1)
-      True
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> from snn_ntk import stax
+        >>> net = init_parameters(jax.random.key(0), 64, 3, sigma0=0.7)
+        >>> x = jnp.eye(3)
+        >>> gap = expected_sampled_mse(net, x, x, activation=stax.Erf()) - mse(net, x, x, activation=stax.Erf())
+        >>> bool(gap > 0.1)
+        True
 
-    Source: the bias–variance identity applied to Wang & Huang, Eq. 1.
+    Source: wang2024vae, Eq. 1 (by the bias–variance identity); book, chapter 4, chapter 14.
     """
     variance = jnp.sum(output_variance(params, x, activation=activation)) / (2 * x.shape[0])
     return mse(params, x, y, activation=activation) + variance
@@ -125,30 +125,30 @@ def kl_objective(
     activation: Any,
     beta: float | Float[Array, ""],
 ) -> Float[Array, ""]:
-    """The objective with its exact divergence, (1/n) Σ_i [½‖f̂(x_i) − y_i‖² + β KL(P(z_i(t)) ‖ P(z_i(0)))] (Eq. 4).
+    """The objective with its exact divergence, (1/n) Σ_i [½‖f̂(x_i) − y_i‖² + β KL(P(z_i(t)) ‖ P(z_i(0)))].
 
     Args:
-      params: the network at time t.
-      initial: the network at time 0, the anchor of the divergence.
-      x: inputs, `(n, d_in)`.
-      y: targets, `(n, d_out)`.
-      activation: φ.
-      beta: weight β of the divergence.
+        params: The network at time t.
+        initial: The network at time 0, the anchor of the divergence.
+        x: Inputs, shape (n, d_in).
+        y: Targets, shape (n, d_out).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        beta: Weight β of the divergence.
 
     Returns:
-      A scalar. ℓ is half the squared error, so that β = 0 gives Eq. 7.
+        A scalar. ℓ is half the squared error, so that β = 0 gives Eq. 7.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> from snn_ntk import stax
-      >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
-      >>> x = jnp.eye(2)
-      >>> at_start = kl_objective(net, net, x, x, activation=stax.Erf(), beta=0.3)
-      >>> bool(jnp.allclose(at_start, mse(net, x, x, activation=stax.Erf())))
-      True
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> from snn_ntk import stax
+        >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
+        >>> x = jnp.eye(2)
+        >>> at_start = kl_objective(net, net, x, x, activation=stax.Erf(), beta=0.3)
+        >>> bool(jnp.allclose(at_start, mse(net, x, x, activation=stax.Erf())))
+        True
 
-    Source: Wang & Huang, Eq. 4.
+    Source: wang2024vae, Eq. 4; book, chapter 4, chapter 8.
     """
     return mse(params, x, y, activation=activation) + beta * jnp.mean(kl(params, initial, x))
 
@@ -162,29 +162,29 @@ def frobenius_objective(
     activation: Any,
     beta: float | Float[Array, ""],
 ) -> Float[Array, ""]:
-    """The objective of Theorem 2, 1/(2n) ‖f̂(X) − Y‖_F² + (β/2) ‖W_μ(t) − W_μ(0)‖_F² (Eq. 12).
+    """The objective of Theorem 2, 1/(2n) ‖f̂(X) − Y‖_F² + (β/2) ‖W_μ(t) − W_μ(0)‖_F².
 
     Args:
-      params: the network at time t.
-      initial: the network at time 0.
-      x: inputs, `(n, d_in)`.
-      y: targets, `(n, d_out)`.
-      activation: φ.
-      beta: weight β of the penalty.
+        params: The network at time t.
+        initial: The network at time 0.
+        x: Inputs, shape (n, d_in).
+        y: Targets, shape (n, d_out).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        beta: Weight β of the penalty.
 
     Returns:
-      A scalar.
+        A scalar.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> from snn_ntk import stax
-      >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
-      >>> x = jnp.eye(2)
-      >>> at_start = frobenius_objective(net, net, x, x, activation=stax.Erf(), beta=0.3)
-      >>> bool(jnp.allclose(at_start, mse(net, x, x, activation=stax.Erf())))
-      True
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> from snn_ntk import stax
+        >>> net = init_parameters(jax.random.key(0), 4, 2, sigma0=0.5)
+        >>> x = jnp.eye(2)
+        >>> at_start = frobenius_objective(net, net, x, x, activation=stax.Erf(), beta=0.3)
+        >>> bool(jnp.allclose(at_start, mse(net, x, x, activation=stax.Erf())))
+        True
 
-    Source: Wang & Huang, Eq. 12.
+    Source: wang2024vae, Eq. 12; book, chapter 8.
     """
     return mse(params, x, y, activation=activation) + beta * frobenius_penalty(params, initial)

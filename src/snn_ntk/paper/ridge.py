@@ -33,6 +33,7 @@ def regress(kernel, kernel_test, ridge, residual):
 
 
 def checked_kernels(kernel, kernel_test, f0_test, beta, *outputs) -> tuple[Any, ...]:
+    """The arguments of a ridge formula as float64 arrays whose shapes fit."""
     kernel, kernel_test, f0_test, *outputs = (
         None if value is None else np.asarray(value, np.float64) for value in (kernel, kernel_test, f0_test, *outputs)
     )
@@ -54,28 +55,28 @@ def ridge_as_printed(
     beta: float,
     kernel_test: Float[ArrayLike, "n_test _"] | None = None,
 ) -> Float[np.ndarray, "n_eval d_out"]:
-    """Theorem 2 as the paper prints it, Θ^(μ)(x,X) (Θ^(μ)(X,X) + β I)^{-1} Y (Eq. 13).
+    """Theorem 2 as the paper prints it, Θ^(μ)(x, X) (Θ^(μ)(X, X) + β I)^{-1} Y.
 
     Kept to be compared with; `ridge_corrected` is what Eq. 12 converges to.
 
     Args:
-      kernel: Θ^(μ)(X, X), `(n, n)`.
-      y: targets, `(n, d_out)`.
-      beta: weight β of Eq. 12.
-      kernel_test: Θ^(μ)(x, X), `(n_test, n)`; training points if not given.
+        kernel: Θ^(μ)(X, X), shape (n, n).
+        y: Targets Y, shape (n, d_out).
+        beta: Weight β of Eq. 12.
+        kernel_test: Θ^(μ)(x, X), shape (n_test, n); None for the training points.
 
     Returns:
-      Predictions, `(n_test, d_out)` or `(n, d_out)`.
+        Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-      ValueError: a kernel of the wrong shape, or β ≤ 0.
+        ValueError: If a kernel is of the wrong shape, or β ≤ 0.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> ridge_as_printed(jnp.eye(2), jnp.eye(2), beta=1.0).round(6).tolist()
-      [[0.5, 0.0], [0.0, 0.5]]
+        >>> import jax.numpy as jnp
+        >>> ridge_as_printed(jnp.eye(2), jnp.eye(2), beta=1.0).round(6).tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
 
-    Source: Wang & Huang, Theorem 2.
+    Source: wang2024vae, Theorem 2 (as printed), Eq. 13.
     """
     k, k_test, _, targets = checked_kernels(kernel, kernel_test, kernel_test, beta, y)
     return regress(k, k_test, beta, targets)
@@ -90,28 +91,28 @@ def ridge_corrected(
     kernel_test: Float[ArrayLike, "n_test _"] | None = None,
     f0_test: Float[ArrayLike, "n_test d_out"] | None = None,
 ) -> Float[np.ndarray, "n_eval d_out"]:
-    """The minimiser of Eq. 12 for a wide network, f̂₀(x) + Θ^(μ)(x,X) (Θ^(μ)(X,X) + nβ I)^{-1} (Y − f̂₀(X)).
+    """The minimiser of Eq. 12 for a wide network, f̂₀(x) + Θ^(μ)(x, X) (Θ^(μ)(X, X) + nβ I)^{-1} (Y − f̂₀(X)).
 
     Args:
-      kernel: Θ^(μ)(X, X), `(n, n)`.
-      y: targets, `(n, d_out)`.
-      f0: outputs f̂₀(X) of the network at initialisation, `(n, d_out)`.
-      beta: weight β of Eq. 12.
-      kernel_test: Θ^(μ)(x, X), `(n_test, n)`; training points if not given.
-      f0_test: f̂₀(x), `(n_test, d_out)`; with `kernel_test`.
+        kernel: Θ^(μ)(X, X), shape (n, n).
+        y: Targets Y, shape (n, d_out).
+        f0: Outputs f̂₀(X) of the network at initialisation, shape (n, d_out).
+        beta: Weight β of Eq. 12.
+        kernel_test: Θ^(μ)(x, X), shape (n_test, n); None for the training points.
+        f0_test: f̂₀(x), shape (n_test, d_out); with `kernel_test`.
 
     Returns:
-      Predictions, `(n_test, d_out)` or `(n, d_out)`.
+        Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-      ValueError: a kernel of the wrong shape, only one of `kernel_test` and `f0_test`, or β ≤ 0.
+        ValueError: If a kernel is of the wrong shape, one of `kernel_test` and `f0_test` is missing, or β ≤ 0.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> ridge_corrected(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.5).round(6).tolist()  # ridge nβ = 1
-      [[0.5, 0.0], [0.0, 0.5]]
+        >>> import jax.numpy as jnp
+        >>> ridge_corrected(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.5).round(6).tolist()  # ridge nβ = 1
+        [[0.5, 0.0], [0.0, 0.5]]
 
-    Source: chapter "Ridge regression" of the book, in place of Wang & Huang, Theorem 2.
+    Source: wang2024vae, Theorem 2 (corrected), Eq. 12; book, chapter 8.
     """
     k, k_test, start_test, targets, start = checked_kernels(kernel, kernel_test, f0_test, beta, y, f0)
     return (start if k_test is None else start_test) + regress(k, k_test, len(k) * beta, targets - start)
@@ -129,29 +130,30 @@ def ridge_exact_kl(
 ) -> Float[np.ndarray, "n_eval d_out"]:
     """The minimiser of Eq. 4 for a wide network with W_σ = σ0 held, in which the ridge is β/σ0² whatever n is.
 
-        f̂₀(x) + Θ_KL(x,X) (Θ_KL(X,X) + (β/σ0²) I)^{-1} (Y − f̂₀(X))
+    f̂₀(x) + Θ_KL(x, X) (Θ_KL(X, X) + (β/σ0²) I)^{-1} (Y − f̂₀(X))
 
     Args:
-      kernel: `exact_kl_kernel(x, x, ...)`, `(n, n)`.
-      y: targets, `(n, d_out)`.
-      f0: outputs f̂₀(X) of the network at initialisation, `(n, d_out)`.
-      beta: weight β of Eq. 4.
-      sigma0: the constant σ0 of the variance weights, positive.
-      kernel_test: `exact_kl_kernel(x_test, x, ...)`, `(n_test, n)`; training points if not given.
-      f0_test: f̂₀(x_test), `(n_test, d_out)`; with `kernel_test`.
+        kernel: `exact_kl_kernel(x, x, ...)`, shape (n, n).
+        y: Targets Y, shape (n, d_out).
+        f0: Outputs f̂₀(X) of the network at initialisation, shape (n, d_out).
+        beta: Weight β of Eq. 4.
+        sigma0: The constant σ0 > 0 of the variance weights.
+        kernel_test: `exact_kl_kernel(x_test, x, ...)`, shape (n_test, n); None for the training points.
+        f0_test: f̂₀(x_test), shape (n_test, d_out); with `kernel_test`.
 
     Returns:
-      Predictions, `(n_test, d_out)` or `(n, d_out)`.
+        Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-      ValueError: a kernel of the wrong shape, only one of `kernel_test` and `f0_test`, β ≤ 0 or σ0 ≤ 0.
+        ValueError: If a kernel is of the wrong shape, one of `kernel_test` and `f0_test` is missing, β ≤ 0 or σ0 ≤ 0.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> ridge_exact_kl(jnp.eye(2), jnp.eye(2), jnp.zeros((2, 2)), beta=0.25, sigma0=0.5).round(6).tolist()  # ridge β/σ0² = 1
-      [[0.5, 0.0], [0.0, 0.5]]
+        >>> import jax.numpy as jnp
+        >>> f0 = jnp.zeros((2, 2))
+        >>> ridge_exact_kl(jnp.eye(2), jnp.eye(2), f0, beta=0.25, sigma0=0.5).round(6).tolist()  # ridge β/σ0² = 1
+        [[0.5, 0.0], [0.0, 0.5]]
 
-    Source: chapter "Ridge regression" of the book.
+    Source: wang2024vae, Theorem 2 (for the objective of Eq. 4), Eq. 4; book, chapter 8.
     """
     k, k_test, start_test, targets, start = checked_kernels(kernel, kernel_test, f0_test, beta, y, f0)
     if sigma0 <= 0:
@@ -170,21 +172,21 @@ def effective_ridge(
     The equation is the ridge solution f = f̂₀ + K (K + ρ I)^{-1} (Y − f̂₀) with the inverse multiplied out.
 
     Args:
-      kernel: K(X, X), `(n, n)`.
-      y: targets, `(n, d_out)`.
-      f0: outputs at initialisation, `(n, d_out)`.
-      f: outputs after training, `(n, d_out)`.
+        kernel: K(X, X), shape (n, n).
+        y: Targets Y, shape (n, d_out).
+        f0: Outputs at initialisation, shape (n, d_out).
+        f: Outputs after training, shape (n, d_out).
 
     Returns:
-      ρ; nβ if Eq. 12 was minimised and the network is wide.
+        ρ; nβ if Eq. 12 was minimised and the network is wide.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> y, f0 = jnp.eye(2), jnp.zeros((2, 2))
-      >>> round(effective_ridge(jnp.eye(2), y, f0, ridge_corrected(jnp.eye(2), y, f0, beta=0.5)), 6)
-      1.0
+        >>> import jax.numpy as jnp
+        >>> y, f0 = jnp.eye(2), jnp.zeros((2, 2))
+        >>> round(effective_ridge(jnp.eye(2), y, f0, ridge_corrected(jnp.eye(2), y, f0, beta=0.5)), 6)
+        1.0
 
-    Source: chapter "Ridge regression" of the book.
+    Source: book, chapter 8.
     """
     kernel, y, f0, f = (np.asarray(value, np.float64) for value in (kernel, y, f0, f))
     moved = f - f0

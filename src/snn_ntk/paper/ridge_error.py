@@ -30,31 +30,31 @@ def ridge_error_bound(
 
     On training points, and on test points,
 
-        ρ ε ‖R₀‖ / ((λ + ρ)(λ + ρ − ε)),      (ε' + ‖K(x,X)(K + ρ I)^{-1}‖ ε) ‖R₀‖ / (λ + ρ − ε),
+        ρ ε ‖R₀‖/((λ + ρ)(λ + ρ − ε)),      (ε' + ‖K(x, X) (K + ρ I)^{-1}‖ ε) ‖R₀‖/(λ + ρ − ε),
 
-    λ = λ_min(K(X,X)). It holds at every stationary point, when ε and ε' bound the distance of the network's kernel,
+    λ = λ_min(K(X, X)). It holds at every stationary point, when ε and ε' bound the distance of the network's kernel,
     averaged along the straight line from start to end, from K in spectral norm.
 
     Args:
-      kernel: K(X, X), `(n, n)`: Θ^(μ) or Θ_KL.
-      residual: ‖R₀‖_F = ‖Y − f̂₀(X)‖_F.
-      ridge: ρ, that is nβ or β/σ0².
-      train_error: ε, for K(X, X).
-      kernel_test: K(x, X), `(n_test, n)`.
-      test_error: ε', for K(x, X).
+        kernel: K(X, X), Θ^(μ) or Θ_KL, shape (n, n).
+        residual: ‖R₀‖_F = ‖Y − f̂₀(X)‖_F.
+        ridge: ρ, that is nβ or β/σ0².
+        train_error: ε, for K(X, X).
+        kernel_test: K(x, X), shape (n_test, n).
+        test_error: ε', for K(x, X).
 
     Returns:
-      The bound in Frobenius norm over the points; infinity if ε ≥ λ + ρ, where it says nothing.
+        The bound in Frobenius norm over the points; infinity if ε ≥ λ + ρ, where it says nothing.
 
     Raises:
-      ValueError: only one of `kernel_test` and `test_error`.
+        ValueError: If only one of `kernel_test` and `test_error` is given.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> ridge_error_bound(jnp.eye(2), 2.0, ridge=1.0, train_error=0.0)
-      0.0
+        >>> import jax.numpy as jnp
+        >>> ridge_error_bound(jnp.eye(2), 2.0, ridge=1.0, train_error=0.0)
+        0.0
 
-    Source: chapter "Ridge regression" of the book, in place of the error term of Wang & Huang, Theorem 2.
+    Source: wang2024vae, Theorem 2 (its error term, corrected), Eq. 13; book, chapter 8.
     """
     if (kernel_test is None) != (test_error is None):
         raise ValueError("expected kernel_test and test_error together, got one of them")
@@ -80,33 +80,33 @@ def path_averaged_kernel(
 ) -> Float[Array, "n1 d_out n d_out"]:
     """The kernel with which a finite network obeys ridge regression exactly, at every stationary point.
 
-        K̃_{(x,k),(x_i,k')} = ⟨x, x_i⟩ (1/m) Σ_r W_d[r,k] W_d[r,k'] p̄_r(x) p*_r(x_i)
+        K̃_{(x,k),(x_i,k')} = ⟨x, x_i⟩ (1/m) Σ_r W_d[r,k] W_d[r,k'] p̄_r(x) p_r(x_i)
 
-    p*_r is φ̂' at the trained weights and p̄_r its average along the straight line from initial to trained W_μ, so that
-    f̂* − f̂₀ = J̄ ΔW_μ is an identity and not an expansion. Eq. 12's stationary points satisfy
-    f̂*(x) = f̂₀(x) + K̃(x,X) (K̃(X,X) + nβ I)^{-1} (Y − f̂₀(X)); Eq. 4's the same with the whitened product and β/σ0².
+    p_r is φ̂' at the trained weights and p̄_r its average along the straight line from initial to trained W_μ, so that
+    f̂(x, ∞) − f̂₀(x) = J̄ ΔW_μ is an identity and not an expansion. Stationary points of Eq. 12 satisfy
+    f̂(x, ∞) = f̂₀(x) + K̃(x, X) (K̃(X, X) + nβ I)^{-1} (Y − f̂₀(X)); of Eq. 4 with the whitened product and β/σ0².
 
     Args:
-      initial: the network at time 0.
-      trained: the network at the stationary point; only W_μ differs.
-      x1: inputs to evaluate at, `(n1, d_in)`.
-      x: training inputs, `(n, d_in)`.
-      activation: φ.
-      whitened: use `whitened_product` in place of ⟨x, x_i⟩.
-      order: Gauss–Legendre nodes of the average.
+        initial: The network at time 0.
+        trained: The network at the stationary point; only W_μ differs.
+        x1: Inputs to evaluate at, shape (n1, d_in).
+        x: Training inputs, shape (n, d_in).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        whitened: Whether `whitened_product` takes the place of ⟨x, x_i⟩.
+        order: Gauss–Legendre nodes of the average.
 
     Returns:
-      `(n1, d_out, n, d_out)`, not symmetric.
+        Kernel, shape (n1, d_out, n, d_out), not symmetric.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> from snn_ntk import stax
-      >>> net = init_parameters(jax.random.key(0), 16, 3, sigma0=0.5)
-      >>> path_averaged_kernel(net, net, jnp.eye(3)[:1], jnp.eye(3), activation=stax.Erf()).shape
-      (1, 3, 3, 3)
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> from snn_ntk import stax
+        >>> net = init_parameters(jax.random.key(0), 16, 3, sigma0=0.5)
+        >>> path_averaged_kernel(net, net, jnp.eye(3)[:1], jnp.eye(3), activation=stax.Erf()).shape
+        (1, 3, 3, 3)
 
-    Source: chapter "Ridge regression" of the book.
+    Source: book, chapter 8.
     """
     nodes, weights = np.polynomial.legendre.leggauss(order)
     step = trained.mu - initial.mu
@@ -136,31 +136,31 @@ def kernel_drift(
 ) -> tuple[float, float]:
     """How far training can take the kernel: bounds of max_r ‖Δw_r‖ and of ‖K̃ − Θ^(μ)(0)‖₂ at a stationary point.
 
-        R = L √Λ max_r‖a_r‖ ‖R₀‖ / (ρ √m),    drift = (3/2) ‖Θ^(μ)(0)‖^{1/2} η + η²/2,    η = β_s R α √Λ
+        R = L √Λ max_r ‖a_r‖ ‖R₀‖/(ρ √m),    drift = (3/2) ‖Θ^(μ)(0)‖^{1/2} η + η²/2,    η = β_s R α √Λ
 
     Both vanish as m grows, whatever the initial output is.
 
     Args:
-      width: m.
-      ridge: ρ = nβ (Eq. 12) or β/σ0² (exact KL).
-      residual: ‖R₀‖_F = ‖Y − f̂₀(X)‖_F; a descent only shrinks it.
-      row_norm: largest row norm of W_d.
-      alpha: ‖W_d‖₂/√m.
-      Lambda: ‖X Xᵀ‖₂; for the exact KL and unit-norm inputs it is 1, and R is measured in whitened coordinates.
-      lipschitz: L, sup |φ'|.
-      smoothness: β_s, sup |φ''|; the paper's β of Assumption 4.2, not the weight β.
-      norm: ‖Θ^(μ)(0)‖₂ of the finite network at initialisation.
+        width: Width m.
+        ridge: ρ = nβ (Eq. 12) or β/σ0² (exact KL).
+        residual: ‖R₀‖_F = ‖Y − f̂₀(X)‖_F; a descent only shrinks it.
+        row_norm: Largest row norm of W_d.
+        alpha: α = ‖W_d‖₂/√m.
+        Lambda: Λ = ‖X Xᵀ‖₂; for the exact KL and unit-norm inputs it is 1, and R is measured in whitened coordinates.
+        lipschitz: L = sup |φ'|.
+        smoothness: β_s = sup |φ''|; the paper's β of Assumption 4.2, not the weight β.
+        norm: ‖Θ^(μ)(0)‖₂ of the finite network at initialisation.
 
     Returns:
-      `(R, drift)`.
+        R and the drift.
 
     Example:
-      >>> wide = kernel_drift(10_000, ridge=1.0, residual=2.0, row_norm=3.0, alpha=1.1, Lambda=1.0,
-      ...                     lipschitz=1.0, smoothness=1.0, norm=1.0)
-      >>> round(wide[0], 6)
-      0.06
+        >>> wide = kernel_drift(10_000, ridge=1.0, residual=2.0, row_norm=3.0, alpha=1.1, Lambda=1.0,
+        ...                     lipschitz=1.0, smoothness=1.0, norm=1.0)
+        >>> round(wide[0], 6)
+        0.06
 
-    Source: chapter "Ridge regression" of the book.
+    Source: book, chapter 8.
     """
     movement = lipschitz * np.sqrt(Lambda) * row_norm * residual / (ridge * np.sqrt(width))
     eta = smoothness * movement * alpha * np.sqrt(Lambda)
@@ -171,22 +171,22 @@ def neuron_slopes(params: Parameters, x: Float[Array, "n d_in"], *, activation: 
     """Each neuron's slope, φ̂'(w_r · x; s_r(x)) = E φ'(z_r), of which Θ^(μ) is the second moment.
 
     Args:
-      params: the network.
-      x: inputs, `(n, d_in)`.
-      activation: φ.
+        params: Parameters.
+        x: Inputs, shape (n, d_in).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
 
     Returns:
-      `(n, m)`.
+        Slopes, shape (n, m).
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> from snn_ntk import stax
-      >>> net = init_parameters(jax.random.key(0), 16, 3, sigma0=0.5)
-      >>> neuron_slopes(net, jnp.eye(3), activation=stax.Erf()).shape
-      (3, 16)
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> from snn_ntk import stax
+        >>> net = init_parameters(jax.random.key(0), 16, 3, sigma0=0.5)
+        >>> neuron_slopes(net, jnp.eye(3), activation=stax.Erf()).shape
+        (3, 16)
 
-    Source: Wang & Huang, Lemma 1.
+    Source: wang2024vae, Lemma 1; book, chapter 8.
     """
     smoothed = resolve(activation).smoothed
     u, s = pre_activations(params, x)
@@ -207,35 +207,35 @@ def typical_ridge_error(
 ) -> float:
     """The distance from the ridge formula to expect of a network of a given width: root mean square, leading order.
 
-    With B_r = G M_r (K + ρ I)^{-1} R₀, M_r(x,x') = ⟨x,x'⟩ p_r(x) p_r(x') and G = ρ (K + ρ I)^{-1} on training points
-    (on test points G M_r is M_r(x,X) − K(x,X) (K + ρ I)^{-1} M_r(X,X)),
+    With B_r = G M_r (K + ρ I)^{-1} R₀, M_r(x, x') = ⟨x, x'⟩ p_r(x) p_r(x') and G = ρ (K + ρ I)^{-1} on training points
+    (on test points G M_r is M_r(x, X) − K(x, X) (K + ρ I)^{-1} M_r(X, X)),
 
-        E ‖error‖_F² = ((d + 2) E_r ‖B_r‖_F² − ‖E_r B_r‖_F²) / m + O(m^{-3/2}).
+        E ‖error‖_F² = ((d + 2) E_r ‖B_r‖_F² − ‖E_r B_r‖_F²)/m + O(m^{-3/2}).
 
     The factor d + 2 is the doing of the k ≠ k' blocks: the relative error is of order √(d/m).
 
     Args:
-      kernel: K(X, X), `(n, n)`: Θ^(μ) or Θ_KL.
-      product: the product in it, ⟨x, x'⟩ or `whitened_product(x, x)`, `(n, n)`.
-      slopes: `neuron_slopes` at initialisation of a sample of neurons, `(n, m)`.
-      residual: R₀ = Y − f̂₀(X), `(n, d_out)`.
-      ridge: ρ = nβ or β/σ0².
-      width: m of the network that is judged.
-      kernel_test: K(x, X), `(n_test, n)`; training points if not given.
-      product_test: the product in it, `(n_test, n)`.
-      slopes_test: slopes of the same neurons at test points, `(n_test, m)`.
+        kernel: K(X, X), Θ^(μ) or Θ_KL, shape (n, n).
+        product: The product in it, ⟨x, x'⟩ or `whitened_product(x, x)`, shape (n, n).
+        slopes: `neuron_slopes` at initialisation of a sample of neurons, shape (n, m).
+        residual: R₀ = Y − f̂₀(X), shape (n, d_out).
+        ridge: ρ = nβ or β/σ0².
+        width: Width m of the network that is judged.
+        kernel_test: K(x, X), shape (n_test, n); None for the training points.
+        product_test: The product in it, shape (n_test, n).
+        slopes_test: Slopes of the same neurons at test points, shape (n_test, m).
 
     Returns:
-      The root mean square of the Frobenius norm.
+        The root mean square of the Frobenius norm.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> one = typical_ridge_error(jnp.eye(2), jnp.eye(2), jnp.ones((2, 4)), jnp.ones((2, 3)), ridge=1.0, width=100)
-      >>> four = typical_ridge_error(jnp.eye(2), jnp.eye(2), jnp.ones((2, 4)), jnp.ones((2, 3)), ridge=1.0, width=400)
-      >>> round(one / four, 6)
-      2.0
+        >>> import jax.numpy as jnp
+        >>> one = typical_ridge_error(jnp.eye(2), jnp.eye(2), jnp.ones((2, 4)), jnp.ones((2, 3)), ridge=1.0, width=100)
+        >>> four = typical_ridge_error(jnp.eye(2), jnp.eye(2), jnp.ones((2, 4)), jnp.ones((2, 3)), ridge=1.0, width=400)
+        >>> round(one / four, 6)
+        2.0
 
-    Source: chapter "Ridge regression" of the book.
+    Source: book, chapter 8.
     """
     arrays = (kernel, product, slopes, residual, kernel_test, product_test, slopes_test)
     kernel, product, slopes, residual, kernel_test, product_test, slopes_test = (

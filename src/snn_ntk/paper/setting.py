@@ -1,14 +1,14 @@
-"""Lemmas 2-5 and Theorem 1 with every constant derived: how wide is wide enough.
+"""Lemmas 2–5 and Theorem 1 with every constant derived: how wide is wide enough.
 
-The paper leaves its constants inside O(.) and Omega(.). Here each statement is a function of the data, the activation and
-the width, proved line by line in the book (chapters *Concentration* and *Convergence*), with no constant set to one.
+The paper leaves its constants inside O(·) and Ω(·). Here each statement is a function of the data, the activation and
+the width, proved line by line in the book (chapters 6 and 7), with no constant set to one.
 
-Notation, for one neuron r: ``w_r``, ``v_r``, ``a_r`` are its rows of W_mu, W_sigma, W_d; ``z = (w + v o zeta) . x``; and
+Notation, for one neuron r: w_r, v_r and a_r are its rows of W_μ, W_σ and W_d; z = (w + v∘ζ) · x; and
 
-    g(x) = E phi(z),   p(x) = E phi'(z),   b(x) = E[zeta o x phi'(z)],   M_ij = p_i p_j <x_i, x_j> + <b_i, b_j>,
-    Theta = (1/m) sum_r ( g g^T (x) I_d + M_r (x) a_r a_r^T ) = J J^T.
+    g(x) = E φ(z),   p(x) = E φ'(z),   b(x) = E[ζ∘x φ'(z)],   M_ij = p_i p_j ⟨x_i, x_j⟩ + ⟨b_i, b_j⟩,
+    Θ = (1/m) Σ_r (g gᵀ ⊗ I + M_r ⊗ a_r a_rᵀ) = J Jᵀ.
 
-The activation class is the paper's Assumption 4.2 plus boundedness: B, L and beta bound phi, phi' and phi''.
+The activation class is the paper's Assumption 4.2 plus boundedness: B, L and β bound φ, φ' and φ''.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ __all__ = ["DegenerateKernelError", "Setting", "setting", "setting_of"]
 
 
 class DegenerateKernelError(ValueError):
-    """The limiting kernel is singular, so a statement that divides by lambda0 says nothing."""
+    """The limiting kernel is singular, so a statement that divides by λ0 says nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    r"""Everything the bounds need to know of a data set, its limiting kernel and its activation.
+    """Everything the bounds need to know of a data set, its limiting kernel and its activation.
 
     Attributes:
         n: Number of inputs.
         d: Input and output dimension.
-        sigma0: Initial value of every entry of W_sigma.
-        lambda0: Smallest eigenvalue of the limiting kernel (of its n x n factor, which has the same one).
-        norm: Spectral norm of the limiting kernel.
-        norm_latent: Spectral norm of Theta_mu + Theta_sigma in the limit.
-        Lambda_mu: Spectral norm of X X^T, between max(1, n / d) and n.
-        Lambda_sigma: Spectral norm of (X o X)(X o X)^T, at most n.
-        Lambda_inf: Sum over inputs of the largest squared coordinate, at most n.
-        constants: The activation's B, L and beta.
+        sigma0: Initial value σ0 of every entry of W_σ.
+        lambda0: λ0, smallest eigenvalue of the limiting kernel Θ∞ (of its n × n factor, which has the same one).
+        norm: Spectral norm of Θ∞.
+        norm_latent: Spectral norm of Θ^(μ) + Θ^(σ) in the limit.
+        Lambda_mu: Λ_μ, spectral norm of X Xᵀ, between max(1, n/d) and n.
+        Lambda_sigma: Λ_σ, spectral norm of (X∘X)(X∘X)ᵀ, at most n.
+        Lambda_inf: Λ_∞, sum over inputs of the largest squared coordinate, at most n.
+        constants: The activation's B, L and β.
+
+    Source: wang2024vae, Assumption 4.2; book, chapter 6.
     """
 
     n: int
@@ -62,7 +64,7 @@ class Setting:
 
     @property
     def latent(self) -> float:
-        r"""Bound of a neuron's ||M_r|| at initialisation: L^2 Lambda_mu + min(sigma0^2 beta^2, 2 L^2 / pi) Lambda_sigma."""
+        """Bound L² Λ_μ + min(σ0² β², 2L²/π) Λ_σ of a neuron's ‖M_r‖₂ at initialisation."""
         c = self.constants
         return c.L**2 * self.Lambda_mu + min((self.sigma0 * c.beta) ** 2, 2 * c.L**2 / math.pi) * self.Lambda_sigma
 
@@ -75,31 +77,29 @@ def setting(
     sigma0: float,
     constants: ActivationConstants | str,
 ) -> Setting:
-    r"""The quantities that the bounds are made of.
+    """The quantities that the bounds are made of, from inputs and their limiting kernels.
 
     Args:
-        x: (n, d) inputs of unit norm, as Theorem 1 asks.
-        latent_kernel: (n, n) factor of Theta_mu + Theta_sigma in the limit.
-        d_kernel: (n, n) factor of Theta_d in the limit.
-        sigma0: Initial value of W_sigma.
+        x: Inputs of unit norm, as Theorem 1 asks, shape (n, d).
+        latent_kernel: Factor of Θ^(μ) + Θ^(σ) in the limit, shape (n, n).
+        d_kernel: Factor of Θ^(d) in the limit, shape (n, n).
+        sigma0: Initial value σ0 of W_σ.
         constants: `ActivationConstants`, or a name in `ACTIVATION_CONSTANTS`.
 
     Returns:
-        A `Setting`. It may have lambda0 <= 0 (to rounding): the bounds that divide by it then raise.
+        A `Setting`. Its λ0 is 0 where the kernel is singular to rounding: the bounds that divide by it then raise.
 
     Raises:
-        ValueError: If the rows of x are not of unit norm, or the activation's constants are unknown.
+        ValueError: If the rows of `x` are not of unit norm, or the activation's constants are unknown.
 
     Example:
         >>> import numpy as np
-        >>> from snn_ntk.paper import setting
         >>> x = np.eye(3)
         >>> s = setting(x, latent_kernel=0.5 * np.eye(3), d_kernel=0.3 * np.eye(3), sigma0=0.7, constants="erf")
         >>> s.n, round(s.lambda0, 6), s.Lambda_mu
         (3, 0.8, 1.0)
 
-    Source:
-        The paper, Definition 1 and Assumption 4.2; the book, chapter 6.
+    Source: wang2024vae, Definition 1, Assumption 4.2; book, chapter 6.
     """
     x = np.asarray(validation.unit_rows(x), np.float64)
     constants = constants_of(constants)
@@ -128,33 +128,35 @@ def setting_of(
     sigma0: float,
     constants: ActivationConstants | str,
 ) -> Setting:
-    r"""`setting` with the limiting kernels of the paper's network at these inputs.
+    """The quantities that the bounds are made of, with the limiting kernels of the paper's network at these inputs.
 
     Args:
-        x: (n, d) inputs of unit norm.
-        activation: phi, what `resolve` accepts.
-        sigma0: Initial value of W_sigma.
-        constants: `ActivationConstants` of phi, or a name in `ACTIVATION_CONSTANTS`.
+        x: Inputs of unit norm, shape (n, d).
+        activation: φ, what `snn_ntk.activations.resolve` accepts.
+        sigma0: Initial value σ0 of W_σ.
+        constants: `ActivationConstants` of φ, or a name in `ACTIVATION_CONSTANTS`.
 
     Returns:
-        A `Setting`.
+        A `Setting`, as `setting` makes it.
 
     Raises:
-        ValueError: As `setting`.
+        TypeError: If the activation is unknown.
+        ValueError: If the rows of `x` are not of unit norm, or the activation's constants are unknown.
 
     Example:
         >>> import numpy as np
         >>> from snn_ntk import stax
         >>> round(setting_of(np.eye(3), activation=stax.Erf(), sigma0=0.7, constants="erf").lambda0, 3)
-        0.806
+        0.766
 
-    Source: The paper, Definition 1 and Lemma 1.
+    Source: wang2024vae, Definition 1, Lemma 1; book, chapter 6.
     """
     kernels = tangent_kernels(x, activation=activation, sigma0=sigma0)
     return setting(x, latent_kernel=kernels.mu + kernels.sigma, d_kernel=kernels.d, sigma0=sigma0, constants=constants)
 
 
 def positive_lambda0(s: Setting) -> float:
+    """λ0, or an error where it is not positive."""
     if not s.lambda0 > 0:
         raise DegenerateKernelError(
             "expected lambda0 > 0, got a singular limiting kernel (duplicated inputs, or inputs that the activation "
@@ -164,6 +166,7 @@ def positive_lambda0(s: Setting) -> float:
 
 
 def check_width_and_delta(m: float, delta: float) -> None:
+    """An error unless m ≥ 1 and 0 < δ < 1."""
     if not m >= 1:
         raise ValueError(f"expected a width of at least 1, got {m}")
     if not 0 < delta < 1:

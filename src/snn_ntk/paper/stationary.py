@@ -22,9 +22,9 @@ class Stationary(NamedTuple):
     """Networks at stationary points of a regularised objective.
 
     Attributes:
-      params: the trained networks; only W_μ differs from the start.
-      gradient: final gradient norm of each run over its first one, `(runs,)`.
-      steps: gradient steps made.
+        params: The trained networks; only W_μ differs from the start.
+        gradient: Final gradient norm of each run over its first one, shape (runs,).
+        steps: Gradient steps made.
     """
 
     params: Parameters
@@ -33,6 +33,8 @@ class Stationary(NamedTuple):
 
 
 class _Problem(NamedTuple):
+    """What the runs of one call have in common: networks, data and the quadratic penalty in each run's coordinates."""
+
     initial: Parameters
     x: Array
     y: Array
@@ -75,34 +77,34 @@ def stationary_point(
     Eq. 4 very slow, cost nothing.
 
     Args:
-      initial: networks at time 0, every array with a leading axis of runs.
-      x: training inputs, `(runs, n, d_in)`.
-      y: targets, `(runs, n, d_out)`.
-      activation: φ; pass the same object again and nothing is recompiled.
-      sigma0: the constant σ0 of the variance weights.
-      beta: weight β of the penalty, one number or one a run.
-      penalty: "frobenius" (Eq. 12) or "kl" (Eq. 4).
-      tolerance: stop when every run's gradient norm is below this fraction of its first one.
-      max_steps: stop here in any case; `gradient` says how far it came.
+        initial: Networks at time 0, every array with a leading axis of runs.
+        x: Training inputs, shape (runs, n, d_in).
+        y: Targets, shape (runs, n, d_out).
+        activation: φ; pass the same object again and nothing is recompiled.
+        sigma0: The constant σ0 of the variance weights.
+        beta: Weight β of the penalty, one number or one a run.
+        penalty: "frobenius" (Eq. 12) or "kl" (Eq. 4).
+        tolerance: Training stops when every run's gradient norm is below this fraction of its first one.
+        max_steps: Training stops here in any case; `gradient` says how far it came.
 
     Returns:
-      `Stationary`.
+        `Stationary`.
 
     Raises:
-      ValueError: an unknown penalty, or β ≤ 0.
+        ValueError: If the penalty is unknown, or β ≤ 0.
 
     Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from snn_ntk.paper import init_parameters
-      >>> from snn_ntk import stax
-      >>> keys = jax.random.split(jax.random.key(0), 2)
-      >>> net = jax.vmap(lambda key: init_parameters(key, 64, 3, sigma0=0.5))(keys)
-      >>> x = jnp.broadcast_to(jnp.eye(3), (2, 3, 3))
-      >>> end = stationary_point(net, x, x, activation=stax.Erf(), sigma0=0.5, beta=0.5)
-      >>> bool((end.gradient < 1e-4).all())
-      True
+        >>> import jax, jax.numpy as jnp
+        >>> from snn_ntk.paper import init_parameters
+        >>> from snn_ntk import stax
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> net = jax.vmap(lambda key: init_parameters(key, 64, 3, sigma0=0.5))(keys)
+        >>> x = jnp.broadcast_to(jnp.eye(3), (2, 3, 3))
+        >>> end = stationary_point(net, x, x, activation=stax.Erf(), sigma0=0.5, beta=0.5)
+        >>> bool((end.gradient < 1e-4).all())
+        True
 
-    Source: Wang & Huang, Eq. 5, restricted to W_μ as Theorem 2 asks.
+    Source: wang2024vae, Eq. 5 (restricted to W_μ, as Theorem 2 asks), Theorem 2; book, chapter 8.
     """
     if penalty not in ("frobenius", "kl"):
         raise ValueError(f"expected penalty 'frobenius' or 'kl', got {penalty!r}")
