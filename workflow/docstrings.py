@@ -1,5 +1,7 @@
 """A Sphinx extension for docstrings with mathematics: bars, as in |φ'| ≤ L, are absolute values and not markup.
 
+Tables of bars are tables.
+
 It also leaves out the fields of named tuples, which their class describes under Attributes.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["escape_bars", "setup"]
+__all__ = ["escape_bars", "list_tables", "setup"]
 
 
 def escape_bars(lines: list[str]) -> list[str]:
@@ -26,8 +28,30 @@ def escape_bars(lines: list[str]) -> list[str]:
     return escaped
 
 
+def list_tables(lines: list[str]) -> list[str]:
+    """Turns Markdown's tables, which the folders' docstrings hold, into list tables, the form that Sphinx reads.
+
+    >>> list_tables(["| a | b |", "|---|---|", "| 1 | `2` |"])
+    ['', '.. list-table::', '   :header-rows: 1', '', '   * - a', '     - b', '   * - 1', '     - `2`', '']
+    """
+    made, inside = [], False
+    for line in lines:
+        row = re.fullmatch(r"\|(.*)\|", line.strip())
+        if row and not inside:
+            made += ["", ".. list-table::", "   :header-rows: 1", ""]
+        elif inside and not row:
+            made.append("")
+        inside = bool(row)
+        if not row:
+            made.append(line)
+        elif not re.fullmatch(r"[\s|:-]+", row[1]):
+            cells = [cell.strip() for cell in row[1].split(" | ")]
+            made += [f"   {'* -' if index == 0 else '  -'} {cell}" for index, cell in enumerate(cells)]
+    return made + [""] if inside else made
+
+
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = escape_bars(lines)
+    lines[:] = escape_bars(list_tables(lines))
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:

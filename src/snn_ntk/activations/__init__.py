@@ -2,17 +2,17 @@
 
 | question | file |
 |---|---|
-| the dual of an activation and its derivatives | `dual` |
+| the dual of an activation and its derivatives | `duals` |
 | what an `Activation` holds, and how the rest follows from a closed form | `base` |
 | which closed forms there are | `smooth_forms`, `kinked_forms` |
 | any other smooth function | `series` |
-| from a layer or a function to an `Activation` | `resolve`, `stax_layers` |
+| from a layer or a function to an `Activation` | `resolution`, `stax_layers` |
 | suprema of φ, φ', φ'' for the theorems | `constants` |
 """
 
 from snn_ntk.activations.base import Activation
 from snn_ntk.activations.constants import ACTIVATION_CONSTANTS, ActivationConstants
-from snn_ntk.activations.dual import dual, dual_derivatives
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.duals import dual, dual_derivatives
+from snn_ntk.activations.resolution import resolve
 
 __all__ = ["ACTIVATION_CONSTANTS", "Activation", "ActivationConstants", "dual", "dual_derivatives", "resolve"]

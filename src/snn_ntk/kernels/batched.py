@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Num
 
 from snn_ntk import _validation as validation
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, compiled_tangent_kernels
 
 __all__ = ["tangent_kernels_batched"]

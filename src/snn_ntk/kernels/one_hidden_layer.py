@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Float, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk.activations.base import Activation
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 
 __all__ = ["TangentKernels", "tangent_kernels"]
 

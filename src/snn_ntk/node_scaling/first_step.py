@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 
 from snn_ntk._gaussian import gauss_hermite_rule
 from snn_ntk.activations.base import derivative_of
-from snn_ntk.activations.dual import dual, dual_derivatives
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.duals import dual, dual_derivatives
+from snn_ntk.activations.resolution import resolve
 from snn_ntk.node_scaling.movement import checked_data, checked_masses, expect
 
 __all__ = ["theorem51_mean", "theorem51_size", "theorem52"]

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from snn_ntk.activations.base import derivative_of
-from snn_ntk.activations.dual import dual, dual_derivatives
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.duals import dual, dual_derivatives
+from snn_ntk.activations.resolution import resolve
 from snn_ntk.node_scaling.network import RELU, ScaledNetwork, init_scaled, node_pre_activations
 from snn_ntk.node_scaling.scalings import checked_share, zipf_masses
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from snn_ntk._gaussian import trapezoidal_rule
-from snn_ntk.activations.resolve import resolve
-from snn_ntk.paper.setting import DegenerateKernelError
+from snn_ntk.activations.resolution import resolve
+from snn_ntk.paper.settings import DegenerateKernelError
 
 __all__ = ["lemma_d1", "proposition_c1_width", "residual_bound"]
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
 from snn_ntk._neural_tangents import stax
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 
 __all__ = ["ScaledNetwork", "init_scaled", "node_movement", "risk", "scaled_output"]
 

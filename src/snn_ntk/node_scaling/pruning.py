@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Num
 
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 from snn_ntk.node_scaling.network import RELU, ScaledNetwork, node_amplitudes, node_pre_activations
 
 __all__ = ["pruned_outputs", "pruned_risk", "pruning_order", "transfer_features"]

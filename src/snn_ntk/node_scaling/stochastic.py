@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 from snn_ntk import _validation as validation
 from snn_ntk._gaussian import gauss_hermite_rule
 from snn_ntk.activations.base import derivative_of
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, tangent_kernels
 from snn_ntk.node_scaling.scalings import node_scalings
 from snn_ntk.paper.empirical_kernels import empirical_tangent_kernels

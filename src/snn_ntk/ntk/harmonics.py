@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import gammaln, gammasgn, rgamma, roots_legendre
+from scipy.special import gammaln, gammasgn, roots_legendre
 
 __all__ = ["mercer_eigenvalues", "mercer_quadrature", "multiplicity", "power_coefficients", "zonal_polynomials"]
 
@@ -160,6 +160,6 @@ def mercer_quadrature(
     """
     x, weights = roots_legendre(nodes)
     theta, weights = (x + 1) * np.pi / 2, weights * np.pi / 2
-    measure = np.exp(gammaln(p / 2)) * rgamma((p - 1) / 2) / np.sqrt(np.pi) * weights * np.sin(theta) ** (p - 2)
+    measure = np.exp(gammaln(p / 2) - gammaln((p - 1) / 2)) / np.sqrt(np.pi) * weights * np.sin(theta) ** (p - 2)
     t = np.cos(theta)
     return zonal_polynomials(t, max_degree, p) @ (measure * np.asarray(kernel(t), dtype=np.float64))

@@ -7,7 +7,7 @@
 | their penalties (Eq. 4, 12) | `kl`, `frobenius_penalty` | `divergence` | chapter 8 |
 | Definition 1 at finite width | `empirical_tangent_kernels` | `empirical_kernels` | chapter 5 |
 | Lemma 1 (limiting kernels) | `snn_ntk.kernels.tangent_kernels` | | chapter 5 |
-| Assumption 4.2, what the bounds are made of | `setting`, `setting_of` | `setting` | chapter 6 |
+| Assumption 4.2, what the bounds are made of | `setting`, `setting_of` | `settings` | chapter 6 |
 | Lemma 2 (kernel at the start) | `lemma2`, `lemma2_entrywise`, `lemma2_lambda_min` | `concentration` | chapter 6 |
 | Lemma 3 (kernel on the way) | `lemma3`, `lemma3_radius` | `movement` | chapter 6 |
 | Lemma 4 (rows on the way) | `lemma4`, `lemma4_path` | `movement` | chapter 7 |
@@ -75,7 +75,7 @@ from snn_ntk.paper.ridge_error import (
     ridge_error_bound,
     typical_ridge_error,
 )
-from snn_ntk.paper.setting import DegenerateKernelError, Setting, setting, setting_of
+from snn_ntk.paper.settings import DegenerateKernelError, Setting, setting, setting_of
 from snn_ntk.paper.stationary import Stationary, stationary_point
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from snn_ntk.paper.setting import Setting, check_width_and_delta, positive_lambda0, smallest_width
+from snn_ntk.paper.settings import Setting, check_width_and_delta, positive_lambda0, smallest_width
 
 __all__ = [
     "lemma2",

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from snn_ntk.paper.concentration import lemma2_entrywise, lemma2_lambda_min
 from snn_ntk.paper.movement import allowed_jacobian_change, lemma3, lemma4, lemma4_path
-from snn_ntk.paper.setting import Setting, check_width_and_delta, positive_lambda0, smallest_width
+from snn_ntk.paper.settings import Setting, check_width_and_delta, positive_lambda0, smallest_width
 
 __all__ = ["lemma5_operator_norm", "lemma5_residual", "lemma5_row_norm", "theorem1", "theorem1_holds", "theorem1_width"]
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Num
 
 from snn_ntk.activations.base import Activation
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels
 from snn_ntk.paper.network import Parameters, checked, pre_activations
 

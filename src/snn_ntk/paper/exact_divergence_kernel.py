@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from snn_ntk.activations.dual import dual_derivatives
+from snn_ntk.activations.duals import dual_derivatives
 
 __all__ = ["exact_kl_kernel", "whitened_product"]
 

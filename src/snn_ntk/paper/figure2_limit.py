@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 
 __all__ = ["Figure2Kernels", "figure2_limit_kernels"]
 

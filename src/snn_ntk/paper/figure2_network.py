@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.divergence import gaussian_kl
 from snn_ntk.paper.network import standard_deviation
 

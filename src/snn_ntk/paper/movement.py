@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from snn_ntk.paper.setting import Setting, positive_lambda0
+from snn_ntk.paper.settings import Setting, positive_lambda0
 
 __all__ = ["Lemma3", "Movement", "lemma3", "lemma3_radius", "lemma4", "lemma4_path"]
 

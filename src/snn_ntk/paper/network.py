@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 
 __all__ = ["Parameters", "expected_output", "init_parameters", "output_variance", "preactivation_law", "sampled_output"]
 

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from snn_ntk.activations.base import derivative_of
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.exact_divergence_kernel import whitened_product
 from snn_ntk.paper.network import Parameters, pre_activations
 

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import ArrayLike
 
 from snn_ntk.activations.base import Scalars, as_floats
-from snn_ntk.activations.resolve import resolve
+from snn_ntk.activations.resolution import resolve
 
 __all__ = ["dual", "dual_derivatives"]
 
