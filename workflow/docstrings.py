@@ -47,7 +47,7 @@ def list_tables(lines: list[str]) -> list[str]:
         elif not re.fullmatch(r"[\s|:-]+", row[1]):
             cells = [cell.strip() for cell in row[1].split(" | ")]
             made += [f"   {'* -' if index == 0 else '  -'} {cell}" for index, cell in enumerate(cells)]
-    return made + [""] if inside else made
+    return [*made, ""] if inside else made
 
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
