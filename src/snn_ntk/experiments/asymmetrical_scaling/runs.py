@@ -13,7 +13,7 @@ from snn_ntk.node_scaling.network import ScaledNetwork, init_scaled, node_moveme
 from snn_ntk.node_scaling.scalings import node_scalings
 from snn_ntk.training.descent import Trajectory, gradient_descent
 
-__all__ = ["CONFIGURATIONS", "STEPS", "Configuration", "Curves", "curves", "draw_run", "train_scaled", "training_risk"]
+__all__ = ["CONFIGURATIONS", "Configuration", "Curves", "curves", "draw_run", "train_scaled", "training_risk"]
 
 
 class Configuration(NamedTuple):
@@ -33,8 +33,6 @@ CONFIGURATIONS = (
     Configuration(0.2, 0.5),
     Configuration(0.0, 0.4),
 )
-
-STEPS = {"simulated": 50_000, "concrete": 100_000, "airfoil": 100_000}
 
 
 class ScalingRun(NamedTuple):
