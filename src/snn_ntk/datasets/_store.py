@@ -26,8 +26,8 @@ def retrieve(dataset: str, name: str, url: str, sha256: str | None) -> Path:
     """The file on disk, downloaded to the user's cache folder if it is not there yet.
 
     Raises:
-        FileNotFoundError: if it is not there and cannot be downloaded, naming what to put where.
-        ValueError: if the download is not the file expected.
+        FileNotFoundError: If it is not there and cannot be downloaded, naming what to put where.
+        ValueError: If the download is not the file expected.
     """
     found = find(dataset, name)
     if found is not None:

@@ -81,14 +81,14 @@ def cars3d(*, download: bool = False) -> FactorDataset:
     three factors. It is called "cars stand-in", and no number found on it is one of Cars3D.
 
     Args:
-        download: fetch the official archive if it is not found.
+        download: Fetch the official archive if it is not found.
 
     Returns:
         The grid of 17,568 images.
 
     Raises:
-        ValueError: if an official file is corrupt or another one, or a car is missing.
-        FileNotFoundError: if `download` fails.
+        ValueError: If an official file is corrupt or another one, or a car is missing.
+        FileNotFoundError: If `download` fails.
 
     >>> import numpy as np
     >>> data = cars3d()

@@ -28,9 +28,9 @@ class AttributeDataset:
     """Photographs with binary attributes: read like a `FactorDataset`, but not every combination is there.
 
     Attributes:
-        name, source, factor_names, shape: see `FactorDataset`.
-        attributes: of each image, 0 or 1, shape (images, attributes).
-        read: the images at these places, bytes.
+        name, source, factor_names, shape: See `FactorDataset`.
+        attributes: Of each image, 0 or 1, shape (images, attributes).
+        read: The images at these places, bytes.
     """
 
     name: str
@@ -130,7 +130,7 @@ def celeba() -> AttributeDataset | FactorDataset:
         index, and the levels of their attributes or factors.
 
     Raises:
-        ValueError: if an official file is corrupt or another one, or only some of them are found.
+        ValueError: If an official file is corrupt or another one, or only some of them are found.
 
     >>> import numpy as np
     >>> data = celeba()

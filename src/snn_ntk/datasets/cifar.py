@@ -43,14 +43,14 @@ def read_cifar(content: bytes, name: str = "CIFAR-10 file") -> tuple[np.ndarray,
     """Images and labels of a file of the binary version: records of one label byte and 3 · 32 · 32 pixels.
 
     Args:
-        content: the file's bytes.
-        name: what to call it in an error.
+        content: The file's bytes.
+        name: What to call it in an error.
 
     Returns:
         uint8 images (n, 32, 32, 3) and labels (n,).
 
     Raises:
-        ValueError: if the length is not a whole number of records, or a label is above 9.
+        ValueError: If the length is not a whole number of records, or a label is above 9.
 
     Example:
         >>> images, labels = read_cifar(bytes([7]) + bytes(3072))
@@ -99,17 +99,17 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
     """CIFAR-10's images, in random order, from the binary version (never the pickled one).
 
     Args:
-        n: number of images; all if None.
+        n: Number of images; all if None.
         split: "train" (50,000) or "test" (10,000).
-        seed: of the random order.
-        download: fetch the archive (162 MB) if it is neither in `SNN_NTK_DATA` nor in the user's cache folder.
+        seed: Of the random order.
+        download: Fetch the archive (162 MB) if it is neither in `SNN_NTK_DATA` nor in the user's cache folder.
 
     Returns:
         `Images` with float32 pixels in [0, 1], shape (n, 3072) in the order height, width, colour.
 
     Raises:
-        FileNotFoundError: if the files are not there (and, with `download`, cannot be fetched).
-        ValueError: on an unknown split, more images than there are, or damaged files.
+        FileNotFoundError: If the files are not there (and, with `download`, cannot be fetched).
+        ValueError: On an unknown split, more images than there are, or damaged files.
     """
     if split not in _FILES:
         raise ValueError(f"expected split 'train' or 'test', got {split!r}")
@@ -134,8 +134,8 @@ def cifar10_features() -> Features:
         `Features`, their source naming the network.
 
     Raises:
-        FileNotFoundError: if the file is neither in `SNN_NTK_DATA` nor in the user's cache folder.
-        ValueError: if it is damaged or its arrays do not fit together.
+        FileNotFoundError: If the file is neither in `SNN_NTK_DATA` nor in the user's cache folder.
+        ValueError: If it is damaged or its arrays do not fit together.
     """
     path = _store.find("cifar10", _FEATURES)
     if path is None:
@@ -182,18 +182,18 @@ def convolutional_features(
     Nothing is trained. Features are standardised by their mean and standard deviation over the reference images.
 
     Args:
-        key: random key of the filters.
+        key: Random key of the filters.
         images: (n, side · side · colours) images.
-        reference: images that patches and the standardisation are taken from: the training set.
-        filters: number of patches.
-        patch: side of a patch.
-        side: side of an image.
+        reference: Images that patches and the standardisation are taken from: the training set.
+        filters: Number of patches.
+        patch: Side of a patch.
+        side: Side of an image.
 
     Returns:
         (n, 8 · filters) float32 features.
 
     Raises:
-        ValueError: if an image is not of `side` by `side` pixels in 1 or 3 colours.
+        ValueError: If an image is not of `side` by `side` pixels in 1 or 3 colours.
 
     Example:
         >>> noise = np.random.default_rng(0).random((4, 64), dtype=np.float32)

@@ -87,7 +87,7 @@ def _unpack(path: Path) -> Path:
     """The images of the official file, 8 pixels to a byte, in the user's cache folder: 377 MB that are mapped, not read.
 
     Raises:
-        ValueError: if the file is corrupt, truncated, or not the official one.
+        ValueError: If the file is corrupt, truncated, or not the official one.
     """
     grid = math.prod(_SIZES)
     try:
@@ -146,14 +146,14 @@ def dsprites(*, download: bool = False) -> FactorDataset:
     outlines and sizes, which the official file does not document: no number found on one is to be expected on the other.
 
     Args:
-        download: fetch the official file if it is not found.
+        download: Fetch the official file if it is not found.
 
     Returns:
         The grid of 737,280 images; `data.restrict(orientation=10, posX=8, posY=8)` is a smaller one.
 
     Raises:
-        ValueError: if the official file is corrupt or another one.
-        FileNotFoundError: if `download` fails.
+        ValueError: If the official file is corrupt or another one.
+        FileNotFoundError: If `download` fails.
 
     >>> import numpy as np
     >>> data = dsprites()

@@ -21,13 +21,13 @@ class FactorDataset:
     from one to the other.
 
     Attributes:
-        name: what figures and records call the data; a stand-in says that it is one.
-        source: where the images come from, in words.
-        factor_names: name of each factor.
-        factor_sizes: number of levels of each factor.
-        shape: height, width and channels of an image.
-        render: the images of factors, (n, k) integers to (n, h, w, c) bytes; the levels are those of the whole grid.
-        levels: for each factor, the levels of the whole grid that this one keeps.
+        name: What figures and records call the data; a stand-in says that it is one.
+        source: Where the images come from, in words.
+        factor_names: Name of each factor.
+        factor_sizes: Number of levels of each factor.
+        shape: Height, width and channels of an image.
+        render: The images of factors, (n, k) integers to (n, h, w, c) bytes; the levels are those of the whole grid.
+        levels: For each factor, the levels of the whole grid that this one keeps.
     """
 
     name: str
@@ -49,7 +49,7 @@ class FactorDataset:
         """The factors of the images at these places in the grid, shape (n, number of factors).
 
         Raises:
-            ValueError: if an index is not in the grid.
+            ValueError: If an index is not in the grid.
         """
         if indices.size and not (0 <= indices.min() and indices.max() < len(self)):
             raise ValueError(
@@ -61,7 +61,7 @@ class FactorDataset:
         """The places in the grid of the images with these factors.
 
         Raises:
-            ValueError: if there is not one level for each factor, or a level is not in the grid.
+            ValueError: If there is not one level for each factor, or a level is not in the grid.
         """
         if factors.shape[1] != len(self.levels):
             raise ValueError(f"expected {len(self.levels)} factors of {self.name}, got {factors.shape[1]}")
@@ -86,14 +86,14 @@ class FactorDataset:
         """The sub-grid with fewer levels of the named factors.
 
         Args:
-            keep: for a factor, which of its levels to keep; or how many, c of s levels then being ⌊i s / c⌋, which
+            keep: For a factor, which of its levels to keep; or how many, c of s levels then being ⌊i s / c⌋, which
                 are evenly spaced, start at the first, and leave out the last.
 
         Returns:
             The smaller grid; its source says which factors have fewer levels.
 
         Raises:
-            ValueError: on a factor that is not there, or levels that are not.
+            ValueError: On a factor that is not there, or levels that are not.
         """
         unknown = sorted(set(keep) - set(self.factor_names))
         if unknown:

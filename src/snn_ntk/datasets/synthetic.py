@@ -13,8 +13,8 @@ def sphere(key: PRNGKeyArray, n: int, d: int) -> Float[Array, "n d"]:
 
     Args:
         key: JAX random key.
-        n: number of points.
-        d: dimension.
+        n: Number of points.
+        d: Dimension.
 
     Returns:
         Unit vectors, shape (n, d), in JAX's default float type.

@@ -84,14 +84,14 @@ def read_table(path: str | Path, name: str) -> Float[np.ndarray, "n columns"]:
     """Reads a data set's file: a workbook, or text with commas or spaces, gzipped or not, with or without a header.
 
     Args:
-        path: the file.
-        name: the data set, "concrete", "airfoil", "energy" or "plant".
+        path: The file.
+        name: The data set, "concrete", "airfoil", "energy" or "plant".
 
     Returns:
         The numbers, inputs first, then the target, shape (n, d + 1), in the file's order of rows.
 
     Raises:
-        ValueError: if the file is damaged, holds something that is no number, or is another table than expected.
+        ValueError: If the file is damaged, holds something that is no number, or is another table than expected.
     """
     path, expected = Path(path), _SETS[name]
     content = path.read_bytes()
@@ -137,14 +137,14 @@ def uci(name: str, *, download: bool = False) -> Regression:
 
     Args:
         name: "concrete", "airfoil", "energy" or "plant".
-        download: fetch energy if it is not on disk.
+        download: Fetch energy if it is not on disk.
 
     Returns:
         `Regression` with inputs (n, d), target (n,), not standardised, and the source in words.
 
     Raises:
-        ValueError: on another name, or a damaged or wrong file.
-        FileNotFoundError: if energy is not on disk and not downloaded, naming what to put where.
+        ValueError: On another name, or a damaged or wrong file.
+        FileNotFoundError: If energy is not on disk and not downloaded, naming what to put where.
 
     >>> uci("airfoil").x.shape
     (1503, 5)
@@ -175,7 +175,7 @@ def split(data: Regression, *, seed: int = 10) -> Split:
 
     Args:
         data: a data set.
-        seed: of NumPy's legacy generator that permutes the rows, which is kept stable for ever; the published runs
+        seed: Of NumPy's legacy generator that permutes the rows, which is kept stable for ever; the published runs
             have 10.
 
     Returns:

@@ -29,15 +29,15 @@ def sap(
     SAP = mean_k (S_{j1 k} − S_{j2 k}),  S being the held-out balanced accuracy of a linear classifier on one coordinate.
 
     Args:
-        codes, factors: training set of the classifiers, usually 10,000 rows.
-        codes_test, factors_test: held-out set, usually 5,000 rows.
-        C: cost of the support vector machines.
+        codes, factors: Training set of the classifiers, usually 10,000 rows.
+        codes_test, factors_test: Held-out set, usually 5,000 rows.
+        C: Cost of the support vector machines.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        ValueError: on wrong shapes or types, fewer than two latents, or if no factor varies.
+        ValueError: On wrong shapes or types, fewer than two latents, or if no factor varies.
 
     Example:
         >>> import numpy as np

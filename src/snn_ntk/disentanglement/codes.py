@@ -85,8 +85,8 @@ def active_latents(codes: Real[np.ndarray, "n latent"], *, threshold: float = 0.
     """Which latent coordinates the encoder uses: those with Var_x E[z_j | x] > threshold.
 
     Args:
-        codes: means of the encoder, shape (N, latent).
-        threshold: on the variance over the data, where the prior has variance 1.
+        codes: Means of the encoder, shape (N, latent).
+        threshold: On the variance over the data, where the prior has variance 1.
 
     Returns:
         A mask of shape (latent,); its mean is the share of active latents.

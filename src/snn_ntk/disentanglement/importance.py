@@ -21,8 +21,8 @@ class DCI(NamedTuple):
     Attributes:
         disentanglement: 1 if each coordinate matters to one factor only; 0 if each matters to all alike.
         completeness: 1 if one coordinate only matters to each factor; 0 if all matter alike.
-        informativeness: held-out balanced accuracy at predicting the factors from the codes, mean over factors.
-        importance: of each coordinate for each factor, shape (latent, factors that vary).
+        informativeness: Held-out balanced accuracy at predicting the factors from the codes, mean over factors.
+        importance: Of each coordinate for each factor, shape (latent, factors that vary).
     """
 
     disentanglement: float
@@ -56,14 +56,14 @@ def dci(
     grow until they have learned the noise find every coordinate important, the more so the more there are.
 
     Args:
-        codes, factors: training set, usually 10,000 rows.
-        codes_test, factors_test: held-out set, usually 5,000 rows.
+        codes, factors: Training set, usually 10,000 rows.
+        codes_test, factors_test: Held-out set, usually 5,000 rows.
         model: "forest", or "boosting" as in the reference implementation.
-        trees: of the forest.
-        seed: of the trees.
+        trees: Of the forest.
+        seed: Of the trees.
 
     Raises:
-        ValueError: on wrong shapes or types, an unknown model, or if fewer than two factors vary.
+        ValueError: On wrong shapes or types, an unknown model, or if fewer than two factors vary.
 
     Example:
         >>> import numpy as np

@@ -19,15 +19,15 @@ def mutual_information(
     plug-in estimate is biased upwards by about (bins − 1)(levels − 1)/(2N) nats where nothing is shared.
 
     Args:
-        codes: shape (N, latent).
+        codes: Shape (N, latent).
         factors: integer levels, shape (N, number of factors).
-        bins: number of bins.
+        bins: Number of bins.
 
     Returns:
         Mutual information, shape (latent, factors that vary), and entropies, shape (factors that vary,), in nats.
 
     Raises:
-        ValueError: on wrong shapes or types, or if no factor varies.
+        ValueError: On wrong shapes or types, or if no factor varies.
 
     Example:
         >>> import numpy as np
@@ -66,15 +66,15 @@ def mig(codes: Real[np.ndarray, "n latent"], factors: Int[np.ndarray, "n k"], *,
     here from mean codes by histograms (see `mutual_information`).
 
     Args:
-        codes: shape (N, latent), usually 10,000 codes.
+        codes: Shape (N, latent), usually 10,000 codes.
         factors: integer levels, shape (N, number of factors).
-        bins: of each coordinate's histogram.
+        bins: Of each coordinate's histogram.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        ValueError: on wrong shapes or types, fewer than two latents, or if no factor varies.
+        ValueError: On wrong shapes or types, fewer than two latents, or if no factor varies.
 
     Example:
         >>> import numpy as np
@@ -100,15 +100,15 @@ def modularity(codes: Real[np.ndarray, "n latent"], factors: Int[np.ndarray, "n 
     as little too; give the columns of `active_latents` only to leave such coordinates out.
 
     Args:
-        codes: shape (N, latent).
+        codes: Shape (N, latent).
         factors: integer levels, shape (N, number of factors); at least two must vary.
-        bins: of each coordinate's histogram.
+        bins: Of each coordinate's histogram.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        ValueError: on wrong shapes or types, or if fewer than two factors vary.
+        ValueError: On wrong shapes or types, or if fewer than two factors vary.
 
     Example:
         >>> import numpy as np

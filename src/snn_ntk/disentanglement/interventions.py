@@ -28,17 +28,17 @@ def beta_vae(
     over the number of factors that vary.
 
     Args:
-        sampler: draws factors.
-        encode: from factors, integers of shape (n, k), to the mean codes of their images, shape (n, latent).
-        rng: random numbers.
-        train, test: points to fit the classifier to, and to score it on.
-        batch: pairs in a point.
+        sampler: Draws factors.
+        encode: From factors, integers of shape (n, k), to the mean codes of their images, shape (n, latent).
+        rng: Random numbers.
+        train, test: Points to fit the classifier to, and to score it on.
+        batch: Pairs in a point.
 
     Returns:
         An accuracy between 0 and 1.
 
     Raises:
-        ValueError: if fewer than two factors vary, or `encode` does not return one code for each row.
+        ValueError: If fewer than two factors vary, or `encode` does not return one code for each row.
 
     Example:
         >>> import numpy as np
@@ -91,17 +91,17 @@ def factor_vae(
     code without any coordinate above the threshold scores 0.
 
     Args:
-        sampler, encode, rng, train, test: see `beta_vae`.
-        batch: images in a point.
-        variance_codes: codes that the variance over the data is taken from.
-        threshold: on the standard deviation. The definition leaves out coordinates that collapsed to the prior; this
+        sampler, encode, rng, train, test: See `beta_vae`.
+        batch: Images in a point.
+        variance_codes: Codes that the variance over the data is taken from.
+        threshold: On the standard deviation. The definition leaves out coordinates that collapsed to the prior; this
             number is the reference implementation's.
 
     Returns:
         An accuracy between 0 and 1.
 
     Raises:
-        ValueError: if fewer than two factors vary, or `encode` does not return one code for each row.
+        ValueError: If fewer than two factors vary, or `encode` does not return one code for each row.
 
     Example:
         >>> import numpy as np

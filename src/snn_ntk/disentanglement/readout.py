@@ -20,9 +20,9 @@ class Readout(NamedTuple):
     """What was read of each factor.
 
     Attributes:
-        accuracy: held-out balanced accuracy, shape (factors,).
+        accuracy: Held-out balanced accuracy, shape (factors,).
         interval: a confidence interval of it over held-out images, shape (factors, 2); it does not cover training again.
-        chance: balanced accuracy of any constant answer, 1 / levels, shape (factors,).
+        chance: Balanced accuracy of any constant answer, 1 / levels, shape (factors,).
     """
 
     accuracy: Float[np.ndarray, " k"]
@@ -42,8 +42,8 @@ def random_projection(
 
     Args:
         images: n arrays of any shape, bytes or numbers.
-        latent: numbers in a code.
-        rng: draws the weights; the same state gives the same projection of another set of images.
+        latent: Numbers in a code.
+        rng: Draws the weights; the same state gives the same projection of another set of images.
 
     Returns:
         Codes of shape (n, latent), float32.
@@ -81,17 +81,17 @@ def read_factors(
     let small and large codes be read by the same number of features.
 
     Args:
-        codes, factors: to fit the reader to.
-        codes_test, factors_test: held out.
-        hidden: number of random features of the codes; 0 reads the codes linearly.
-        seed: of the random features.
-        level: of confidence of the intervals.
+        codes, factors: To fit the reader to.
+        codes_test, factors_test: Held out.
+        hidden: Number of random features of the codes; 0 reads the codes linearly.
+        seed: Of the random features.
+        level: Of confidence of the intervals.
 
     Returns:
         Accuracy, interval and chance for each factor, in order; all are 1 for a factor of one level.
 
     Raises:
-        ValueError: on shapes that do not fit, or a level that is not both among those to fit and those held out.
+        ValueError: On shapes that do not fit, or a level that is not both among those to fit and those held out.
 
     Example:
         >>> import numpy as np

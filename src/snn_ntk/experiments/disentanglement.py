@@ -44,10 +44,10 @@ def scores_of(
     """Every score of a code, from the table of the mean codes of all images of a grid.
 
     Args:
-        data: the grid.
-        codes: mean codes in the grid's order.
-        seed: of the scores' samples.
-        points: to fit each score's classifier to, or to estimate information from; half as many to test.
+        data: The grid.
+        codes: Mean codes in the grid's order.
+        seed: Of the scores' samples.
+        points: To fit each score's classifier to, or to estimate information from; half as many to test.
 
     Returns:
         The four scores of the paper's Figure 3, modularity and DCI (`disentanglement`, `completeness`,
@@ -92,7 +92,7 @@ def random_code_scores(
     """The scores of m random projections of the images, which is what an infinitely wide encoder's codes amount to.
 
     Args:
-        data, m, seed, setting, levels, points: see `run_disentanglement`.
+        data, m, seed, setting, levels, points: See `run_disentanglement`.
 
     Returns:
         As `scores_of`.
@@ -122,15 +122,15 @@ def run_disentanglement(
 
     Args:
         data: "dsprites" or "cars".
-        m: number of latent variables.
+        m: Number of latent variables.
         beta: β.
-        seed: of initialisation, batches, noise and scores.
+        seed: Of initialisation, batches, noise and scores.
         setting: a key of `SETTINGS`.
-        steps: of training.
-        parts: equal parts that training is divided into; codes are scored at the end of each.
-        levels: for each data set, how many levels of a factor are kept (`FactorDataset.restrict`).
-        points: see `scores_of`.
-        rows: of the training's log.
+        steps: Of training.
+        parts: Equal parts that training is divided into; codes are scored at the end of each.
+        levels: For each data set, how many levels of a factor are kept (`FactorDataset.restrict`).
+        points: See `scores_of`.
+        rows: Of the training's log.
         checkpoint: a file name that checkpoints are named after; an interrupted run goes on from them.
 
     Returns:
@@ -141,7 +141,7 @@ def run_disentanglement(
         bytes in base 64 with their shape.
 
     Raises:
-        ValueError: on unknown data or settings, or fewer steps than parts.
+        ValueError: On unknown data or settings, or fewer steps than parts.
     """
     if setting not in SETTINGS:
         raise ValueError(f"expected a setting, one of {sorted(SETTINGS)}, got {setting!r}")

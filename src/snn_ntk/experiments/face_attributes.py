@@ -66,14 +66,14 @@ def run_face_attributes(
     """Trains one β-VAE on faces and reads their attributes from its codes, from random and from principal ones.
 
     Args:
-        m: number of latent variables.
+        m: Number of latent variables.
         beta: β.
-        seed: of the faces and their division, initialisation, batches and noise.
+        seed: Of the faces and their division, initialisation, batches and noise.
         setting: a key of `vae_study.SETTINGS`.
-        steps: of training.
-        images: faces to train on.
-        held_out: faces to read attributes of.
-        rows: of the training's log.
+        steps: Of training.
+        images: Faces to train on.
+        held_out: Faces to read attributes of.
+        rows: Of the training's log.
         checkpoint: a file for progress; an interrupted run goes on from it.
 
     Returns:
@@ -91,7 +91,7 @@ def run_face_attributes(
         as bytes in base 64 with their shape.
 
     Raises:
-        ValueError: on an unknown setting, or more faces than there are.
+        ValueError: On an unknown setting, or more faces than there are.
     """
     if setting not in SETTINGS:
         raise ValueError(f"expected a setting, one of {sorted(SETTINGS)}, got {setting!r}")

@@ -44,7 +44,7 @@ def shrink(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray,
     """Images averaged over blocks down to side × side pixels.
 
     Raises:
-        ValueError: if `side` does not divide height and width.
+        ValueError: If `side` does not divide height and width.
 
     Example:
         >>> import numpy as np
@@ -64,8 +64,8 @@ def mean_image_error(images: UInt8[np.ndarray, "n h w c"], of: UInt8[np.ndarray,
     """Mean cross-entropy, in nats an image, of guessing the mean image whatever the input.
 
     Args:
-        images: those whose mean is the guess.
-        of: those that are guessed; the same by default.
+        images: Those whose mean is the guess.
+        of: Those that are guessed; the same by default.
     """
     p = np.clip(images.mean(axis=0, dtype=np.float64) / 255, 1e-6, 1 - 1e-6)
     q = (images if of is None else of).mean(axis=0, dtype=np.float64) / 255  # the cross-entropy is linear in the image

@@ -51,13 +51,13 @@ def principal_coordinates(images: Float[np.ndarray, "n d"], outputs: int) -> Flo
 
     Args:
         images: (n, d).
-        outputs: how many.
+        outputs: How many.
 
     Returns:
         (n, outputs), float64.
 
     Raises:
-        ValueError: if there are fewer than one or more than d outputs.
+        ValueError: If there are fewer than one or more than d outputs.
 
     Example:
         >>> import numpy as np
@@ -82,8 +82,8 @@ class Trained(NamedTuple):
         left: (r, seeds) squared error over the targets' squared norm: 1 is what a network without output would have.
         missing: (seeds, n, outputs) Y − f(0), what the network had to learn; float64.
         diverged: (seeds,) True where numbers are not finite.
-        params: weights after training, leading axis of seeds.
-        problem: what was trained, likewise.
+        params: Weights after training, leading axis of seeds.
+        problem: What was trained, likewise.
     """
 
     steps: np.ndarray
@@ -137,27 +137,27 @@ def train_figure2(
     """Trains networks of one width that differ in their seed, side by side, by full-batch gradient descent.
 
     Args:
-        x: inputs, in a basis of their span (`in_basis`).
-        targets: what is to be learned.
+        x: Inputs, in a basis of their span (`in_basis`).
+        targets: What is to be learned.
         width: m.
-        seeds: whose random numbers do not depend on the other seeds that are trained along.
-        steps: of gradient descent.
+        seeds: Whose random numbers do not depend on the other seeds that are trained along.
+        steps: Of gradient descent.
         learning_rate: η of L = 1/(2n) ‖f − Y‖².
-        record_at: step numbers at which movement and loss are recorded.
-        pixels: number of inputs before `in_basis`; the encoder's initial norm counts them all.
+        record_at: Step numbers at which movement and loss are recorded.
+        pixels: Number of inputs before `in_basis`; the encoder's initial norm counts them all.
         sigma0: σ0.
         samples: S, noise samples that f is averaged over.
         noise: "frozen", the same samples throughout, or "fresh", drawn again at every step.
         beta: β, weight of the KL term.
-        initial_output: share of the random initial output that counts; 0 is a network that starts at zero.
-        train_sigma: whether the noise's scales are trained too.
-        checkpoint: as in `gradient_descent`.
+        initial_output: Share of the random initial output that counts; 0 is a network that starts at zero.
+        train_sigma: Whether the noise's scales are trained too.
+        checkpoint: As in `gradient_descent`.
 
     Returns:
         The records, the weights, and what was trained.
 
     Raises:
-        ValueError: on another kind of noise.
+        ValueError: On another kind of noise.
 
     Example:
         >>> import jax.numpy as jnp
@@ -202,7 +202,7 @@ def stability_edge(problem: Figure2Problem) -> float:
     The kernel of a finite network has n · d_out rows and is never formed: Lanczos iteration needs products with it.
 
     Args:
-        problem: of one network.
+        problem: Of one network.
 
     Returns:
         The rate; the eigenvalue has a relative error below 1e-3.
@@ -228,7 +228,7 @@ def limit_movement_of(
     """How far the four layers of the infinitely wide network move, for what each network misses at its start.
 
     Args:
-        kernels: of `limit_kernels`.
+        kernels: Of `limit_kernels`.
         missing: Y − f(0).
         steps: (r,) numbers of steps.
         learning_rate: η.
@@ -269,11 +269,11 @@ def run_weight_movement(
     """One network of Figure 2, trained on MNIST images and compared with the infinitely wide one.
 
     Args:
-        outputs: as in `principal_coordinates`; 784, the number of pixels, is the network as printed.
+        outputs: As in `principal_coordinates`; 784, the number of pixels, is the network as printed.
         width: m.
-        seed: of weights and noise.
-        steps: of training.
-        n: images.
+        seed: Of weights and noise.
+        steps: Of training.
+        n: Images.
         learning_rate: η.
         sigma0: σ0.
         samples: S.

@@ -67,14 +67,14 @@ class _Head(NamedTuple):
     """The head in one pose and shape, on the fine grid.
 
     Attributes:
-        x, y: of each pixel.
-        inside: how much of the pixel the head covers.
-        u: sideways position on the head, in its own half widths: −1 and 1 are the ears.
-        v: height below the head's centre.
-        front: whether the pixel shows the front half of the head.
-        width: half width of the head at the height of its ears.
-        yaw: by which it is turned to the right.
-        normal: of the surface, three arrays: right, down, towards the camera.
+        x, y: Of each pixel.
+        inside: How much of the pixel the head covers.
+        u: Sideways position on the head, in its own half widths: −1 and 1 are the ears.
+        v: Height below the head's centre.
+        front: Whether the pixel shows the front half of the head.
+        width: Half width of the head at the height of its ears.
+        yaw: By which it is turned to the right.
+        normal: Of the surface, three arrays: right, down, towards the camera.
     """
 
     x: np.ndarray

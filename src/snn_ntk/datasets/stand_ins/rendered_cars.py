@@ -51,11 +51,11 @@ class _Polygons(NamedTuple):
     """What a car is drawn of; polygons share one array of corners.
 
     Attributes:
-        corners: all corners, shape (c, 3): forward, left, up, in metres.
-        bounds: polygon i has corners bounds[i] … bounds[i + 1].
-        centres, normals: of each polygon; a normal of 0 is seen from both sides and not shaded.
-        colours: of each polygon in white light.
-        stages: when each polygon is painted.
+        corners: All corners, shape (c, 3): forward, left, up, in metres.
+        bounds: Polygon i has corners bounds[i] … bounds[i + 1].
+        centres, normals: Of each polygon; a normal of 0 is seen from both sides and not shaded.
+        colours: Of each polygon in white light.
+        stages: When each polygon is painted.
     """
 
     corners: Float[np.ndarray, "c 3"]
@@ -245,7 +245,7 @@ def render_car(factors: Int[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n 64 64 3"
     """Images of cars.
 
     Args:
-        factors: elevation (4), azimuth (24) and car (183), shape (n, 3).
+        factors: Elevation (4), azimuth (24) and car (183), shape (n, 3).
 
     Returns:
         Bytes of shape (n, 64, 64, 3).

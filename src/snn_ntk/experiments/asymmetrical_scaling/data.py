@@ -17,13 +17,13 @@ class ScalingData(NamedTuple):
     """Data of one run: training and test part, and a third part on which features are tried.
 
     Attributes:
-        x: training inputs, (n, d).
-        y: training targets, (n,) or (n, K).
-        x_test: test inputs.
-        y_test: test targets.
-        x_transfer: inputs for transfer; no rows where there are none.
-        y_transfer: their targets.
-        x_kernel: the training inputs on which the tangent kernel is followed.
+        x: Training inputs, (n, d).
+        y: Training targets, (n,) or (n, K).
+        x_test: Test inputs.
+        y_test: Test targets.
+        x_transfer: Inputs for transfer; no rows where there are none.
+        y_transfer: Their targets.
+        x_kernel: The training inputs on which the tangent kernel is followed.
     """
 
     x: Array
@@ -41,8 +41,8 @@ def simulated_data(seed: int, *, n: int = 100, d: int = 50) -> ScalingData:
     Args:
         seed: a data set of its own for every seed: the published one is not available, so that the spread between
             runs has to hold that between data sets too.
-        n: training points, and as many for testing.
-        d: dimension.
+        n: Training points, and as many for testing.
+        d: Dimension.
 
     Returns:
         The data, float32.
@@ -64,16 +64,16 @@ def scaling_data(name: str, seed: int = 0, *, n: int | None = None, side: int = 
 
     Args:
         name: "simulated", a data set of `datasets.uci`, or "mnist": pixels in [0, 1] and one-hot targets.
-        seed: of simulated data; the regression sets have the published split for every seed.
-        n: keep only the first so many points of every part.
-        side: of MNIST's images, averaged over blocks down to side × side pixels.
+        seed: Of simulated data; the regression sets have the published split for every seed.
+        n: Keep only the first so many points of every part.
+        side: Of MNIST's images, averaged over blocks down to side × side pixels.
 
     Returns:
         The data, float32. MNIST has no third part.
 
     Raises:
-        ValueError: on another name.
-        FileNotFoundError: if the data set is not on disk.
+        ValueError: On another name.
+        FileNotFoundError: If the data set is not on disk.
 
     Example:
         >>> scaling_data("airfoil").x.shape

@@ -18,9 +18,9 @@ def pruned(weights: Float[Array, "d m"], run: ScalingRun, removed: Any) -> tuple
     """Training and test risk without the nodes of smallest λ_j u_j².
 
     Args:
-        weights: transposed, as `train_scaled` returns them.
-        run: the run's constants.
-        removed: how many nodes are removed, (k,).
+        weights: Transposed, as `train_scaled` returns them.
+        run: The run's constants.
+        removed: How many nodes are removed, (k,).
 
     Returns:
         Both risks, each (k,).
@@ -82,13 +82,13 @@ def transferred(
     which has two hidden layers, by gradient descent; its second half tests it.
 
     Args:
-        weights: transposed, as `train_scaled` returns them.
-        run: the run's constants.
-        counts: numbers of features, (k,); all are trained side by side.
-        seed: of the other network.
-        steps: of its training.
-        learning_rate: of its training.
-        hidden: units in each hidden layer.
+        weights: Transposed, as `train_scaled` returns them.
+        run: The run's constants.
+        counts: Numbers of features, (k,); all are trained side by side.
+        seed: Of the other network.
+        steps: Of its training.
+        learning_rate: Of its training.
+        hidden: Units in each hidden layer.
 
     Returns:
         Training and test risk, each (k,).

@@ -57,13 +57,13 @@ def draw_run(
     """A run at its beginning.
 
     Args:
-        data: the data.
+        data: The data.
         configuration: γ and α.
-        seed: of the initialisation, or a random key; configurations with equal seeds begin with equal weights and signs.
-        m: width.
-        variance: of the initial weights: 2 in the published runs, 1 in the paper.
-        first: number of the first node: 0 in the published runs, 1 in the paper.
-        normalised: whether Σ λ_j = 1: not quite in the published runs, exactly in the paper.
+        seed: Of the initialisation, or a random key; configurations with equal seeds begin with equal weights and signs.
+        m: Width.
+        variance: Of the initial weights: 2 in the published runs, 1 in the paper.
+        first: Number of the first node: 0 in the published runs, 1 in the paper.
+        normalised: Whether Σ λ_j = 1: not quite in the published runs, exactly in the paper.
 
     Returns:
         The constants of the run. Weights are kept transposed: both products of a step then read the (n, m) array of
@@ -121,12 +121,12 @@ def train_scaled(
     """Full-batch gradient descent of one network on the mean squared error.
 
     Args:
-        run: where it begins, from `draw_run`.
-        steps: number of steps.
-        every: steps between two records.
+        run: Where it begins, from `draw_run`.
+        steps: Number of steps.
+        every: Steps between two records.
         learning_rate: 1 in the published runs.
-        checkpoint: as in `gradient_descent`.
-        progress: as in `gradient_descent`.
+        checkpoint: As in `gradient_descent`.
+        progress: As in `gradient_descent`.
 
     Returns:
         The trajectory, its weights transposed, (d, m).
@@ -150,12 +150,12 @@ class Curves(NamedTuple):
     """The curves that the paper's figures show of one run, over recorded steps.
 
     Attributes:
-        steps: numbers of steps, (r,).
-        train: training risk.
-        test: test risk.
+        steps: Numbers of steps, (r,).
+        train: Training risk.
+        test: Test risk.
         wdiff: ‖w_j(t) − w_j(0)‖ of the node j that has moved most at the end.
         ntkdiff: √ of the spectral norm of Θ(t) − Θ(0) on `x_kernel`, as the published curves have it.
-        mineig: smallest eigenvalue of Θ(t) there.
+        mineig: Smallest eigenvalue of Θ(t) there.
     """
 
     steps: np.ndarray
@@ -170,7 +170,7 @@ def curves(trajectory: Trajectory) -> Curves:
     """The figures' curves from a run's records.
 
     Args:
-        trajectory: what `train_scaled` returned.
+        trajectory: What `train_scaled` returned.
 
     Returns:
         The curves, float64.
