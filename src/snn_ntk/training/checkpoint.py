@@ -1,4 +1,4 @@
-"""A file with a training's state, which knows the configuration it belongs to: one for every training of the package."""
+"""A file with a training's state, which knows the configuration it belongs to: one for all trainings of the package."""
 
 from __future__ import annotations
 

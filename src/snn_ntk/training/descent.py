@@ -153,9 +153,9 @@ def gradient_descent(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> run = gradient_descent(lambda w: 0.5 * w**2, jnp.array(1.0), learning_rate=0.5, steps=3, record_at=[0, 1, 3])
+        >>> run = gradient_descent(lambda w: 0.5 * w**2, jnp.array(1.0), learning_rate=0.5, steps=3, record_at=[0, 3])
         >>> run.records.tolist(), float(run.params)
-        ([0.5, 0.125, 0.0078125], 0.125)
+        ([0.5, 0.0078125], 0.125)
 
     Source: wang2024vae, Eq. 5.
     """

@@ -54,12 +54,6 @@ def encode(
 
     Returns:
         Means and standard deviations, each (n, m), float32.
-
-    Example:
-        >>> vae = VAE(jax.random.key(0), (4, 4, 1), 2, architecture="dense", width=8)
-        >>> mean, deviation = encode(vae, np.zeros((5, 4, 4, 1), np.uint8), batch=4)
-        >>> mean.shape, bool((deviation > 0).all())
-        ((5, 2), True)
     """
     return _in_batches(_encoded, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
@@ -75,13 +69,8 @@ def reconstruct(
         batch: Images at a time.
 
     Returns:
-        The cross-entropy of each image in nats, (n,), and the pixels' probabilities, (n, height, width, channels), float32.
-
-    Example:
-        >>> vae = VAE(jax.random.key(0), (4, 4, 1), 2, architecture="dense", width=8)
-        >>> error, pixels = reconstruct(vae, np.zeros((5, 4, 4, 1), np.uint8))
-        >>> error.shape, pixels.shape
-        ((5,), (5, 4, 4, 1))
+        The cross-entropy of each image in nats, (n,), and the pixels' probabilities, (n, height, width, channels),
+        float32.
     """
     return _in_batches(_reconstructed, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
@@ -99,12 +88,6 @@ def evaluate(
 
     Returns:
         The reconstruction term, (n,), and the divergence of each latent variable, (n, m), in nats, float32.
-
-    Example:
-        >>> vae = VAE(jax.random.key(0), (4, 4, 1), 2, architecture="dense", width=8)
-        >>> reconstruction, divergence = evaluate(vae, np.zeros((5, 4, 4, 1), np.uint8), key=jax.random.key(1))
-        >>> reconstruction.shape, divergence.shape, bool((divergence >= 0).all())
-        ((5,), (5, 2), True)
 
     Source: kingma2014vae, Section 3.
     """

@@ -48,6 +48,7 @@ def _times(x, weight):
 
 
 def pad(x, width=1):
+    """Images with a frame of zeros."""
     return jnp.pad(x, ((0, 0), (width, width), (width, width), (0, 0)))
 
 
@@ -60,8 +61,8 @@ class Dense(eqx.Module):
         outputs: Numbers that go out.
 
     Attributes:
-        weight: W, shape (inputs, outputs).
-        bias: b, shape (outputs,).
+        weight: Weights W, shape (inputs, outputs).
+        bias: Offsets b, shape (outputs,).
     """
 
     weight: Float[Array, "a b"]
@@ -85,7 +86,7 @@ class Convolution(eqx.Module):
         key: JAX random key.
         inputs: Channels of the image, which has an even height and width.
         outputs: Channels of the result, an image half as high and wide.
-        kernel: 4 or 2, its side.
+        kernel: Side of the kernel, 4 or 2.
 
     Attributes:
         weight: Shape (kernel · kernel · inputs, outputs).

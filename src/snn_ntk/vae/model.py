@@ -23,9 +23,9 @@ class VAE(eqx.Module):
       64 channels with kernels 4, 4, 2, 2 and stride 2, a dense layer of 256; decoder dense 256 and 4·4·64, transposed
       convolutions of 64, 32, 32 channels and the image's, kernel 4, stride 2; ReLU. Images of 64×64 or, with one layer
       fewer on either side, 32×32.
-    * `"dense"`, that of the β-VAE's authors for dSprites: two hidden ReLU layers in the encoder and three tanh layers in
-      the decoder, of `width` neurons (theirs: 1,200). A ReLU decoder leaves the plateau of the mean image several times
-      sooner, which a short run needs.
+    * `"dense"`, that of the β-VAE's authors for dSprites: two hidden ReLU layers in the encoder and three tanh layers
+      in the decoder, of `width` neurons (theirs: 1,200). A ReLU decoder leaves the plateau of the mean image several
+      times sooner, which a short run needs.
 
     Attributes:
         encoder: Its layers, the first first.
@@ -71,8 +71,8 @@ class VAE(eqx.Module):
             activation: Of the decoder, "relu" or "tanh"; by default as above.
 
         Raises:
-            ValueError: If the architecture or activation is unknown, a size is below one, or a side is neither 32 nor 64
-                where it is convolutional.
+            ValueError: If the architecture or activation is unknown, a size is below one, or a convolutional model's
+                side is neither 32 nor 64.
         """
         if latent < 1 or (width is not None and width < 1):
             raise ValueError(f"expected latent >= 1 and width >= 1, got {latent} and {width}")
@@ -162,12 +162,6 @@ def loss_terms(
 
     Returns:
         The reconstruction term, (n,), and the divergence of each latent variable, (n, m), in nats.
-
-    Example:
-        >>> vae = VAE(jax.random.key(0), (4, 4, 1), 2, architecture="dense", width=8)
-        >>> reconstruction, divergence = loss_terms(vae, jnp.zeros((5, 4, 4, 1)), jnp.zeros((5, 2)))
-        >>> reconstruction.shape, divergence.shape
-        ((5,), (5, 2))
 
     Source: kingma2014vae, Section 3, Appendix B, Appendix C.
     """

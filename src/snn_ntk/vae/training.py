@@ -75,11 +75,6 @@ def start_vae(
 
     Raises:
         ValueError: If the optimiser is unknown, or as `VAE` raises it.
-
-    Example:
-        >>> state = start_vae(jax.random.key(0), (4, 4, 1), 2, architecture="dense", width=8)
-        >>> int(state.step), state.model.latent
-        (0, 2)
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"expected an optimizer, one of {sorted(OPTIMIZERS)}, got {optimizer!r}")
