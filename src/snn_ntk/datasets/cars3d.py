@@ -90,14 +90,14 @@ def cars3d(*, download: bool = False) -> FactorDataset:
         ValueError: If an official file is corrupt or another one, or a car is missing.
         FileNotFoundError: If `download` fails.
 
-    >>> import numpy as np
-    >>> data = cars3d()
-    >>> data.factor_names, data.factor_sizes
-    (('elevation', 'azimuth', 'object'), (4, 24, 183))
-    >>> data.pixels(np.array([0, 183])).shape
-    (2, 64, 64, 3)
+    Example:
+        >>> data = cars3d()
+        >>> data.factor_names, data.factor_sizes
+        (('elevation', 'azimuth', 'object'), (4, 24, 183))
+        >>> data.pixels(np.array([0, 183])).shape
+        (2, 64, 64, 3)
 
-    Source: S. Reed, Y. Zhang, Y. Zhang, H. Lee, Deep visual analogy-making, 2015.
+    Source: reed2015deep.
     """
     path = _find()
     if path is None and download:

@@ -30,7 +30,15 @@ _FEATURES = "cifar10-resnet18-features.npz"
 
 
 class Features(NamedTuple):
-    """What a frozen network makes of training and test images, their labels, and which network it was."""
+    """What a frozen network makes of training and test images.
+
+    Attributes:
+        train: Features of the training images, shape (n, features), float32.
+        train_labels: Their labels, shape (n,).
+        test: Features of the test images, shape (k, features), float32.
+        test_labels: Their labels, shape (k,).
+        source: Which network it was, in words.
+    """
 
     train: Float[np.ndarray, "n features"]
     train_labels: Int[np.ndarray, " n"]
@@ -47,7 +55,7 @@ def read_cifar(content: bytes, name: str = "CIFAR-10 file") -> tuple[np.ndarray,
         name: What to call it in an error.
 
     Returns:
-        uint8 images (n, 32, 32, 3) and labels (n,).
+        Images (n, 32, 32, 3) and labels (n,), uint8.
 
     Raises:
         ValueError: If the length is not a whole number of records, or a label is above 9.
@@ -57,7 +65,7 @@ def read_cifar(content: bytes, name: str = "CIFAR-10 file") -> tuple[np.ndarray,
         >>> images.shape, labels.tolist()
         ((1, 32, 32, 3), [7])
 
-    Source: https://www.cs.toronto.edu/~kriz/cifar.html, binary version.
+    Source: krizhevsky2009learning (the binary version, described at https://www.cs.toronto.edu/~kriz/cifar.html).
     """
     if not content or len(content) % _RECORD:
         raise ValueError(f"{name}: expected a whole number of {_RECORD}-byte records, got {len(content)} bytes")
@@ -100,7 +108,7 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
 
     Args:
         n: Number of images; all if None.
-        split: "train" (50,000) or "test" (10,000).
+        split: Either "train" (50,000) or "test" (10,000).
         seed: Of the random order.
         download: Fetch the archive (162 MB) if it is neither in `SNN_NTK_DATA` nor in the user's cache folder.
 
@@ -109,7 +117,9 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
 
     Raises:
         FileNotFoundError: If the files are not there (and, with `download`, cannot be fetched).
-        ValueError: On an unknown split, more images than there are, or damaged files.
+        ValueError: If the split is unknown, `n` is below 1 or above what there is, or a file is damaged.
+
+    Source: krizhevsky2009learning.
     """
     if split not in _FILES:
         raise ValueError(f"expected split 'train' or 'test', got {split!r}")
@@ -126,9 +136,10 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
 def cifar10_features() -> Features:
     """Features of CIFAR-10 by an ImageNet-trained ResNet-18, if a file with them is present.
 
-    PyTorch is not a dependency, so the features are computed outside, once, by whoever has torchvision: images resized to
-    224 × 224 and normalised as `ResNet18_Weights.IMAGENET1K_V1.transforms()` does, the network without its last layer, and
-    `numpy.savez("cifar10-resnet18-features.npz", train=…, train_labels=…, test=…, test_labels=…)`, float32 (50000, 512) and so on.
+    PyTorch is not a dependency, so the features are computed outside, once, by whoever has torchvision: images resized
+    to 224 × 224 and normalised as `ResNet18_Weights.IMAGENET1K_V1.transforms()` does, the network without its last
+    layer, and `numpy.savez("cifar10-resnet18-features.npz", train=…, train_labels=…, test=…, test_labels=…)`, float32
+    (50000, 512) and so on.
 
     Returns:
         `Features`, their source naming the network.
@@ -136,6 +147,8 @@ def cifar10_features() -> Features:
     Raises:
         FileNotFoundError: If the file is neither in `SNN_NTK_DATA` nor in the user's cache folder.
         ValueError: If it is damaged or its arrays do not fit together.
+
+    Source: he2016deep.
     """
     path = _store.find("cifar10", _FEATURES)
     if path is None:
@@ -177,20 +190,22 @@ def convolutional_features(
 ) -> Float[np.ndarray, "n features"]:
     """A stand-in for the features of a trained network: random patches as filters, ReLU, and pooling over quarters.
 
-    Filters are `filters` random patches of the reference images, centred and of unit norm, with an opposite of each; their
-    responses, less a quarter of the patch's own norm, go through a ReLU and are averaged over the four quarters of the image.
-    Nothing is trained. Features are standardised by their mean and standard deviation over the reference images.
+    Filters are `filters` random patches of the reference images, centred and of unit norm, with an opposite of each;
+    their responses, less a quarter of the patch's own norm, go through a ReLU and are averaged over the four quarters
+    of the image. Nothing is trained. Features are standardised by their mean and standard deviation over the reference
+    images.
 
     Args:
         key: Random key of the filters.
-        images: (n, side · side · colours) images.
-        reference: Images that patches and the standardisation are taken from: the training set.
+        images: Images of shape (n, side · side · colours).
+        reference: Images (k, side · side · colours) that patches and the standardisation are taken from: the training
+            set.
         filters: Number of patches.
         patch: Side of a patch.
         side: Side of an image.
 
     Returns:
-        (n, 8 · filters) float32 features.
+        Features of shape (n, 8 · filters), float32.
 
     Raises:
         ValueError: If an image is not of `side` by `side` pixels in 1 or 3 colours.
@@ -200,7 +215,7 @@ def convolutional_features(
         >>> convolutional_features(jax.random.key(0), noise, noise, filters=2, patch=3, side=8).shape
         (4, 16)
 
-    Source: Coates and Ng (2012), without their whitening.
+    Source: coates2012learning (without their whitening).
     """
     colours = images.shape[1] // side**2
     if images.shape[1] != side * side * colours or colours not in (1, 3):

@@ -28,6 +28,11 @@ class FactorDataset:
         shape: Height, width and channels of an image.
         render: The images of factors, (n, k) integers to (n, h, w, c) bytes; the levels are those of the whole grid.
         levels: For each factor, the levels of the whole grid that this one keeps.
+
+    Example:
+        >>> data = FactorDataset("a", "nowhere", ("x", "y"), (1, 1, 1), lambda f: f, (np.arange(2), np.arange(3)))
+        >>> len(data), data.factors(np.array([0, 4])).tolist(), data.restrict(y=[0, 2]).factor_sizes
+        (6, [[0, 0], [1, 1]], (2, 2))
     """
 
     name: str
@@ -46,7 +51,13 @@ class FactorDataset:
         return math.prod(self.factor_sizes)
 
     def factors(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n k"]:
-        """The factors of the images at these places in the grid, shape (n, number of factors).
+        """The factors of images.
+
+        Args:
+            indices: Their places in the grid, shape (n,).
+
+        Returns:
+            Levels of this grid, shape (n, number of factors).
 
         Raises:
             ValueError: If an index is not in the grid.
@@ -60,6 +71,12 @@ class FactorDataset:
     def indices(self, factors: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
         """The places in the grid of the images with these factors.
 
+        Args:
+            factors: Levels of this grid, shape (n, number of factors).
+
+        Returns:
+            Indices, shape (n,).
+
         Raises:
             ValueError: If there is not one level for each factor, or a level is not in the grid.
         """
@@ -70,16 +87,44 @@ class FactorDataset:
         return np.asarray(np.ravel_multi_index(tuple(factors.T), self.factor_sizes))
 
     def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
-        """The images at these places in the grid, in bytes: 0 is black, 255 is white."""
+        """Images in bytes: 0 is black, 255 is white.
+
+        Args:
+            indices: Their places in the grid, shape (n,).
+
+        Returns:
+            Bytes of shape (n, height, width, channels), uint8.
+
+        Raises:
+            ValueError: If an index is not in the grid.
+        """
         chosen = self.factors(indices)
         return self.render(np.stack([kept[chosen[:, k]] for k, kept in enumerate(self.levels)], axis=1))
 
     def images(self, indices: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
-        """The images at these places in the grid, float32 in [0, 1]."""
+        """Images as numbers.
+
+        Args:
+            indices: Their places in the grid, shape (n,).
+
+        Returns:
+            Values in [0, 1] of shape (n, height, width, channels), float32.
+
+        Raises:
+            ValueError: If an index is not in the grid.
+        """
         return self.pixels(indices).astype(np.float32) / 255
 
     def sample_factors(self, rng: np.random.Generator, n: int) -> Int[np.ndarray, "n k"]:
-        """n draws of the factors, each factor uniform and independent of the others."""
+        """Draws of the factors, each factor uniform and independent of the others.
+
+        Args:
+            rng: Random numbers.
+            n: Number of draws.
+
+        Returns:
+            Levels of this grid, shape (n, number of factors).
+        """
         return rng.integers(0, self.factor_sizes, size=(n, len(self.levels)))
 
     def restrict(self, **keep: int | Sequence[int]) -> FactorDataset:
@@ -93,7 +138,7 @@ class FactorDataset:
             The smaller grid; its source says which factors have fewer levels.
 
         Raises:
-            ValueError: On a factor that is not there, or levels that are not.
+            ValueError: If a factor or a level is not there, or a level is named twice.
         """
         unknown = sorted(set(keep) - set(self.factor_names))
         if unknown:
