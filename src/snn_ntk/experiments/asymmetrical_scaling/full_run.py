@@ -44,7 +44,7 @@ def run_asymmetrical_scaling(
 
     Args:
         data: As in `scaling_data`.
-        configuration: γ and α, by the name of one of `CONFIGURATIONS`.
+        configuration: Name of one of `CONFIGURATIONS`, a choice of γ and α.
         seed: Of the initialisation, of simulated data, and of the network that features are handed to.
         steps: Of training.
         checkpoint: A file that an interrupted run goes on from.
@@ -52,13 +52,13 @@ def run_asymmetrical_scaling(
     Returns:
         What JSON can hold: the `curves`, each (r,), at `steps`; `prune_train` and `prune_test`, both risks without the
         first `removed` nodes; `transfer_train` and `transfer_test`, those of a network trained on so many `features`,
-        where the data have a third part; and `followed`, the movement of the nodes that `moved` most by the end, (10, s),
-        largest first, at `steps` of its own.
+        where the data have a third part; and `followed`, the movement of the nodes that `moved` most by the end, (10,
+        s), largest first, at `steps` of its own.
 
     Raises:
         ValueError: If no configuration has that name, or there are no such data.
 
-    Source: caron2023overparameterised, Section 6.
+    Source: caron2023overparameterised, Section 6.1, Section 6.2.
     """
     named = {c.name: c for c in CONFIGURATIONS}
     if configuration not in named:
@@ -112,8 +112,6 @@ def stack_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
     Raises:
         ValueError: If runs that belong together have other steps.
-
-    Source: caron2023overparameterised, Section 6.
     """
     runs, stacked = list(runs), {}
     for data in dict.fromkeys(run["parameters"]["data"] for run in runs):
@@ -140,7 +138,12 @@ def training_ends(runs: Iterable[Mapping[str, Any]], data: str, configuration: s
         configuration: The configuration's name.
 
     Returns:
-        Risks in the order of the seeds, (runs,), those of runs that kept nothing else included.
+        Risks in the order of the seeds, shape (runs,), those of runs that kept nothing else included.
+
+    Example:
+        >>> run = {"parameters": {"data": "airfoil", "configuration": "gamma=1.0", "seed": 0}, "result": {"train": [0.1]}}
+        >>> training_ends([run], "airfoil", "gamma=1.0").tolist()
+        [0.1]
     """
     return np.array([result["train"][-1] for result in _results(runs, data, configuration, "train").values()])
 
