@@ -1,7 +1,7 @@
 """The node-scaling experiments: their data, training, and what is measured afterwards."""
 
+import functools
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,17 +11,20 @@ import pytest
 from snn_ntk import node_scaling
 from snn_ntk.experiments.asymmetrical_scaling import (
     CONFIGURATIONS,
-    __main__,
     curves,
     draw_run,
+    followed_nodes,
     pruned,
+    run_asymmetrical_scaling,
     scaling_data,
     simulated_data,
+    stack_runs,
     train_scaled,
+    training_ends,
     transferred,
 )
 from snn_ntk.node_scaling import ScaledNetwork
-from snn_ntk.reporting import load_results
+from snn_ntk.reporting import committed_runs
 
 
 @pytest.fixture(scope="module")
@@ -109,71 +112,80 @@ def test_transfer_learns_from_the_features(trained):
     assert np.isfinite(after).all()
 
 
-@pytest.fixture
-def study(tmp_path, monkeypatch, capsys):
-    """Calls the command in a checkout of its own, with one configuration and two steps."""
-    (tmp_path / "book" / "claims").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(__main__, "STEPS", {"simulated": 2})
-    monkeypatch.setattr(__main__, "CONFIGURATIONS", CONFIGURATIONS[:1])
-
-    def call(what, *more, seeds):
-        chosen = [what, "simulated", "--folder", str(tmp_path / "runs"), "--seeds", *map(str, seeds), *more]
-        monkeypatch.setattr(sys, "argv", ["study", *chosen])
-        __main__._main()
-        return load_results("13-asymmetrical-scaling", root=tmp_path)
-
-    yield call
-    capsys.readouterr()
+def gathered(*entries):
+    """Runs as a sweep gives them, of every configuration: (seed, what was measured)."""
+    return [
+        {"parameters": {"data": "simulated", "configuration": c.name, "seed": seed}, "result": result}
+        for c in CONFIGURATIONS
+        for seed, result in entries
+    ]
 
 
-def test_the_command_runs_resumes_and_collects(study, tmp_path):
-    study("run", "--part", "0", "--parts", "2", seeds=[0, 1])
-    # The seed that was not run is not there.
-    assert study("collect", seeds=[0, 1])["series"]["simulated"]["seeds"] == [0]
-    study("run", "--part", "1", "--parts", "2", seeds=[0, 1])
-    found = study("collect", "--time", "a second", seeds=[0, 1])
-    curve = found["series"]["simulated"]["configurations"]["gamma=1.0"]
-    assert np.shape(curve["train"]) == (2, len(curve["steps"]))
-    assert [b["runs"] for b in found["provenance"]["batches"]] == [{"simulated": {"gamma=1.0": [s]}} for s in (0, 1)]
-    assert found["provenance"]["batches"][1]["time"] == "a second"
+def full(value, steps=(0, 2)):
+    return {"steps": list(steps), "train": [9.0, value], "removed": [100], "prune_test": [value]}
 
 
-def test_collecting_adds_seeds_to_the_committed_ones(study, tmp_path):
-    study("run", seeds=[0, 1, 2])
-    at_once = study("collect", seeds=[0, 1, 2])["series"]["simulated"]
-    for path in (tmp_path / "results").rglob("*.json"):
-        path.unlink()
-    study("collect", seeds=[0, 2])
-    path = tmp_path / "results" / "13-asymmetrical-scaling" / "series.json"
-    series = json.loads(path.read_text())
-    series["simulated"]["configurations"]["gamma=1.0"]["train"][1][0] = 7.0
-    series["controls"] = {"simulated": {"gamma=1.0": {"seeds": [2, 9], "train": [3.0, 4.0]}}}
-    path.write_text(json.dumps(series))
-    found = study("collect", seeds=[1, 2])["series"]
-    # Seed 2, there already, is not collected again; seed 1 goes between the two.
-    curves_of = {key: c["configurations"]["gamma=1.0"] for key, c in (("one", at_once), ("two", found["simulated"]))}
+@functools.cache
+def run(**changes):
+    settings = dict(data="simulated", configuration="gamma=1.0", seed=0, steps=2) | changes
+    return json.loads(json.dumps(run_asymmetrical_scaling(**settings)))
+
+
+def test_a_full_run_reports_what_the_chapter_needs():
+    found = run()
+    assert found["steps"] == [0, 2]
+    assert len(found["prune_train"]) == len(found["removed"]) == 20
+    assert found["prune_test"][-1] == pytest.approx(float(jnp.mean(simulated_data(0).y_test ** 2)), rel=1e-5)
+    assert "transfer_test" not in found  # simulated data have no third part
+    moved = np.array(found["followed"]["moved"])
+    assert (moved.shape, found["followed"]["steps"]) == ((10, 1), [2])
+    assert (np.diff(moved[:, -1]) <= 0).all()
+    assert moved[0, -1] == pytest.approx(found["wdiff"][-1], rel=1e-5)
+    with pytest.raises(ValueError, match="expected a configuration, one of"):
+        run(configuration="gamma=0.7")
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path):
+    settings = dict(data="simulated", configuration="gamma=1.0", seed=0)
+    file = tmp_path / "run.npz"
+    run_asymmetrical_scaling(**settings, steps=2, checkpoint=file)
+    before = file.read_bytes()
+    assert run_asymmetrical_scaling(**settings, steps=2, checkpoint=file) == run()
+    assert file.read_bytes() == before  # read, not made again
+
+
+def test_seeds_are_stacked_in_order_however_they_were_added():
+    committed = gathered((2, full(0.2)), (0, full(0.1)))
+    assert stack_runs(committed)["simulated"]["seeds"] == [0, 2]
+    more = [*gathered((1, full(0.3)), (0, full(7.0))), *committed]  # made now: of two with one seed it comes first
+    more += gathered((8, {"steps": [2], "train": [0.8]}))  # only the end of the risk was kept
+    more += gathered((9, full(0.9)))[:3]  # one configuration is missing
+    found = stack_runs(more)
+    assert list(found) == ["simulated"]
     assert found["simulated"]["seeds"] == [0, 1, 2]
-    assert curves_of["two"]["train"][2][0] == 7.0
-    assert curves_of["two"]["train"][:2] == curves_of["one"]["train"][:2]
-    assert curves_of["two"]["prune_test"] == curves_of["one"]["prune_test"]
-    control = found["controls"]["simulated"]["gamma=1.0"]
-    assert control["seeds"] == [0, 1, 2, 9]
-    assert control["train"][2:] == [3.0, 4.0]
-    nodes = found["nodes"]["simulated"]["gamma=1.0"]
-    assert (nodes["seeds"], nodes["steps"]) == ([0, 1, 2], [2])
-    furthest = np.array(nodes["moved"])[:, :, -1]
-    assert furthest.shape == (3, __main__.FOLLOWED)
-    assert (np.diff(furthest) <= 0).all()
-    np.testing.assert_allclose(furthest[:2, 0], np.array(curves_of["two"]["wdiff"])[:2, -1], rtol=1e-5)
+    curve = found["simulated"]["configurations"]["gamma=1.0"]
+    assert curve["steps"].tolist() == [0, 2]
+    assert curve["train"].tolist() == [[9.0, 7.0], [9.0, 0.3], [9.0, 0.2]]
+    assert curve["prune_test"].tolist() == [[7.0], [0.3], [0.2]]
+    assert training_ends(more, "simulated", "gamma=1.0").tolist() == [7.0, 0.3, 0.2, 0.8, 0.9]
 
 
-def test_seeds_of_other_lengths_are_not_added(study, monkeypatch):
-    study("run", seeds=[0])
-    before = study("collect", seeds=[0])
-    monkeypatch.setattr(__main__, "STEPS", {"simulated": 3})
-    study("run", seeds=[1])
-    with pytest.raises(ValueError, match=r"expected seeds \[1\] of simulated to have the steps of the committed"):
-        study("collect", seeds=[1])
-    monkeypatch.setattr(__main__, "STEPS", {"simulated": 2})
-    assert study("collect", seeds=[0]) == before
+def test_runs_of_other_lengths_are_not_stacked():
+    runs = gathered((0, full(0.1)), (1, full(0.2, steps=(0, 3))))
+    with pytest.raises(ValueError, match="same steps, got 2 up to 2 and 2 up to 3"):
+        stack_runs(runs)
+    nodes = [{"followed": {"steps": [k], "moved": [[0.5]] * 10}} for k in (1, 2)]
+    with pytest.raises(ValueError, match="same steps, got 1 up to 1 and 1 up to 2"):
+        followed_nodes(gathered(*enumerate(nodes)), "simulated", "gamma=1.0")
+
+
+def test_the_committed_runs_are_full_runs():
+    runs = list(committed_runs("13-asymmetrical-scaling").values())
+    found = stack_runs(runs)
+    assert list(found) == ["simulated", "concrete", "airfoil"]
+    assert all(of_data["seeds"] == [0, 1, 2, 3, 4] for of_data in found.values())
+    transfer = found["airfoil"]["configurations"]["gamma=1.0"]["transfer_test"]
+    assert transfer.shape == (5, 5)
+    assert len(training_ends(runs, "simulated", "alpha=0.5,gamma=0.2")) == 9
+    at, moved = followed_nodes(runs, "airfoil", "gamma=1.0")
+    assert (at[-1], moved.shape) == (100_000, (5, 10, 7))

@@ -11,6 +11,7 @@ import pytest
 from snn_ntk import vae
 from snn_ntk.training.checkpoint import Checkpoint
 from snn_ntk.vae import training
+from snn_ntk.vae.layers import Convolution, Transposed
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -29,7 +30,7 @@ def test_convolutions_are_xlas(inputs, outputs):
     @jax.jit
     def differences(key):
         x = jax.random.normal(key, (3, 8, 6, inputs))
-        wide, narrow = (vae.Convolution(key, inputs, outputs, kernel) for kernel in (4, 2))
+        wide, narrow = (Convolution(key, inputs, outputs, kernel) for kernel in (4, 2))
         weight = narrow.weight.reshape(2, 2, inputs, outputs)
         plain = jax.lax.conv_general_dilated(x, weight, (2, 2), "VALID", dimension_numbers=LAYOUT)
         return wide(x) - xla(x, hwio(wide.weight, inputs, outputs)), narrow(x) - plain
@@ -42,7 +43,7 @@ def test_convolutions_are_xlas(inputs, outputs):
 def test_transposed_convolutions_are_the_adjoint(inputs, outputs):
     @jax.jit
     def difference(key):
-        x, layer = jax.random.normal(key, (3, 8, 6, inputs)), vae.Transposed(key, inputs, outputs)
+        x, layer = jax.random.normal(key, (3, 8, 6, inputs)), Transposed(key, inputs, outputs)
         kernel = layer.weight.transpose(1, 3, 2, 4, 5, 0).reshape(4, 4, outputs, inputs)
         _, transpose = jax.vjp(lambda y: xla(y, kernel), jnp.zeros((3, 16, 12, outputs)))
         return layer(x) - transpose(x)[0]

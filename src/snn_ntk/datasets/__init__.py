@@ -1,4 +1,15 @@
-"""Data sets; none needs the network by default."""
+"""Data sets; none needs the network by default.
+
+| question | file |
+|---|---|
+| digits; photographs and features of them | `mnist`, `cifar` |
+| images that are a grid of known factors | `factors`, `dsprites`, `cars3d` |
+| faces with attributes | `celeba` |
+| regression | `uci` |
+| points on the sphere | `synthetic` |
+| what is drawn where the original is not at hand | `stand_ins` |
+| where official files are looked for | `_store` |
+"""
 
 from snn_ntk.datasets.cars3d import cars3d
 from snn_ntk.datasets.celeba import AttributeDataset, celeba

@@ -81,23 +81,23 @@ def cars3d(*, download: bool = False) -> FactorDataset:
     three factors. It is called "cars stand-in", and no number found on it is one of Cars3D.
 
     Args:
-        download: fetch the official archive if it is not found.
+        download: Fetch the official archive if it is not found.
 
     Returns:
         The grid of 17,568 images.
 
     Raises:
-        ValueError: if an official file is corrupt or another one, or a car is missing.
-        FileNotFoundError: if `download` fails.
+        ValueError: If an official file is corrupt or another one, or a car is missing.
+        FileNotFoundError: If `download` fails.
 
-    >>> import numpy as np
-    >>> data = cars3d()
-    >>> data.factor_names, data.factor_sizes
-    (('elevation', 'azimuth', 'object'), (4, 24, 183))
-    >>> data.pixels(np.array([0, 183])).shape
-    (2, 64, 64, 3)
+    Example:
+        >>> data = cars3d()
+        >>> data.factor_names, data.factor_sizes
+        (('elevation', 'azimuth', 'object'), (4, 24, 183))
+        >>> data.pixels(np.array([0, 183])).shape
+        (2, 64, 64, 3)
 
-    Source: S. Reed, Y. Zhang, Y. Zhang, H. Lee, Deep visual analogy-making, 2015.
+    Source: reed2015deep.
     """
     path = _find()
     if path is None and download:

@@ -28,9 +28,13 @@ class AttributeDataset:
     """Photographs with binary attributes: read like a `FactorDataset`, but not every combination is there.
 
     Attributes:
-        name, source, factor_names, shape: see `FactorDataset`.
-        attributes: of each image, 0 or 1, shape (images, attributes).
-        read: the images at these places, bytes.
+        name: What figures and records call the data.
+        source: Where the images come from, in words.
+        factor_names: Name of each attribute.
+        factor_sizes: Two levels for each attribute.
+        shape: Height, width and channels of an image.
+        attributes: Of each image, 0 or 1, shape (images, attributes).
+        read: The images at these places, bytes.
     """
 
     name: str
@@ -49,15 +53,36 @@ class AttributeDataset:
         return len(self.attributes)
 
     def factors(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n k"]:
-        """The attributes of these images, 0 or 1."""
+        """The attributes of images.
+
+        Args:
+            indices: Their places, shape (n,).
+
+        Returns:
+            Each attribute, 0 or 1, shape (n, attributes).
+        """
         return self.attributes[indices]
 
     def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
-        """These images, in bytes."""
+        """Images in bytes.
+
+        Args:
+            indices: Their places, shape (n,).
+
+        Returns:
+            Bytes of shape (n, height, width, channels), uint8.
+        """
         return self.read(indices)
 
     def images(self, indices: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
-        """These images, float32 in [0, 1]."""
+        """Images as numbers.
+
+        Args:
+            indices: Their places, shape (n,).
+
+        Returns:
+            Values in [0, 1] of shape (n, height, width, channels), float32.
+        """
         return self.pixels(indices).astype(np.float32) / 255
 
 
@@ -116,7 +141,7 @@ def _reader(path: Path) -> tuple[Callable[[str], bytes], set[str]]:
 
 
 def celeba() -> AttributeDataset | FactorDataset:
-    """Faces of 64 × 64 pixels in colour: CelebA's photographs with 40 attributes, or a stand-in drawn from ten factors.
+    """Faces of 64 × 64 pixels in colour: CelebA's photographs with 40 attributes, or a stand-in drawn from factors.
 
     The official files are used if `list_attr_celeba.txt` and either the folder `img_align_celeba` or
     `img_align_celeba.zip` are found in `SNN_NTK_DATA` or in the user's cache folder (there is no download: who asks for
@@ -130,16 +155,16 @@ def celeba() -> AttributeDataset | FactorDataset:
         index, and the levels of their attributes or factors.
 
     Raises:
-        ValueError: if an official file is corrupt or another one, or only some of them are found.
+        ValueError: If an official file is corrupt or another one, or only some of them are found.
 
-    >>> import numpy as np
-    >>> data = celeba()
-    >>> data.factor_names[:3]
-    ('emotion', 'eye style', 'hairstyle')
-    >>> data.images(np.arange(5)).shape
-    (5, 64, 64, 3)
+    Example:
+        >>> data = celeba()
+        >>> data.factor_names[:3]
+        ('emotion', 'eye style', 'hairstyle')
+        >>> data.images(np.arange(5)).shape
+        (5, 64, 64, 3)
 
-    Source: Z. Liu, P. Luo, X. Wang, X. Tang, Deep learning face attributes in the wild, 2015.
+    Source: liu2015deep.
     """
     found = _store.find("celeba", _ATTRIBUTES)
     folders = (folder / name for folder in _store.folders() for name in ("celeba", "."))

@@ -30,7 +30,15 @@ _FEATURES = "cifar10-resnet18-features.npz"
 
 
 class Features(NamedTuple):
-    """What a frozen network makes of training and test images, their labels, and which network it was."""
+    """What a frozen network makes of training and test images.
+
+    Attributes:
+        train: Features of the training images, shape (n, features), float32.
+        train_labels: Their labels, shape (n,).
+        test: Features of the test images, shape (k, features), float32.
+        test_labels: Their labels, shape (k,).
+        source: Which network it was, in words.
+    """
 
     train: Float[np.ndarray, "n features"]
     train_labels: Int[np.ndarray, " n"]
@@ -43,21 +51,21 @@ def read_cifar(content: bytes, name: str = "CIFAR-10 file") -> tuple[np.ndarray,
     """Images and labels of a file of the binary version: records of one label byte and 3 · 32 · 32 pixels.
 
     Args:
-        content: the file's bytes.
-        name: what to call it in an error.
+        content: The file's bytes.
+        name: What to call it in an error.
 
     Returns:
-        uint8 images (n, 32, 32, 3) and labels (n,).
+        Images (n, 32, 32, 3) and labels (n,), uint8.
 
     Raises:
-        ValueError: if the length is not a whole number of records, or a label is above 9.
+        ValueError: If the length is not a whole number of records, or a label is above 9.
 
     Example:
         >>> images, labels = read_cifar(bytes([7]) + bytes(3072))
         >>> images.shape, labels.tolist()
         ((1, 32, 32, 3), [7])
 
-    Source: https://www.cs.toronto.edu/~kriz/cifar.html, binary version.
+    Source: krizhevsky2009learning (the binary version, described at https://www.cs.toronto.edu/~kriz/cifar.html).
     """
     if not content or len(content) % _RECORD:
         raise ValueError(f"{name}: expected a whole number of {_RECORD}-byte records, got {len(content)} bytes")
@@ -99,17 +107,19 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
     """CIFAR-10's images, in random order, from the binary version (never the pickled one).
 
     Args:
-        n: number of images; all if None.
-        split: "train" (50,000) or "test" (10,000).
-        seed: of the random order.
-        download: fetch the archive (162 MB) if it is neither in `SNN_NTK_DATA` nor in the user's cache folder.
+        n: Number of images; all if None.
+        split: Either "train" (50,000) or "test" (10,000).
+        seed: Of the random order.
+        download: Fetch the archive (162 MB) if it is neither in `SNN_NTK_DATA` nor in the user's cache folder.
 
     Returns:
         `Images` with float32 pixels in [0, 1], shape (n, 3072) in the order height, width, colour.
 
     Raises:
-        FileNotFoundError: if the files are not there (and, with `download`, cannot be fetched).
-        ValueError: on an unknown split, more images than there are, or damaged files.
+        FileNotFoundError: If the files are not there (and, with `download`, cannot be fetched).
+        ValueError: If the split is unknown, `n` is below 1 or above what there is, or a file is damaged.
+
+    Source: krizhevsky2009learning.
     """
     if split not in _FILES:
         raise ValueError(f"expected split 'train' or 'test', got {split!r}")
@@ -126,16 +136,19 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
 def cifar10_features() -> Features:
     """Features of CIFAR-10 by an ImageNet-trained ResNet-18, if a file with them is present.
 
-    PyTorch is not a dependency, so the features are computed outside, once, by whoever has torchvision: images resized to
-    224 × 224 and normalised as `ResNet18_Weights.IMAGENET1K_V1.transforms()` does, the network without its last layer, and
-    `numpy.savez("cifar10-resnet18-features.npz", train=…, train_labels=…, test=…, test_labels=…)`, float32 (50000, 512) and so on.
+    PyTorch is not a dependency, so the features are computed outside, once, by whoever has torchvision: images resized
+    to 224 × 224 and normalised as `ResNet18_Weights.IMAGENET1K_V1.transforms()` does, the network without its last
+    layer, and `numpy.savez("cifar10-resnet18-features.npz", train=…, train_labels=…, test=…, test_labels=…)`, float32
+    (50000, 512) and so on.
 
     Returns:
         `Features`, their source naming the network.
 
     Raises:
-        FileNotFoundError: if the file is neither in `SNN_NTK_DATA` nor in the user's cache folder.
-        ValueError: if it is damaged or its arrays do not fit together.
+        FileNotFoundError: If the file is neither in `SNN_NTK_DATA` nor in the user's cache folder.
+        ValueError: If it is damaged or its arrays do not fit together.
+
+    Source: he2016deep.
     """
     path = _store.find("cifar10", _FEATURES)
     if path is None:
@@ -177,30 +190,32 @@ def convolutional_features(
 ) -> Float[np.ndarray, "n features"]:
     """A stand-in for the features of a trained network: random patches as filters, ReLU, and pooling over quarters.
 
-    Filters are `filters` random patches of the reference images, centred and of unit norm, with an opposite of each; their
-    responses, less a quarter of the patch's own norm, go through a ReLU and are averaged over the four quarters of the image.
-    Nothing is trained. Features are standardised by their mean and standard deviation over the reference images.
+    Filters are `filters` random patches of the reference images, centred and of unit norm, with an opposite of each;
+    their responses, less a quarter of the patch's own norm, go through a ReLU and are averaged over the four quarters
+    of the image. Nothing is trained. Features are standardised by their mean and standard deviation over the reference
+    images.
 
     Args:
-        key: random key of the filters.
-        images: (n, side · side · colours) images.
-        reference: images that patches and the standardisation are taken from: the training set.
-        filters: number of patches.
-        patch: side of a patch.
-        side: side of an image.
+        key: Random key of the filters.
+        images: Images of shape (n, side · side · colours).
+        reference: Images (k, side · side · colours) that patches and the standardisation are taken from: the training
+            set.
+        filters: Number of patches.
+        patch: Side of a patch.
+        side: Side of an image.
 
     Returns:
-        (n, 8 · filters) float32 features.
+        Features of shape (n, 8 · filters), float32.
 
     Raises:
-        ValueError: if an image is not of `side` by `side` pixels in 1 or 3 colours.
+        ValueError: If an image is not of `side` by `side` pixels in 1 or 3 colours.
 
     Example:
         >>> noise = np.random.default_rng(0).random((4, 64), dtype=np.float32)
         >>> convolutional_features(jax.random.key(0), noise, noise, filters=2, patch=3, side=8).shape
         (4, 16)
 
-    Source: Coates and Ng (2012), without their whitening.
+    Source: coates2012learning (without their whitening).
     """
     colours = images.shape[1] // side**2
     if images.shape[1] != side * side * colours or colours not in (1, 3):

@@ -1,4 +1,4 @@
-"""dSprites: one white shape on black, from the official file where it is found, else rendered again from its factors."""
+"""dSprites: one white shape on black, from the official file if it is found, else rendered again from its factors."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SIZES = (1, 3, 6, 40, 32, 32)
 _SIDE = 64
 _CHUNK = 8_192  # images of the official file that are unpacked at a time
 
-# Geometry of the rendered images, in pixels: shapes of the largest scale turn within a circle of radius 16, so that they
-# are wholly seen at all of the 32 positions, which are one pixel apart. That makes a shift of the position exact.
+# Geometry of the rendered images, in pixels: shapes of the largest scale turn within a circle of radius 16, so that
+# they are wholly seen at all of the 32 positions, which are one pixel apart. That makes a shift of the position exact.
 _ROOM = 32
 _SUPERSAMPLING = 5
 
@@ -73,7 +73,7 @@ def _render(factors: Int[np.ndarray, "n 6"]) -> UInt8[np.ndarray, "n 64 64 1"]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> tuple[zipfile.ZipExtFile, tuple[int, ...], np.dtype]:
-    """An array of an .npz file opened for reading, its shape and its type; objects are refused, so nothing is unpickled."""
+    """An array of an .npz file opened for reading, its shape and type; objects are refused, so nothing is unpickled."""
     stream = cast(zipfile.ZipExtFile, archive.open(f"{name}.npy"))
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError(f"{name} is not an array of version 1.0")
@@ -84,10 +84,10 @@ def _member(archive: zipfile.ZipFile, name: str) -> tuple[zipfile.ZipExtFile, tu
 
 
 def _unpack(path: Path) -> Path:
-    """The images of the official file, 8 pixels to a byte, in the user's cache folder: 377 MB that are mapped, not read.
+    """The images of the official file, 8 pixels to a byte, in the user's cache folder: 377 MB, mapped and not read.
 
     Raises:
-        ValueError: if the file is corrupt, truncated, or not the official one.
+        ValueError: If the file is corrupt, truncated, or not the official one.
     """
     grid = math.prod(_SIZES)
     try:
@@ -131,33 +131,34 @@ def _pack(stream: zipfile.ZipExtFile, count: int, target: Path) -> None:
 
 
 def dsprites(*, download: bool = False) -> FactorDataset:
-    """dSprites: squares, ellipses and hearts of 6 sizes at 40 orientations and 32 × 32 positions, 64 × 64 binary pixels.
+    """dSprites: squares, ellipses and hearts of 6 sizes at 40 orientations and 32 × 32 positions, 64 × 64 pixels.
 
-    The official file is used if it is found in `SNN_NTK_DATA` or in the user's cache folder; on first use its images are
-    unpacked into the cache folder. Else the images are rendered again from the factors when they are asked for: the
-    shape's cover of each pixel is thresholded at one half. Either way an image has the same place in the grid. As in the
-    official file the orientations run from 0 to 2π, both included, so that the first and the last are the same image, and
-    a square looks the same after a quarter of a turn and an ellipse after half of one. What differs are the shapes'
-    outlines and sizes, which the official file does not document: no number found on one is to be expected on the other.
+    The official file is used if it is found in `SNN_NTK_DATA` or in the user's cache folder; on first use its images
+    are unpacked into the cache folder. Else the images are rendered again from the factors when they are asked for: the
+    shape's cover of each pixel is thresholded at one half. Either way an image has the same place in the grid. As in
+    the official file the orientations run from 0 to 2π, both included, so that the first and the last are the same
+    image, and a square looks the same after a quarter of a turn and an ellipse after half of one. What differs are the
+    shapes' outlines and sizes, which the official file does not document: no number found on one is to be expected on
+    the other.
 
     Args:
-        download: fetch the official file if it is not found.
+        download: Fetch the official file if it is not found.
 
     Returns:
         The grid of 737,280 images; `data.restrict(orientation=10, posX=8, posY=8)` is a smaller one.
 
     Raises:
-        ValueError: if the official file is corrupt or another one.
-        FileNotFoundError: if `download` fails.
+        ValueError: If the official file is corrupt or another one.
+        FileNotFoundError: If `download` fails.
 
-    >>> import numpy as np
-    >>> data = dsprites()
-    >>> data.factor_sizes
-    (1, 3, 6, 40, 32, 32)
-    >>> data.images(np.array([0, 368_640])).shape
-    (2, 64, 64, 1)
+    Example:
+        >>> data = dsprites()
+        >>> data.factor_sizes
+        (1, 3, 6, 40, 32, 32)
+        >>> data.images(np.array([0, 368_640])).shape
+        (2, 64, 64, 1)
 
-    Source: L. Matthey, I. Higgins, D. Hassabis, A. Lerchner, dSprites: disentanglement testing sprites dataset, 2017.
+    Source: matthey2017dsprites.
     """
     path = _store.retrieve("dsprites", _FILE, _URL, _HASH) if download else _store.find("dsprites", _FILE)
     if path is None:

@@ -21,13 +21,18 @@ class FactorDataset:
     from one to the other.
 
     Attributes:
-        name: what figures and records call the data; a stand-in says that it is one.
-        source: where the images come from, in words.
-        factor_names: name of each factor.
-        factor_sizes: number of levels of each factor.
-        shape: height, width and channels of an image.
-        render: the images of factors, (n, k) integers to (n, h, w, c) bytes; the levels are those of the whole grid.
-        levels: for each factor, the levels of the whole grid that this one keeps.
+        name: What figures and records call the data; a stand-in says that it is one.
+        source: Where the images come from, in words.
+        factor_names: Name of each factor.
+        factor_sizes: Number of levels of each factor.
+        shape: Height, width and channels of an image.
+        render: The images of factors, (n, k) integers to (n, h, w, c) bytes; the levels are those of the whole grid.
+        levels: For each factor, the levels of the whole grid that this one keeps.
+
+    Example:
+        >>> data = FactorDataset("a", "nowhere", ("x", "y"), (1, 1, 1), lambda f: f, (np.arange(2), np.arange(3)))
+        >>> len(data), data.factors(np.array([0, 4])).tolist(), data.restrict(y=[0, 2]).factor_sizes
+        (6, [[0, 0], [1, 1]], (2, 2))
     """
 
     name: str
@@ -46,10 +51,16 @@ class FactorDataset:
         return math.prod(self.factor_sizes)
 
     def factors(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n k"]:
-        """The factors of the images at these places in the grid, shape (n, number of factors).
+        """The factors of images.
+
+        Args:
+            indices: Their places in the grid, shape (n,).
+
+        Returns:
+            Levels of this grid, shape (n, number of factors).
 
         Raises:
-            ValueError: if an index is not in the grid.
+            ValueError: If an index is not in the grid.
         """
         if indices.size and not (0 <= indices.min() and indices.max() < len(self)):
             raise ValueError(
@@ -60,8 +71,14 @@ class FactorDataset:
     def indices(self, factors: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
         """The places in the grid of the images with these factors.
 
+        Args:
+            factors: Levels of this grid, shape (n, number of factors).
+
+        Returns:
+            Indices, shape (n,).
+
         Raises:
-            ValueError: if there is not one level for each factor, or a level is not in the grid.
+            ValueError: If there is not one level for each factor, or a level is not in the grid.
         """
         if factors.shape[1] != len(self.levels):
             raise ValueError(f"expected {len(self.levels)} factors of {self.name}, got {factors.shape[1]}")
@@ -70,30 +87,58 @@ class FactorDataset:
         return np.asarray(np.ravel_multi_index(tuple(factors.T), self.factor_sizes))
 
     def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
-        """The images at these places in the grid, in bytes: 0 is black, 255 is white."""
+        """Images in bytes: 0 is black, 255 is white.
+
+        Args:
+            indices: Their places in the grid, shape (n,).
+
+        Returns:
+            Bytes of shape (n, height, width, channels), uint8.
+
+        Raises:
+            ValueError: If an index is not in the grid.
+        """
         chosen = self.factors(indices)
         return self.render(np.stack([kept[chosen[:, k]] for k, kept in enumerate(self.levels)], axis=1))
 
     def images(self, indices: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
-        """The images at these places in the grid, float32 in [0, 1]."""
+        """Images as numbers.
+
+        Args:
+            indices: Their places in the grid, shape (n,).
+
+        Returns:
+            Values in [0, 1] of shape (n, height, width, channels), float32.
+
+        Raises:
+            ValueError: If an index is not in the grid.
+        """
         return self.pixels(indices).astype(np.float32) / 255
 
     def sample_factors(self, rng: np.random.Generator, n: int) -> Int[np.ndarray, "n k"]:
-        """n draws of the factors, each factor uniform and independent of the others."""
+        """Draws of the factors, each factor uniform and independent of the others.
+
+        Args:
+            rng: Random numbers.
+            n: Number of draws.
+
+        Returns:
+            Levels of this grid, shape (n, number of factors).
+        """
         return rng.integers(0, self.factor_sizes, size=(n, len(self.levels)))
 
     def restrict(self, **keep: int | Sequence[int]) -> FactorDataset:
         """The sub-grid with fewer levels of the named factors.
 
         Args:
-            keep: for a factor, which of its levels to keep; or how many, c of s levels then being ⌊i s / c⌋, which
+            keep: For a factor, which of its levels to keep; or how many, c of s levels then being ⌊i s / c⌋, which
                 are evenly spaced, start at the first, and leave out the last.
 
         Returns:
             The smaller grid; its source says which factors have fewer levels.
 
         Raises:
-            ValueError: on a factor that is not there, or levels that are not.
+            ValueError: If a factor or a level is not there, or a level is named twice.
         """
         unknown = sorted(set(keep) - set(self.factor_names))
         if unknown:

@@ -34,7 +34,13 @@ _TRAIN_SHARE = 4_000  # of the 5,000-image subset, which has no split of its own
 
 
 class Images(NamedTuple):
-    """Flattened images, their labels and where they come from."""
+    """Flattened images, their labels and where they come from.
+
+    Attributes:
+        images: Shape (n, pixels), float32.
+        labels: Shape (n,), integers.
+        source: In words.
+    """
 
     images: Float[np.ndarray, "n pixels"]
     labels: Int[np.ndarray, " n"]
@@ -45,16 +51,16 @@ def read_idx(path: str | Path, ndim: int) -> np.ndarray:
     """Reads an IDX file of unsigned bytes, gzipped or not.
 
     Args:
-        path: the file.
-        ndim: number of dimensions expected (3 for images, 1 for labels).
+        path: The file.
+        ndim: Number of dimensions expected (3 for images, 1 for labels).
 
     Returns:
-        uint8 array of the shape that the header declares.
+        Array of the shape that the header declares, uint8.
 
     Raises:
-        ValueError: if the file is corrupt, truncated, or not an IDX file of that many dimensions.
+        ValueError: If the file is corrupt, truncated, or not an IDX file of that many dimensions.
 
-    Source: http://yann.lecun.com/exdb/mnist/ (the format's description).
+    Source: lecun1998gradient (the format is described at http://yann.lecun.com/exdb/mnist/).
     """
     path = Path(path)
     content = path.read_bytes()
@@ -118,23 +124,27 @@ def mnist(
     """Handwritten digits, in random order.
 
     Args:
-        n: number of images; all if None.
-        classes: digits to keep; all ten if None.
-        seed: of the random order.
-        unit_norm: divide each image by its Euclidean norm (the theorems' ‖x‖ = 1); else pixels in [0, 1].
-        side: images are averaged over blocks down to side × side pixels; a divisor of 28.
-        split: "train" or "test". The 5,000-image subset is split 4,000 to 1,000, once and for all.
-        download: fetch the official files if they are neither in `SNN_NTK_DATA` nor in the user's cache folder.
+        n: Number of images; all if None.
+        classes: Digits to keep; all ten if None.
+        seed: Of the random order.
+        unit_norm: Divide each image by its Euclidean norm (the theorems' ‖x‖ = 1); else pixels in [0, 1].
+        side: Images are averaged over blocks down to side × side pixels; a divisor of 28.
+        split: Either "train" or "test". The 5,000-image subset is split 4,000 to 1,000, once and for all.
+        download: Fetch the official files if they are neither in `SNN_NTK_DATA` nor in the user's cache folder.
 
     Returns:
-        `Images` with float32 images (n, side²), int labels (n,) and the source in words.
+        Images of shape (n, side²) with their labels and source.
 
     Raises:
-        ValueError: on an unknown split or side, or more images than there are, or damaged files.
-        FileNotFoundError: if `download` fails.
+        ValueError: If the split is unknown, `side` does not divide 28, `n` is below 1 or above what there is, or a file
+            is damaged.
+        FileNotFoundError: If `download` fails.
 
-    >>> mnist(3, classes=(0, 1)).images.shape
-    (3, 784)
+    Example:
+        >>> mnist(3, classes=(0, 1)).images.shape
+        (3, 784)
+
+    Source: lecun1998gradient.
     """
     if split not in _FILES:
         raise ValueError(f"expected split 'train' or 'test', got {split!r}")

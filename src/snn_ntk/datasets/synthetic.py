@@ -9,18 +9,22 @@ __all__ = ["sphere"]
 
 
 def sphere(key: PRNGKeyArray, n: int, d: int) -> Float[Array, "n d"]:
-    """n independent points, uniform on the unit sphere of R^d.
+    """Independent points, uniform on the unit sphere of ℝᵈ.
 
     Args:
         key: JAX random key.
-        n: number of points.
-        d: dimension.
+        n: Number of points.
+        d: Dimension.
 
     Returns:
         Unit vectors, shape (n, d), in JAX's default float type.
 
-    >>> sphere(jax.random.key(0), 4, 3).shape
-    (4, 3)
+    Raises:
+        ValueError: If `n` or `d` is below 1.
+
+    Example:
+        >>> sphere(jax.random.key(0), 4, 3).shape
+        (4, 3)
     """
     if n < 1 or d < 1:
         raise ValueError(f"expected n ≥ 1 points in d ≥ 1 dimensions, got n = {n}, d = {d}")

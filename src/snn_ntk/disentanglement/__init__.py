@@ -1,4 +1,11 @@
-"""Scores of disentanglement, and what can be read from a code.
+"""Scores of disentanglement: how far each latent coordinate follows one factor of the data, and what a code tells.
+
+Four scores are those of the paper's Figure 3 (`beta_vae`, `mig`, `sap`, `factor_vae`), two more are common beside them
+(`dci`, `modularity`). The settings are those of the study library that most published numbers come from; where it
+departs from the paper that defines a score, the definition is followed and the docstring says so. Codes are the means
+of the encoder. A factor that takes one level only has nothing to be found and is left out of every score.
+
+Codes have shape (N, latent), factors shape (N, number of factors) and hold integer levels.
 
 | question | file |
 |---|---|

@@ -1,4 +1,4 @@
-"""SAP: how much better the best coordinate predicts a factor than the second best, by exact one-dimensional machines."""
+"""SAP: how much better the best coordinate predicts a factor than the second, by exact one-dimensional machines."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ def sap(
     *,
     C: float = 0.01,
 ) -> float:
-    """Separated attribute predictability: how much better the best coordinate predicts a factor than the second best.
+    """Separated attribute predictability: how much better the best coordinate predicts a factor than the second.
 
-    SAP = mean_k (S_{j1 k} − S_{j2 k}),  S being the held-out balanced accuracy of a linear classifier on one coordinate.
+    SAP = mean_k (S_{j1 k} − S_{j2 k}),  S being the held-out balanced accuracy of a linear classifier on one
+    coordinate.
 
     Args:
-        codes, factors: training set of the classifiers, usually 10,000 rows.
-        codes_test, factors_test: held-out set, usually 5,000 rows.
-        C: cost of the support vector machines.
+        codes: Codes that the classifiers are fitted to, shape (n, latent), usually 10,000 rows.
+        factors: Their factors' integer levels, shape (n, number of factors).
+        codes_test: Held-out codes, shape (n_test, latent), usually 5,000 rows.
+        factors_test: Their factors' integer levels, shape (n_test, number of factors).
+        C: Cost of the support vector machines.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        ValueError: on wrong shapes or types, fewer than two latents, or if no factor varies.
+        ValueError: If shapes or types are wrong, C is not positive, there are fewer than two latents, or no factor
+            varies.
 
     Example:
         >>> import numpy as np
@@ -46,8 +50,7 @@ def sap(
         >>> sap(z, v, z, v)
         0.5
 
-    Source: A. Kumar, P. Sattigeri, A. Balakrishnan, Variational inference of disentangled latent concepts from unlabeled
-    observations, 2018, Section 3.
+    Source: kumar2018variational, Section 3.
     """
     accuracy = sap_accuracies(codes, factors, codes_test, factors_test, C=C)
     at_least_two_latents(codes)
@@ -74,14 +77,18 @@ def sap_accuracies(
     two levels, which is what the reference's solver does). The accuracy is balanced as the definition says; the
     reference's is not, which differs where levels are not equally frequent in the held-out set.
 
-    A machine on one coordinate has two unknowns, and the points within its margin are those on one side of a threshold.
-    With sums along the sorted coordinate at hand a Newton step needs no pass over the data, only two look-ups: thousands
-    of machines are solved at once and exactly, in seconds.
-
-    Args, Raises: see `sap`; one latent is enough.
+    Args:
+        codes: Codes that the classifiers are fitted to, shape (n, latent), usually 10,000 rows.
+        factors: Their factors' integer levels, shape (n, number of factors).
+        codes_test: Held-out codes, shape (n_test, latent), usually 5,000 rows.
+        factors_test: Their factors' integer levels, shape (n_test, number of factors).
+        C: Cost of the support vector machines.
 
     Returns:
         Accuracies of shape (latent, factors that vary).
+
+    Raises:
+        ValueError: If shapes or types are wrong, C is not positive, or no factor varies.
 
     Example:
         >>> import numpy as np
@@ -89,7 +96,12 @@ def sap_accuracies(
         >>> z = np.hstack([2.0 * v, np.zeros((400, 1))])
         >>> sap_accuracies(z, v, z, v).tolist()
         [[1.0], [0.5]]
+
+    Source: kumar2018variational, Section 3.
     """
+    # A machine on one coordinate has two unknowns, and the points within its margin are those on one side of a
+    # threshold. With sums along the sorted coordinate at hand a Newton step needs no pass over the data, only two
+    # look-ups: thousands of machines are solved at once and exactly, in seconds.
     codes, factors, codes_test, factors_test = checked_split(codes, factors, codes_test, factors_test)
     if not C > 0:
         raise ValueError(f"expected a positive C, got {C}")
@@ -106,7 +118,7 @@ def sap_accuracies(
 
 
 def _machines(ordered: np.ndarray, own: np.ndarray, levels: int, C: float) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes and offsets of all levels' machines on a sorted coordinate; for two levels, of the second against the first."""
+    """Slopes and offsets of all levels' machines on a sorted coordinate; of two levels, one machine tells them apart."""
     n = len(ordered)
     counts = np.bincount(own, minlength=levels)
     weights = n / (levels * counts)

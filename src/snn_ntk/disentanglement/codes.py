@@ -1,12 +1,4 @@
-"""Scores of disentanglement: how far each latent coordinate follows one factor of the data, and each factor one coordinate.
-
-Four scores are those of the paper's Figure 3 (`beta_vae`, `mig`, `sap`, `factor_vae`), two more are common beside them
-(`dci`, `modularity`). The settings are those of the study library that most published numbers come from; where it departs
-from the paper that defines a score, the definition is followed and the docstring says so. Codes are the means of the
-encoder. A factor that takes one level only has nothing to be found and is left out of every score.
-
-Codes have shape (N, latent), factors shape (N, number of factors) and hold integer levels.
-"""
+"""What the scores of disentanglement share: checks of codes and factors, sampling of factors, and active latents."""
 
 from __future__ import annotations
 
@@ -23,7 +15,11 @@ CHUNK = 16_000  # rows that are encoded at a time
 
 @runtime_checkable
 class Sampler(Protocol):
-    """What `beta_vae` and `factor_vae` need of the data; a `snn_ntk.datasets.FactorDataset` is one."""
+    """What `beta_vae` and `factor_vae` need of the data; a `snn_ntk.datasets.FactorDataset` is one.
+
+    Attributes:
+        factor_sizes: Number of levels of each factor.
+    """
 
     @property
     def factor_sizes(self) -> tuple[int, ...]:
@@ -31,11 +27,20 @@ class Sampler(Protocol):
         ...
 
     def sample_factors(self, rng: np.random.Generator, n: int) -> Int[np.ndarray, "n k"]:
-        """n draws of the factors."""
+        """Draws of the factors.
+
+        Args:
+            rng: Random numbers.
+            n: Number of draws.
+
+        Returns:
+            Integer levels, shape (n, number of factors).
+        """
         ...
 
 
 def checked_codes(codes: np.ndarray, name: str = "codes") -> Float[np.ndarray, "n latent"]:
+    """Codes in float64, or an error that says what is wrong with them."""
     codes = np.asarray(codes)
     if codes.ndim != 2 or codes.size == 0 or codes.dtype.kind not in "fiu":
         raise ValueError(f"expected {name} as real numbers of shape (N, latent), got {codes.dtype} of {codes.shape}")
@@ -45,6 +50,7 @@ def checked_codes(codes: np.ndarray, name: str = "codes") -> Float[np.ndarray, "
 
 
 def checked_pair(codes: np.ndarray, factors: np.ndarray, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Codes as `checked_codes` gives them, and one row of integer factors for each."""
     codes, factors = checked_codes(codes, f"codes{suffix}"), np.asarray(factors)
     if factors.ndim != 2 or factors.shape[0] != len(codes) or factors.dtype.kind not in "iub":
         raise ValueError(
@@ -66,6 +72,7 @@ def levels_of(factors: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
 def checked_split(
     codes: np.ndarray, factors: np.ndarray, codes_test: np.ndarray, factors_test: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Two pairs as `checked_pair` gives them, with equal numbers of latents and of factors."""
     codes, factors = checked_pair(codes, factors)
     codes_test, factors_test = checked_pair(codes_test, factors_test, "_test")
     if codes_test.shape[1] != codes.shape[1] or factors_test.shape[1] != factors.shape[1]:
@@ -77,6 +84,7 @@ def checked_split(
 
 
 def at_least_two_latents(codes: np.ndarray) -> None:
+    """Raises an error if there is one latent only."""
     if codes.shape[1] < 2:
         raise ValueError("expected at least two latents, whose difference is the score, got 1")
 
@@ -85,23 +93,27 @@ def active_latents(codes: Real[np.ndarray, "n latent"], *, threshold: float = 0.
     """Which latent coordinates the encoder uses: those with Var_x E[z_j | x] > threshold.
 
     Args:
-        codes: means of the encoder, shape (N, latent).
-        threshold: on the variance over the data, where the prior has variance 1.
+        codes: Means of the encoder, shape (N, latent).
+        threshold: On the variance over the data, where the prior has variance 1.
 
     Returns:
         A mask of shape (latent,); its mean is the share of active latents.
+
+    Raises:
+        ValueError: If codes are not finite real numbers of that shape.
 
     Example:
         >>> import numpy as np
         >>> active_latents(np.array([[0.0, 0.5, 1.0], [0.1, 0.5, -1.0]])).tolist()
         [False, False, True]
 
-    Source: Y. Burda, R. Grosse, R. Salakhutdinov, Importance weighted autoencoders, 2016, Section 5.2.
+    Source: burda2016importance, Section 5.2.
     """
     return checked_codes(codes).var(axis=0) > threshold
 
 
 def encoded(encode: Callable[[np.ndarray], np.ndarray], factors: np.ndarray) -> np.ndarray:
+    """The codes of factors, checked."""
     codes = checked_codes(encode(factors), "codes from encode")
     if len(codes) != len(factors):
         raise ValueError(f"expected {len(factors)} codes from encode, one for each row of factors, got {len(codes)}")
@@ -109,6 +121,7 @@ def encoded(encode: Callable[[np.ndarray], np.ndarray], factors: np.ndarray) -> 
 
 
 def varying_factors(sampler: Sampler) -> np.ndarray:
+    """Numbers of the factors that take more than one level, of which there are two at least."""
     varying = np.flatnonzero(np.array(sampler.factor_sizes) > 1)
     if len(varying) < 2:
         raise ValueError(f"expected at least two factors that vary, got sizes {sampler.factor_sizes}")
@@ -116,6 +129,7 @@ def varying_factors(sampler: Sampler) -> np.ndarray:
 
 
 def check_counts(**counts: int) -> None:
+    """Raises an error if a count is below two."""
     for name, count in counts.items():
         if count < 2:
             raise ValueError(f"expected {name} of at least 2, got {count}")

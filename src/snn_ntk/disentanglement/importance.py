@@ -19,10 +19,10 @@ class DCI(NamedTuple):
     """Disentanglement, completeness and informativeness.
 
     Attributes:
-        disentanglement: 1 if each coordinate matters to one factor only; 0 if each matters to all alike.
-        completeness: 1 if one coordinate only matters to each factor; 0 if all matter alike.
-        informativeness: held-out balanced accuracy at predicting the factors from the codes, mean over factors.
-        importance: of each coordinate for each factor, shape (latent, factors that vary).
+        disentanglement: From 0, each coordinate matters to all factors alike, to 1, each matters to one only.
+        completeness: From 0, all coordinates matter to each factor alike, to 1, one only matters.
+        informativeness: Held-out balanced accuracy at predicting the factors from the codes, mean over factors.
+        importance: Of each coordinate for each factor, shape (latent, factors that vary).
     """
 
     disentanglement: float
@@ -50,20 +50,24 @@ def dci(
 
     H being the entropy; I is the balanced accuracy on held-out codes.
 
-    The definition leaves the model open: its authors use lasso and random forests, the reference implementation gradient
-    boosting, whose number of trees grows with the levels. The default is a forest of extremely randomised trees that
-    consider every coordinate at every split: seconds where boosting takes hours. Leaves are not small, because trees that
-    grow until they have learned the noise find every coordinate important, the more so the more there are.
+    The definition leaves the model open: its authors use lasso and random forests, the reference implementation
+    gradient boosting, whose number of trees grows with the levels. The default is a forest of extremely randomised
+    trees that consider every coordinate at every split: seconds where boosting takes hours.
 
     Args:
-        codes, factors: training set, usually 10,000 rows.
-        codes_test, factors_test: held-out set, usually 5,000 rows.
-        model: "forest", or "boosting" as in the reference implementation.
-        trees: of the forest.
-        seed: of the trees.
+        codes: Codes that the trees are fitted to, shape (n, latent), usually 10,000 rows.
+        factors: Their factors' integer levels, shape (n, number of factors).
+        codes_test: Held-out codes, shape (n_test, latent), usually 5,000 rows.
+        factors_test: Their factors' integer levels, shape (n_test, number of factors).
+        model: Either "forest" or "boosting" as in the reference implementation.
+        trees: Of the forest.
+        seed: Of the trees.
+
+    Returns:
+        The three scores, and the importances they come from.
 
     Raises:
-        ValueError: on wrong shapes or types, an unknown model, or if fewer than two factors vary.
+        ValueError: If shapes or types are wrong, the model is unknown, or fewer than two factors vary.
 
     Example:
         >>> import numpy as np
@@ -72,14 +76,14 @@ def dci(
         >>> [round(float(score), 2) for score in scores[:3]]
         [1.0, 1.0, 1.0]
 
-    Source: C. Eastwood, C. K. I. Williams, A framework for the quantitative evaluation of disentangled representations,
-    2018, Section 2.
+    Source: eastwood2018framework, Section 2.
     """
     codes, factors, codes_test, factors_test = checked_split(codes, factors, codes_test, factors_test)
     varying = levels_of(factors)
     if len(varying) < 2:
         raise ValueError("expected at least two factors that vary, got 1")
     if model == "forest":
+        # Leaves are not small: trees that grow until they have learned the noise find every coordinate important.
         options: dict[str, Any] = {"max_features": None, "min_samples_leaf": 20, "random_state": seed}
         fitted = [ExtraTreesClassifier(trees, **options) for _ in varying]
     elif model == "boosting":

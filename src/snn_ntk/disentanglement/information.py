@@ -13,21 +13,21 @@ __all__ = ["mig", "modularity", "mutual_information"]
 def mutual_information(
     codes: Real[np.ndarray, "n latent"], factors: Int[np.ndarray, "n k"], *, bins: int = 20
 ) -> tuple[Float[np.ndarray, "latent varying"], Float[np.ndarray, " varying"]]:
-    """Mutual information I(z_j; v_k) of every latent coordinate with every factor that varies, and the entropies H(v_k).
+    """Mutual information I(z_j; v_k) of every latent coordinate with every factor, and the entropies H(v_k).
 
     The codes are cut into bins of equal width between their least and greatest value, each coordinate by itself. The
     plug-in estimate is biased upwards by about (bins − 1)(levels − 1)/(2N) nats where nothing is shared.
 
     Args:
-        codes: shape (N, latent).
-        factors: integer levels, shape (N, number of factors).
-        bins: number of bins.
+        codes: Codes, shape (N, latent).
+        factors: Their integer levels, shape (N, number of factors).
+        bins: Number of bins.
 
     Returns:
         Mutual information, shape (latent, factors that vary), and entropies, shape (factors that vary,), in nats.
 
     Raises:
-        ValueError: on wrong shapes or types, or if no factor varies.
+        ValueError: If shapes or types are wrong, there is one bin only, or no factor varies.
 
     Example:
         >>> import numpy as np
@@ -66,15 +66,15 @@ def mig(codes: Real[np.ndarray, "n latent"], factors: Int[np.ndarray, "n k"], *,
     here from mean codes by histograms (see `mutual_information`).
 
     Args:
-        codes: shape (N, latent), usually 10,000 codes.
-        factors: integer levels, shape (N, number of factors).
-        bins: of each coordinate's histogram.
+        codes: Codes, shape (N, latent), usually 10,000.
+        factors: Their integer levels, shape (N, number of factors).
+        bins: Of each coordinate's histogram.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        ValueError: on wrong shapes or types, fewer than two latents, or if no factor varies.
+        ValueError: If shapes or types are wrong, there are fewer than two latents or bins, or no factor varies.
 
     Example:
         >>> import numpy as np
@@ -82,7 +82,7 @@ def mig(codes: Real[np.ndarray, "n latent"], factors: Int[np.ndarray, "n k"], *,
         >>> round(mig(v.astype(float), v), 6), mig(np.hstack([v, v]).astype(float), v)
         (1.0, 0.0)
 
-    Source: R. T. Q. Chen, X. Li, R. Grosse, D. Duvenaud, Isolating sources of disentanglement in VAEs, 2018, Eq. 6.
+    Source: chen2018isolating, Eq. 6.
     """
     information, entropy = mutual_information(codes, factors, bins=bins)
     at_least_two_latents(codes)
@@ -100,15 +100,15 @@ def modularity(codes: Real[np.ndarray, "n latent"], factors: Int[np.ndarray, "n 
     as little too; give the columns of `active_latents` only to leave such coordinates out.
 
     Args:
-        codes: shape (N, latent).
-        factors: integer levels, shape (N, number of factors); at least two must vary.
-        bins: of each coordinate's histogram.
+        codes: Codes, shape (N, latent).
+        factors: Their integer levels, shape (N, number of factors); at least two must vary.
+        bins: Of each coordinate's histogram.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        ValueError: on wrong shapes or types, or if fewer than two factors vary.
+        ValueError: If shapes or types are wrong, there is one bin only, or fewer than two factors vary.
 
     Example:
         >>> import numpy as np
@@ -116,7 +116,7 @@ def modularity(codes: Real[np.ndarray, "n latent"], factors: Int[np.ndarray, "n 
         >>> round(modularity(np.hstack([v, v]).astype(float), v), 6)
         1.0
 
-    Source: K. Ridgeway, M. C. Mozer, Learning deep disentangled embeddings with the F-statistic loss, 2018, Section 4.
+    Source: ridgeway2018learning, Section 4.
     """
     information, _ = mutual_information(codes, factors, bins=bins)
     if information.shape[1] < 2:

@@ -21,24 +21,27 @@ def beta_vae(
     test: int = 5_000,
     batch: int = 64,
 ) -> float:
-    """The BetaVAE metric: can a linear classifier tell which factor two images share?
+    """The BetaVAE metric: how well a linear classifier tells which factor two images share.
 
     A point is the mean distance in each coordinate between pairs of codes whose images agree in one factor, drawn anew
-    for each point, and are not otherwise chosen; the score is the held-out accuracy of logistic regression at naming that factor. Chance is one
-    over the number of factors that vary.
+    for each point, and are not otherwise chosen; the score is the held-out accuracy of logistic regression at naming
+    that factor. Chance is one over the number of factors that vary. The published classifier is linear and softmax; the
+    reference implementation fits one level against the rest with the solver of its time, the one here is multinomial.
 
     Args:
-        sampler: draws factors.
-        encode: from factors, integers of shape (n, k), to the mean codes of their images, shape (n, latent).
-        rng: random numbers.
-        train, test: points to fit the classifier to, and to score it on.
-        batch: pairs in a point.
+        sampler: Draws factors.
+        encode: From factors, integers of shape (n, k), to the mean codes of their images, shape (n, latent).
+        rng: Random numbers.
+        train: Points to fit the classifier to.
+        test: Points to score it on.
+        batch: Pairs in a point.
 
     Returns:
         An accuracy between 0 and 1.
 
     Raises:
-        ValueError: if fewer than two factors vary, or `encode` does not return one code for each row.
+        ValueError: If fewer than two factors vary, a count is below two, or `encode` does not return one code for each
+            row.
 
     Example:
         >>> import numpy as np
@@ -47,8 +50,7 @@ def beta_vae(
         >>> float(beta_vae(data, lambda v: v / data.factor_sizes, rng=np.random.default_rng(0), train=500, test=500))
         1.0
 
-    Source: I. Higgins et al., β-VAE, 2017, Section 3. The published classifier is linear and softmax; the reference
-    implementation fits one level against the rest with the solver of its time, the one here is multinomial.
+    Source: higgins2017beta, Section 3.
     """
     check_counts(train=train, test=test, batch=batch)
     varying = varying_factors(sampler)
@@ -83,25 +85,30 @@ def factor_vae(
     variance_codes: int = 10_000,
     threshold: float = 0.05,
 ) -> float:
-    """The FactorVAE metric: does the coordinate that varies least name the factor that is held still?
+    """The FactorVAE metric: how well the coordinate that varies least names the factor that is held still.
 
-    A point is the coordinate whose variance over a batch with one factor held still is the smallest share of its variance
-    over the data; coordinates with a standard deviation below `threshold` over the data have no vote. The score is the
-    held-out accuracy of the majority vote of coordinates. Chance is about one over the number of factors that vary; a
-    code without any coordinate above the threshold scores 0.
+    A point is the coordinate whose variance over a batch with one factor held still is the smallest share of its
+    variance over the data; coordinates with a standard deviation below `threshold` over the data have no vote. The
+    score is the held-out accuracy of the majority vote of coordinates. Chance is about one over the number of factors
+    that vary; a code without any coordinate above the threshold scores 0.
 
     Args:
-        sampler, encode, rng, train, test: see `beta_vae`.
-        batch: images in a point.
-        variance_codes: codes that the variance over the data is taken from.
-        threshold: on the standard deviation. The definition leaves out coordinates that collapsed to the prior; this
+        sampler: Draws factors.
+        encode: From factors, integers of shape (n, k), to the mean codes of their images, shape (n, latent).
+        rng: Random numbers.
+        train: Points for the majority vote.
+        test: Points to score it on.
+        batch: Images in a point.
+        variance_codes: Codes that the variance over the data is taken from.
+        threshold: On the standard deviation. The definition leaves out coordinates that collapsed to the prior; this
             number is the reference implementation's.
 
     Returns:
         An accuracy between 0 and 1.
 
     Raises:
-        ValueError: if fewer than two factors vary, or `encode` does not return one code for each row.
+        ValueError: If fewer than two factors vary, a count is below two, or `encode` does not return one code for each
+            row.
 
     Example:
         >>> import numpy as np
@@ -110,7 +117,7 @@ def factor_vae(
         >>> float(factor_vae(data, lambda v: v / data.factor_sizes, rng=np.random.default_rng(0), train=500, test=500))
         1.0
 
-    Source: H. Kim, A. Mnih, Disentangling by factorising, 2018, Section 4.
+    Source: kim2018disentangling, Section 4.
     """
     check_counts(train=train, test=test, batch=batch, variance_codes=variance_codes)
     varying = varying_factors(sampler)

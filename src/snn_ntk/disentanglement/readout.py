@@ -1,6 +1,4 @@
-"""How much of each factor can be read from a code: held-out accuracy of a ridge classifier, against chance and against
-random projections of the images to as many numbers. It makes "the code discovers an attribute" a measured statement.
-"""
+"""How much of each factor a ridge classifier reads from a code, against chance and random projections of the images."""
 
 from __future__ import annotations
 
@@ -20,9 +18,9 @@ class Readout(NamedTuple):
     """What was read of each factor.
 
     Attributes:
-        accuracy: held-out balanced accuracy, shape (factors,).
-        interval: a confidence interval of it over held-out images, shape (factors, 2); it does not cover training again.
-        chance: balanced accuracy of any constant answer, 1 / levels, shape (factors,).
+        accuracy: Held-out balanced accuracy, shape (factors,).
+        interval: Its confidence interval over held-out images, shape (factors, 2); it does not cover training again.
+        chance: Balanced accuracy of any constant answer, 1 / levels, shape (factors,).
     """
 
     accuracy: Float[np.ndarray, " k"]
@@ -41,12 +39,16 @@ def random_projection(
     """Codes that know nothing of the data: the pixels times independent Gaussian weights.
 
     Args:
-        images: n arrays of any shape, bytes or numbers.
-        latent: numbers in a code.
-        rng: draws the weights; the same state gives the same projection of another set of images.
+        images: Arrays of any one shape, bytes or numbers, (n, …).
+        latent: Numbers in a code.
+        rng: Draws the weights; the same state gives the same projection of another set of images.
 
     Returns:
         Codes of shape (n, latent), float32.
+
+    Raises:
+        TypeError: If `latent` is not an integer.
+        ValueError: If it is below 1.
 
     Example:
         >>> import numpy as np
@@ -72,26 +74,29 @@ def read_factors(
 ) -> Readout:
     """Reads every factor from the codes with a ridge classifier and counts how often it is right on held-out codes.
 
-    Standardised codes are regressed on the indicators of all levels of all factors, with the penalty that predicts best
-    when one code at a time is left out; the answer is the level with the largest prediction. The accuracy is balanced: the
-    mean over levels of the share of a level's held-out images that are recognised.
+    The indicators of all levels of all factors are regressed on the standardised codes, with the penalty that predicts
+    best when one code at a time is left out; the answer is the level with the largest prediction. The accuracy is
+    balanced: the mean over levels of the share of a level's held-out images that are recognised.
 
     A linear reader of more numbers can only be better on the codes that it is fitted to. So a larger code is to be
-    compared with a random projection of its own size, not only with a smaller code; and `hidden` rectified random features
-    let small and large codes be read by the same number of features.
+    compared with a random projection of its own size, not only with a smaller code; and `hidden` rectified random
+    features let small and large codes be read by the same number of features.
 
     Args:
-        codes, factors: to fit the reader to.
-        codes_test, factors_test: held out.
-        hidden: number of random features of the codes; 0 reads the codes linearly.
-        seed: of the random features.
-        level: of confidence of the intervals.
+        codes: Codes that the reader is fitted to, shape (n, latent).
+        factors: Their factors' integer levels, shape (n, number of factors).
+        codes_test: Held-out codes, shape (n_test, latent).
+        factors_test: Their factors' integer levels, shape (n_test, number of factors).
+        hidden: Number of random features of the codes; 0 reads the codes linearly.
+        seed: Of the random features.
+        level: Of confidence of the intervals.
 
     Returns:
         Accuracy, interval and chance for each factor, in order; all are 1 for a factor of one level.
 
     Raises:
-        ValueError: on shapes that do not fit, or a level that is not both among those to fit and those held out.
+        ValueError: If shapes do not fit, a level is not both among those to fit and those held out, or `level` is not
+            between 0 and 1.
 
     Example:
         >>> import numpy as np

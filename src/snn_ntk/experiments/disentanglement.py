@@ -1,4 +1,4 @@
-"""One run of the disentanglement experiment: a data set, a size of the latent space, a β and a seed; trained, then scored."""
+"""One run of the disentanglement experiment: a data set, a number of latents, a β and a seed; trained and scored."""
 
 import base64
 import functools
@@ -19,9 +19,16 @@ from snn_ntk.disentanglement.codes import active_latents
 from snn_ntk.disentanglement.importance import dci
 from snn_ntk.disentanglement.information import mig, modularity
 from snn_ntk.disentanglement.interventions import beta_vae, factor_vae
-from snn_ntk.experiments.vae_settings import SETTINGS, begin, late_change, mean_image_error, shrink, steps_to
+from snn_ntk.experiments.vae_settings import (
+    begin,
+    late_change,
+    mean_image_error,
+    setting_named,
+    shrink,
+    steps_to,
+    train_at,
+)
 from snn_ntk.vae.codes import encode, reconstruct
-from snn_ntk.vae.training import train_vae
 
 __all__ = ["SCORES", "random_code_scores", "run_disentanglement", "scores_of"]
 
@@ -44,14 +51,16 @@ def scores_of(
     """Every score of a code, from the table of the mean codes of all images of a grid.
 
     Args:
-        data: the grid.
-        codes: mean codes in the grid's order.
-        seed: of the scores' samples.
-        points: to fit each score's classifier to, or to estimate information from; half as many to test.
+        data: The grid.
+        codes: Mean codes in the grid's order, shape (n, m).
+        seed: Of the scores' samples.
+        points: To fit each score's classifier to, or to estimate information from; half as many to test.
 
     Returns:
         The four scores of the paper's Figure 3, modularity and DCI (`disentanglement`, `completeness`,
         `informativeness`), the last four of active latents only, and `active`, how many there are.
+
+    Source: wang2024vae, Figure 3.
     """
     rng = np.random.default_rng([seed, 10])
 
@@ -92,12 +101,22 @@ def random_code_scores(
     """The scores of m random projections of the images, which is what an infinitely wide encoder's codes amount to.
 
     Args:
-        data, m, seed, setting, levels, points: see `run_disentanglement`.
+        data: Either "dsprites" or "cars".
+        m: Number of projections.
+        seed: Of the projections and of the scores' samples.
+        setting: A key of `SETTINGS`, whose size of images counts.
+        levels: For each data set, how many levels of a factor are kept (`FactorDataset.restrict`).
+        points: As in `scores_of`.
 
     Returns:
-        As `scores_of`.
+        What `scores_of` returns.
+
+    Raises:
+        ValueError: If data or setting are unknown.
+
+    Source: book, chapter 10.
     """
-    grid, images = _grid(data, SETTINGS[setting].side, tuple(sorted((levels or {}).get(data, {}).items())))
+    grid, images = _grid(data, setting_named(setting).side, tuple(sorted((levels or {}).get(data, {}).items())))
     directions = np.random.default_rng([seed, 20]).normal(size=(images[0].size, m)).astype(np.float32)
     parts = [images[i : i + 4096].reshape(-1, len(directions)) / np.float32(255) for i in range(0, len(images), 4096)]
     codes = np.concatenate([part @ directions for part in parts])
@@ -121,33 +140,33 @@ def run_disentanglement(
     """Trains one β-VAE and scores its codes, at the end and on the way.
 
     Args:
-        data: "dsprites" or "cars".
-        m: number of latent variables.
-        beta: β.
-        seed: of initialisation, batches, noise and scores.
-        setting: a key of `SETTINGS`.
-        steps: of training.
-        parts: equal parts that training is divided into; codes are scored at the end of each.
-        levels: for each data set, how many levels of a factor are kept (`FactorDataset.restrict`).
-        points: see `scores_of`.
-        rows: of the training's log.
-        checkpoint: a file name that checkpoints are named after; an interrupted run goes on from them.
+        data: Either "dsprites" or "cars".
+        m: Number of latent variables.
+        beta: Weight β of the divergence.
+        seed: Of initialisation, batches, noise and scores.
+        setting: A key of `SETTINGS`.
+        steps: Of training.
+        parts: Equal parts that training is divided into; codes are scored at the end of each.
+        levels: For each data set, how many levels of a factor are kept (`FactorDataset.restrict`).
+        points: As in `scores_of`.
+        rows: Of the training's log.
+        checkpoint: A file name that checkpoints are named after; an interrupted run goes on from them.
 
     Returns:
         What JSON can hold: `name`, `source`, `images`; the log's `steps`, `reconstruction` and `kl` (all latents
         together); `mean_image`, the cross-entropy of guessing the mean image, and `error`, that of the model's
-        reconstructions of the same images from mean codes; `change`, see `late_change`; `steps_to_90`; `milliseconds` a step, without
-        compilation; `milestones`, the scores with their `step`; and `pictures`, six images and their reconstructions as
-        bytes in base 64 with their shape.
+        reconstructions of the same images from mean codes; `change`, of `late_change`; `steps_to_90`, of `steps_to`;
+        `milliseconds` a step, without compilation; `milestones`, the scores with their `step`; and `pictures`, six
+        images and their reconstructions as bytes in base 64 with their shape.
 
     Raises:
-        ValueError: on unknown data or settings, or fewer steps than parts.
+        ValueError: If data or setting are unknown, or there are fewer steps than parts.
+
+    Source: wang2024vae, Figure 3.
     """
-    if setting not in SETTINGS:
-        raise ValueError(f"expected a setting, one of {sorted(SETTINGS)}, got {setting!r}")
+    how = setting_named(setting)
     if not 1 <= parts <= steps:
         raise ValueError(f"expected 1 <= parts <= steps, got {parts} and {steps}")
-    how = SETTINGS[setting]
     grid, images = _grid(data, how.side, tuple(sorted((levels or {}).get(data, {}).items())))
     on_device = jax.device_put(images)
     state = begin(how, images.shape[1:], m, seed)
@@ -155,11 +174,16 @@ def run_disentanglement(
     logs, milestones, times = [], [], []
     for stop in stops:
         began, first = time.perf_counter(), int(state.step)
-        state, log = train_vae(
-            state, on_device, beta=beta, steps=stop, learning_rate=how.learning_rate,
-            horizon=steps if how.annealed else None, batch=how.batch, optimizer=how.optimizer, rows=max(1, rows // parts),
+        state, log = train_at(
+            how,
+            state,
+            on_device,
+            beta=beta,
+            steps=stop,
+            end=steps,
+            rows=max(1, rows // parts),
             checkpoint=None if checkpoint is None else Path(f"{checkpoint}-{stop}.npz"),
-        )  # fmt: skip
+        )
         times.append((time.perf_counter() - began) / (stop - first))
         logs.append(log)
         codes, _ = encode(state.model, images)

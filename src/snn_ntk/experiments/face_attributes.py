@@ -15,9 +15,8 @@ from snn_ntk.datasets import celeba
 from snn_ntk.disentanglement.codes import active_latents
 from snn_ntk.disentanglement.information import mutual_information
 from snn_ntk.disentanglement.readout import random_projection, read_factors
-from snn_ntk.experiments.vae_settings import SETTINGS, begin, late_change, mean_image_error, shrink
+from snn_ntk.experiments.vae_settings import begin, late_change, mean_image_error, setting_named, shrink, train_at
 from snn_ntk.vae.codes import encode, evaluate, reconstruct
-from snn_ntk.vae.training import train_vae
 
 __all__ = ["ATTRIBUTES", "run_face_attributes"]
 
@@ -38,7 +37,7 @@ _FEW = 12  # attributes that are all read; of more (the official file has forty)
 def _faces(
     count: int, side: int, seed: int
 ) -> tuple[str, str, tuple[str, ...], UInt8[np.ndarray, "n h w c"], Int[np.ndarray, "n k"]]:
-    """Name and source of the data, and of `count` faces in random order the attributes' names, pixels and attributes."""
+    """Name and source of the data, names of the attributes, and `count` faces in random order: pixels and attributes."""
     data = celeba()
     if count > len(data):
         raise ValueError(f"expected at most {len(data)} faces of {data.name}, got {count}")
@@ -66,42 +65,40 @@ def run_face_attributes(
     """Trains one β-VAE on faces and reads their attributes from its codes, from random and from principal ones.
 
     Args:
-        m: number of latent variables.
-        beta: β.
-        seed: of the faces and their division, initialisation, batches and noise.
-        setting: a key of `vae_study.SETTINGS`.
-        steps: of training.
-        images: faces to train on.
-        held_out: faces to read attributes of.
-        rows: of the training's log.
-        checkpoint: a file for progress; an interrupted run goes on from it.
+        m: Number of latent variables.
+        beta: Weight β of the divergence.
+        seed: Of the faces and their division, initialisation, batches and noise.
+        setting: A key of `SETTINGS`.
+        steps: Of training.
+        images: Faces to train on.
+        held_out: Faces to read attributes of.
+        rows: Of the training's log.
+        checkpoint: A file for progress; an interrupted run goes on from it.
 
     Returns:
         What JSON can hold: `name` and `source` of the data; the log's `steps`, `reconstruction` and `kl` (all latents
         together); `mean_image`, the cross-entropy in nats of guessing the mean training image for held-out faces, and
         `error`, that of their reconstructions from mean codes; `objective`, the loss over all training faces at the
-        end, and `guess`, the mean image's there; `change`, see `vae_study.late_change`; `active`, the number of active
-        latents; `divergence`, that of each latent in nats, largest first; `attributes`, their names; `read`, the skill of
-        a linear reader for each attribute on held-out faces (`readout.Readout.skill`): of the mean codes (`vae`), of
-        codes as the decoder `heard` them, one sample each, of as many random `projection`s of the images and `principal`
-        components (fewer if the images have no more), and `nonlinear`, of 512 random features of the mean codes; `best`,
-        for each attribute of the paper's figure the `latent` that knows the largest `share` of its entropy, among those
-        with a divergence above 0.01 nats, and the `floor`, the largest share that any of them knows of shuffled
-        attributes; and `pictures`, for each of these a face and its decodings while that latent goes from −2.5 to 2.5,
-        as bytes in base 64 with their shape.
+        end, and `guess`, the mean image's there; `change`, of `late_change`; `active`, the number of active latents;
+        `divergence`, that of each latent in nats, largest first; `attributes`, their names; `read`, the skill of a
+        linear reader for each attribute on held-out faces (`Readout.skill`): of the mean codes (`vae`), of codes as the
+        decoder `heard` them, one sample each, of as many random `projection`s of the images and `principal` components
+        (fewer if the images have no more), and `nonlinear`, of 512 random features of the mean codes; `best`, for each
+        attribute of the paper's figure the `latent` that knows the largest `share` of its entropy, among those with a
+        divergence above 0.01 nats, and the `floor`, the largest share that any of them knows of shuffled attributes;
+        and `pictures`, for each of these a face and its decodings while that latent goes from −2.5 to 2.5, as bytes in
+        base 64 with their shape.
 
     Raises:
-        ValueError: on an unknown setting, or more faces than there are.
+        ValueError: If the setting is unknown, or there are fewer faces than asked for.
+
+    Source: wang2024vae, Figure 4.
     """
-    if setting not in SETTINGS:
-        raise ValueError(f"expected a setting, one of {sorted(SETTINGS)}, got {setting!r}")
-    how = SETTINGS[setting]
+    how = setting_named(setting)
     name, source, names, pixels, factors = _faces(images + held_out, how.side, seed)
     fit, test = np.split(np.arange(images + held_out), [images])
-    state, log = train_vae(
-        begin(how, pixels.shape[1:], m, seed), pixels[fit], beta=beta, steps=steps, learning_rate=how.learning_rate,
-        horizon=steps if how.annealed else None, batch=how.batch, optimizer=how.optimizer, rows=rows, checkpoint=checkpoint,
-    )  # fmt: skip
+    start = begin(how, pixels.shape[1:], m, seed)
+    state, log = train_at(how, start, pixels[fit], beta=beta, steps=steps, end=steps, rows=rows, checkpoint=checkpoint)
     codes, spread = encode(state.model, pixels)
     error, _ = reconstruct(state.model, pixels[test])
     reconstruction, kl_of = evaluate(state.model, pixels[fit], key=jax.random.key(seed))
@@ -125,7 +122,8 @@ def run_face_attributes(
 
     wished = [(names.index(key), level) for key, level in _PLAIN.items() if key in names]
     base = max(test.tolist(), key=lambda i: sum(factors[i, k] == level for k, level in wished))
-    # Only latents that the decoder hears: the others cannot move a picture, and by chance one of hundreds knows something.
+    # Only latents that the decoder hears: the others cannot move a picture, and by chance one of hundreds knows
+    # something.
     heard = np.flatnonzero(divergence > 0.01) if (divergence > 0.01).any() else divergence.argmax(keepdims=True)
     known, chance = (
         np.divide(*mutual_information(codes[:, heard], order)) for order in (factors, rng.permutation(factors))

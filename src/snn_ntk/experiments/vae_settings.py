@@ -1,21 +1,40 @@
 """How the VAE experiments train: settings, images, and when a loss counts as flat."""
 
+import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from snn_ntk.vae.training import State, start_vae
+from snn_ntk.vae.training import Log, State, start_vae, train_vae
 
-__all__ = ["SETTINGS", "StudySetting", "begin", "late_change", "mean_image_error", "shrink", "steps_to"]
+__all__ = [
+    "SETTINGS",
+    "StudySetting",
+    "begin",
+    "late_change",
+    "mean_image_error",
+    "setting_named",
+    "shrink",
+    "steps_to",
+    "train_at",
+]
 
 
 class StudySetting(NamedTuple):
-    """How a study trains: the architecture, its optimiser, and the side that images are averaged down to.
+    """How a study trains.
 
-    If `annealed`, the learning rate falls to zero along half a cosine.
+    Attributes:
+        architecture: Of `VAE`.
+        width: Of its dense layers; None is the architecture's own.
+        activation: Of its decoder, likewise.
+        optimizer: Of `start_vae`.
+        learning_rate: Of the optimiser.
+        batch: Images a step.
+        side: Of the images, which are averaged down to it.
+        annealed: Whether the learning rate falls to zero along half a cosine.
     """
 
     architecture: str
@@ -40,11 +59,39 @@ SETTINGS = {
 }
 
 
+def setting_named(name: str) -> StudySetting:
+    """One of `SETTINGS`.
+
+    Args:
+        name: Its key.
+
+    Returns:
+        The setting.
+
+    Raises:
+        ValueError: If there is none of that name.
+
+    Example:
+        >>> setting_named("tiny").side
+        16
+    """
+    if name not in SETTINGS:
+        raise ValueError(f"expected a setting, one of {sorted(SETTINGS)}, got {name!r}")
+    return SETTINGS[name]
+
+
 def shrink(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray, "n side side c"]:
     """Images averaged over blocks down to side × side pixels.
 
+    Args:
+        images: Bytes of shape (n, height, width, channels).
+        side: Pixels of a side of the result.
+
+    Returns:
+        Bytes of shape (n, side, side, channels), uint8.
+
     Raises:
-        ValueError: if `side` does not divide height and width.
+        ValueError: If `side` does not divide height and width.
 
     Example:
         >>> import numpy as np
@@ -64,8 +111,15 @@ def mean_image_error(images: UInt8[np.ndarray, "n h w c"], of: UInt8[np.ndarray,
     """Mean cross-entropy, in nats an image, of guessing the mean image whatever the input.
 
     Args:
-        images: those whose mean is the guess.
-        of: those that are guessed; the same by default.
+        images: Bytes of shape (n, height, width, channels), whose mean is the guess.
+        of: Those that are guessed, shape (k, height, width, channels); the same by default.
+
+    Returns:
+        The cross-entropy, summed over pixels and averaged over the images `of`.
+
+    Example:
+        >>> round(mean_image_error(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)), 4)
+        0.6931
     """
     p = np.clip(images.mean(axis=0, dtype=np.float64) / 255, 1e-6, 1 - 1e-6)
     q = (images if of is None else of).mean(axis=0, dtype=np.float64) / 255  # the cross-entropy is linear in the image
@@ -78,7 +132,16 @@ def steps_to(
     baseline: float,
     share: float = 0.9,
 ) -> float:
-    """The first logged step at which this share of the final improvement over a baseline is made.
+    """The first logged step at which a share of the final improvement over a baseline is made.
+
+    Args:
+        steps: Logged steps, shape (r,).
+        loss: The loss there, shape (r,).
+        baseline: The loss to improve upon.
+        share: Of the improvement that the last loss is.
+
+    Returns:
+        One of the steps.
 
     Example:
         >>> steps_to([10, 20, 30], [90.0, 55.0, 50.0], 100.0)
@@ -92,6 +155,13 @@ def steps_to(
 def late_change(loss: Sequence[float] | np.ndarray, baseline: float) -> float:
     """By how much of the improvement over a baseline a loss still fell in its last fifth, against the fifth before.
 
+    Args:
+        loss: Logged losses, shape (r,).
+        baseline: The loss to improve upon.
+
+    Returns:
+        A share of the improvement, 0 for a loss that is flat; 1 if there is no improvement.
+
     Example:
         >>> late_change([90.0, 70.0, 60.0, 54.0, 50.0], 100.0)
         0.08
@@ -103,7 +173,17 @@ def late_change(loss: Sequence[float] | np.ndarray, baseline: float) -> float:
 
 
 def begin(how: StudySetting, shape: tuple[int, int, int], m: int, seed: int) -> State:
-    """A model with m latent variables for images of this shape, at its initialisation."""
+    """A model with m latent variables for images of this shape, at its initialisation.
+
+    Args:
+        how: The setting.
+        shape: Of an image: height, width, channels.
+        m: Number of latent variables.
+        seed: Of the initialisation, and of all noise and batches to come.
+
+    Returns:
+        The state before the first step.
+    """
     return start_vae(
         jax.random.key(seed),
         shape,
@@ -112,4 +192,44 @@ def begin(how: StudySetting, shape: tuple[int, int, int], m: int, seed: int) -> 
         width=how.width,
         activation=how.activation,
         optimizer=how.optimizer,
+    )
+
+
+def train_at(
+    how: StudySetting,
+    state: State,
+    images: Any,
+    *,
+    beta: float,
+    steps: int,
+    end: int,
+    rows: int,
+    checkpoint: str | os.PathLike | None,
+) -> tuple[State, Log]:
+    """Trains a model as a setting says.
+
+    Args:
+        how: The setting.
+        state: Where training begins or goes on; its arrays are overwritten.
+        images: Bytes of shape (n, height, width, channels).
+        beta: Weight β of the divergence.
+        steps: The step number to reach.
+        end: The step number at which the whole training ends, and with it the learning rate if `annealed`.
+        rows: Of the log.
+        checkpoint: A file for progress, or None, as in `train_vae`.
+
+    Returns:
+        The state at step `steps`, and the log.
+    """
+    return train_vae(
+        state,
+        images,
+        beta=beta,
+        steps=steps,
+        learning_rate=how.learning_rate,
+        horizon=end if how.annealed else None,
+        batch=how.batch,
+        optimizer=how.optimizer,
+        rows=rows,
+        checkpoint=checkpoint,
     )

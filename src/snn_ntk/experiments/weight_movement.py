@@ -1,4 +1,7 @@
-"""The experiment of the paper's Figure 2: networks of one width trained side by side, and how far their layers moved."""
+"""The experiment of the paper's Figure 2: networks of one width trained side by side, and how far their layers move.
+
+The file is long because a run needs all of it: what is learned, the training, the limit beside it, and the report.
+"""
 
 import functools
 import os
@@ -51,19 +54,20 @@ def principal_coordinates(images: Float[np.ndarray, "n d"], outputs: int) -> Flo
     are √λ times `ntk.principal_components` of the linear kernel, computed from the images because that has n columns only.
 
     Args:
-        images: (n, d).
-        outputs: how many.
+        images: Images of shape (n, d).
+        outputs: Number of outputs.
 
     Returns:
-        (n, outputs), float64.
+        Coordinates of shape (n, outputs), float64.
 
     Raises:
-        ValueError: if there are fewer than one or more than d outputs.
+        ValueError: If there are fewer than one or more than d outputs.
 
     Example:
-        >>> import numpy as np
         >>> np.abs(principal_coordinates(np.array([[3.0, 4.0, 0.0]]), 1)).round(6).tolist()
         [[5.0]]
+
+    Source: book, chapter 9.
     """
     images = np.asarray(images, np.float64)
     if not 1 <= outputs <= images.shape[1]:
@@ -77,14 +81,14 @@ class Trained(NamedTuple):
     """What is known of a few networks of one width after training.
 
     Attributes:
-        steps: (r,) recorded step numbers.
-        moved: (r, seeds, 4) ‖W(t) − W(0)‖_F of encoder, latent means, hidden layer and decoder.
-        relative: (r, seeds, 4) the same over ‖W(0)‖_F.
-        left: (r, seeds) squared error over the targets' squared norm: 1 is what a network without output would have.
-        missing: (seeds, n, outputs) Y − f(0), what the network had to learn; float64.
-        diverged: (seeds,) True where numbers are not finite.
-        params: weights after training, leading axis of seeds.
-        problem: what was trained, likewise.
+        steps: Recorded step numbers, shape (r,).
+        moved: Norms ‖W(t) − W(0)‖_F of encoder, latent means, hidden layer and decoder, shape (r, seeds, 4).
+        relative: The same over ‖W(0)‖_F.
+        left: Squared error over the targets' squared norm, shape (r, seeds); a network without output would have 1.
+        missing: What the network had to learn, Y − f(0), shape (seeds, n, outputs), float64.
+        diverged: True where numbers are not finite, shape (seeds,).
+        params: Weights after training, leading axis of seeds.
+        problem: What was trained, likewise.
     """
 
     steps: np.ndarray
@@ -138,38 +142,36 @@ def train_figure2(
     """Trains networks of one width that differ in their seed, side by side, by full-batch gradient descent.
 
     Args:
-        x: inputs, in a basis of their span (`in_basis`).
-        targets: what is to be learned.
-        width: m.
-        seeds: whose random numbers do not depend on the other seeds that are trained along.
-        steps: of gradient descent.
-        learning_rate: η of L = 1/(2n) ‖f − Y‖².
-        record_at: step numbers at which movement and loss are recorded.
-        pixels: number of inputs before `in_basis`; the encoder's initial norm counts them all.
-        sigma0: σ0.
-        samples: S, noise samples that f is averaged over.
-        noise: "frozen", the same samples throughout, or "fresh", drawn again at every step.
-        beta: β, weight of the KL term.
-        initial_output: share of the random initial output that counts; 0 is a network that starts at zero.
-        train_sigma: whether the noise's scales are trained too.
-        checkpoint: as in `gradient_descent`.
+        x: Inputs, in a basis of their span (`in_basis`), shape (n, r).
+        targets: What is to be learned, shape (n, outputs).
+        width: Width m of the layers.
+        seeds: Whose random numbers do not depend on the other seeds that are trained along.
+        steps: Of gradient descent.
+        learning_rate: Rate η of the descent of L = 1/(2n) ‖f − Y‖².
+        record_at: Step numbers at which movement and loss are recorded.
+        pixels: Number of inputs before `in_basis`; the encoder's initial norm counts them all.
+        sigma0: Scale σ0 of the noise.
+        samples: Number S of noise samples that f is averaged over.
+        noise: Either "frozen", the same samples throughout, or "fresh", drawn again at every step.
+        beta: Weight β of the KL term.
+        initial_output: Share of the random initial output that counts; 0 is a network that starts at zero.
+        train_sigma: Whether the noise's scales are trained too.
+        checkpoint: As in `gradient_descent`.
 
     Returns:
         The records, the weights, and what was trained.
 
     Raises:
-        ValueError: on another kind of noise.
+        ValueError: If `noise` is neither "frozen" nor "fresh".
 
     Example:
-        >>> import jax.numpy as jnp
         >>> runs = train_figure2(
         ...     jnp.eye(3), jnp.eye(3), width=8, seeds=[0, 1], steps=4, learning_rate=0.1, record_at=[0, 4], pixels=3
         ... )
         >>> runs.moved.shape, runs.missing.shape
         ((2, 2, 4), (2, 3, 3))
 
-    Source:
-        Section 6 of the paper.
+    Source: wang2024vae, Section 6, Figure 2.
     """
     if noise not in ("frozen", "fresh"):
         raise ValueError(f"expected noise 'frozen' or 'fresh', got {noise!r}")
@@ -186,8 +188,8 @@ def train_figure2(
     moved, residual = np.asarray(run.records["moved"]), np.asarray(run.records["residual"])
     missing = np.asarray(problem.targets - first, np.float64)
     return Trained(
-        np.asarray(run.steps), moved, moved / np.asarray(norms), residual / np.sum(np.square(targets)), missing, run.diverged,
-        run.params, problem,
+        np.asarray(run.steps), moved, moved / np.asarray(norms), residual / np.sum(np.square(targets)), missing,
+        run.diverged, run.params, problem,
     )  # fmt: skip
 
 
@@ -203,18 +205,18 @@ def stability_edge(problem: Figure2Problem) -> float:
     The kernel of a finite network has n · d_out rows and is never formed: Lanczos iteration needs products with it.
 
     Args:
-        problem: of one network.
+        problem: The problem of one network.
 
     Returns:
-        The rate; the eigenvalue has a relative error below 1e-3.
+        The rate, whose eigenvalue has a relative error below 1e-3.
 
     Example:
-        >>> import jax, jax.numpy as jnp
-        >>> from snn_ntk.paper import draw_figure2_problem
         >>> x = jnp.eye(3)
-        >>> problem = draw_problem(jax.random.key(0), x, x, width=8, activation=jnp.tanh, sigma0=0.5)
+        >>> problem = draw_figure2_problem(jax.random.key(0), x, x, width=8, activation=jnp.tanh, sigma0=0.5)
         >>> 0.1 < stability_edge(problem) < 10
         True
+
+    Source: book, chapter 9.
     """
     shape = problem.targets.shape
     times = lambda v: np.asarray(_kernel_times(jnp.asarray(v, jnp.float32).reshape(shape), problem)).ravel()  # noqa: E731
@@ -229,16 +231,19 @@ def limit_movement_of(
     """How far the four layers of the infinitely wide network move, for what each network misses at its start.
 
     Args:
-        kernels: of `limit_kernels`.
-        missing: Y − f(0).
-        steps: (r,) numbers of steps.
-        learning_rate: η.
+        kernels: What `figure2_limit_kernels` returns.
+        missing: What the networks miss, Y − f(0), shape (seeds, n, outputs).
+        steps: Numbers of steps, shape (r,).
+        learning_rate: The rate η.
 
     Returns:
-        ‖ΔW_s‖_F, float64.
+        Norms ‖ΔW_s‖_F, shape (r, seeds, 4), float64.
 
-    Source:
-        Chapter 9 of the book derives it.
+    Example:
+        >>> limit_movement_of(Figure2Kernels(*[np.eye(2)] * 4), np.ones((1, 2, 1)), [0, 10], 0.1).shape
+        (2, 1, 4)
+
+    Source: book, chapter 9.
     """
     total = np.asarray(kernels.total, np.float64)
     one = lambda k, y: limit_movement(k, total, np.zeros_like(y), y, steps, learning_rate=learning_rate)  # noqa: E731
@@ -246,7 +251,13 @@ def limit_movement_of(
 
 
 def power_steps(steps: int) -> np.ndarray:
-    """0, the powers of two up to `steps`, and `steps`: runs of different lengths are recorded at common steps.
+    """Zero, the powers of two up to `steps`, and `steps`: runs of different lengths are recorded at common steps.
+
+    Args:
+        steps: The last step number.
+
+    Returns:
+        Increasing step numbers.
 
     Example:
         >>> power_steps(5).tolist()
@@ -270,25 +281,28 @@ def run_weight_movement(
     """One network of Figure 2, trained on MNIST images and compared with the infinitely wide one.
 
     Args:
-        outputs: as in `principal_coordinates`; 784, the number of pixels, is the network as printed.
-        width: m.
-        seed: of weights and noise.
-        steps: of training.
-        n: images.
-        learning_rate: η.
-        sigma0: σ0.
-        samples: S.
-        checkpoint: a file that an interrupted run goes on from.
+        outputs: As in `principal_coordinates`; 784, the number of pixels, is the network as printed.
+        width: Width m of the layers.
+        seed: Of weights and noise.
+        steps: Of training.
+        n: Number of images.
+        learning_rate: The rate η.
+        sigma0: Scale σ0 of the noise.
+        samples: Number S of frozen noise samples.
+        checkpoint: A file that an interrupted run goes on from.
 
     Returns:
         What JSON can hold: `steps`, recorded at powers of two; `moved`, `relative` and `limit` (r, 4), the layers'
         movement, the same over their initial norms, and the infinite network's movement; `left` (r,), the squared error
-        over the targets' squared norm; `diverged`, after which step numbers are left out that are not finite; and `source`, of the data.
+        over the targets' squared norm; `diverged`, in which case steps are left out from where numbers are not finite;
+        and `source`, of the data.
 
     Example:
         >>> run = run_weight_movement(outputs=3, width=8, seed=0, steps=2, n=4)
         >>> run["steps"], len(run["moved"][0]), run["diverged"]
         ([0, 1, 2], 4, False)
+
+    Source: wang2024vae, Figure 2.
     """
     data = datasets.mnist(n)
     images = np.asarray(data.images, np.float32)

@@ -1,4 +1,4 @@
-"""A file with a training's state, which knows the configuration it belongs to: one for every training of the package."""
+"""A file with a training's state, which knows the configuration it belongs to: one for all trainings of the package."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ class Checkpoint:
     """The state of a training and what it has recorded so far, written at once and read by the same training only.
 
     Args:
-        path: the file; its folder is created.
-        configuration: what has to be the same for a run to go on, text by name; the names appear in errors.
+        path: The file; its folder is created.
+        configuration: What has to be the same for a run to go on, text by name; the names appear in errors.
+
+    Attributes:
+        path: The file.
+        configuration: As given.
     """
 
     def __init__(self, path: str | os.PathLike, configuration: Mapping[str, str]) -> None:
@@ -32,7 +36,12 @@ class Checkpoint:
         self.configuration = configuration
 
     def write(self, state: PyTree, records: list[PyTree]) -> None:
-        """Writes arrays: the state, and one pytree for every record."""
+        """Writes the state and the records, the old file giving way at once.
+
+        Args:
+            state: A pytree of arrays.
+            records: One pytree of arrays for every record, all of one structure.
+        """
         arrays = {f"configuration/{name}": np.array(value) for name, value in self.configuration.items()}
         arrays |= {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
         for i, record in enumerate(records):
@@ -43,11 +52,14 @@ class Checkpoint:
         """What was written last, or None if there is no file.
 
         Args:
-            state: a state of the same structure; its numbers do not matter.
-            record: likewise a record.
+            state: A state of the structure that was written; its numbers do not matter.
+            record: Likewise a record.
+
+        Returns:
+            The state and the records as NumPy arrays, or None.
 
         Raises:
-            ValueError: if the file is damaged, or belongs to another configuration (which part is named).
+            ValueError: If the file is damaged or belongs to another configuration; the error names the part.
         """
         if not self.path.exists():
             return None
@@ -68,7 +80,18 @@ class Checkpoint:
 
 
 def digest(*parts: Any) -> str:
-    """A hash of texts and arrays, the arrays' types and shapes included."""
+    """A hash of texts and arrays, the arrays' types and shapes included.
+
+    Args:
+        parts: Texts, and numbers or arrays.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+
+    Example:
+        >>> digest("a", [1, 2]) == digest("a", np.array([1, 2])), digest([1, 2]) == digest([1.0, 2.0])
+        (True, False)
+    """
     found = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -80,7 +103,19 @@ def digest(*parts: Any) -> str:
 
 
 def program_digest(function: Callable, *arguments: Any) -> str:
-    """A hash of what a function computes: its jaxpr and the constants in it."""
+    """A hash of what a function computes: its jaxpr and the constants in it.
+
+    Args:
+        function: Any function that JAX can trace.
+        arguments: For whose shapes and dtypes it is traced.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+
+    Example:
+        >>> program_digest(lambda x: x + 1, 2.0) == program_digest(lambda y: y + 1, 3.0)
+        True
+    """
     program = jax.make_jaxpr(function)(*arguments)
     # Addresses in the printed program change from process to process and say nothing.
     return digest(re.sub(r"0x[0-9a-f]+", "", str(program)), *program.consts)

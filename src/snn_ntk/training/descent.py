@@ -24,10 +24,10 @@ class Trajectory(NamedTuple):
     """What a gradient descent leaves behind.
 
     Attributes:
-        steps: (r,) the numbers of steps after which something was recorded.
-        records: what `record` returned, stacked on a new leading axis of length r; with `batched=True` the
+        steps: Numbers of steps after which something was recorded, shape (r,).
+        records: What `record` returned, stacked on a new leading axis of length r; with `batched=True` the
             axis of the runs comes second.
-        params: the parameters after the last step.
+        params: The parameters after the last step.
         diverged: True where a run's final parameters or records are not finite; one flag a run if batched.
     """
 
@@ -41,14 +41,14 @@ def log_spaced_steps(steps: int, count: int = 32) -> Int[np.ndarray, " r"]:
     """Step numbers 0, 1, …, `steps` that are spread evenly on a logarithmic axis.
 
     Args:
-        steps: the last step number.
-        count: how many are wanted; rounding to whole steps merges some of the first ones.
+        steps: The last step number.
+        count: How many are wanted; rounding to whole steps merges some of the first ones.
 
     Returns:
         Increasing step numbers, the first 0 and the last `steps`, at most `count` of them (and at least these two).
 
     Raises:
-        ValueError: if `steps` is less than 1 or `count` less than 2.
+        ValueError: If `steps` is less than 1, or `count` less than 2.
 
     Example:
         >>> log_spaced_steps(64, 6).tolist()
@@ -119,29 +119,28 @@ def gradient_descent(
 ) -> Trajectory:
     """Full-batch gradient descent θ ← θ − η ∇L(θ) (Eq. 5), compiled once, for one network or many at once.
 
-    The loop runs on the device; the host hears of it only between two records. It is compiled once for a loss and
-    the parameters' shapes: other seeds, learning rates and lengths reuse it, provided that they pass the same
-    function `loss`. Parameters are updated in place, so memory is bounded by one copy of them, their gradient and
-    the activations.
+    The loop runs on the device; the host hears of it only between two records. Other seeds, learning rates and lengths
+    reuse the compiled program if they pass the same function `loss`. Parameters are updated in place: memory is bounded
+    by one copy of them, their gradient and the activations.
 
     Args:
-        loss: the scalar loss, called as `loss(params)`, with `args` and then `key` appended when they are given.
-        params: pytree of floating arrays; with `batched=True` all have a leading axis of independent runs.
-        learning_rate: η.
-        steps: how many steps to make.
-        record: called as `record(params)`, or `record(params, args)` when `args` is given; returns what is to be kept,
+        loss: The scalar loss, called as `loss(params)`, with `args` and then `key` appended when they are given.
+        params: Pytree of floating arrays; with `batched=True` all have a leading axis of independent runs.
+        learning_rate: The rate η.
+        steps: How many steps to make.
+        record: Called as `record(params)`, or `record(params, args)` when `args` is given; returns what is to be kept,
             a pytree of arrays. By default the loss.
-        record_at: increasing step numbers, each between 0 and `steps`; by default `log_spaced_steps(steps)`.
-        args: constants that differ between runs (their initial weights, say), batched as `params` are. What all runs
+        record_at: Increasing step numbers, each between 0 and `steps`; by default `log_spaced_steps(steps)`.
+        args: Constants that differ between runs (their initial weights, say), batched as `params` are. What all runs
             share belongs in the closure of `loss`.
-        key: for a loss with fresh noise. Step t of run r receives `fold_in(split(key, runs)[r], t)`, or
+        key: For a loss with fresh noise. Step t of run r receives `fold_in(split(key, runs)[r], t)`, or
             `fold_in(key, t)` if not batched: it does not depend on where a run was interrupted.
-        batched: train the runs along the leading axis side by side (`jax.vmap`).
-        checkpoint: a file for progress. If it exists the run goes on from there, with bit-identical results to an
+        batched: Train the runs along the leading axis side by side (`jax.vmap`).
+        checkpoint: A file for progress. If it exists the run goes on from there, with bit-identical results to an
             uninterrupted run on the same device (on a GPU with XLA_FLAGS=--xla_gpu_deterministic_ops=true); when it
             ends the file holds the result.
-        checkpoint_every: steps between two writes of that file; by default a sixteenth of `steps`.
-        progress: whether to show a progress bar once a run takes longer than five seconds; by default yes, unless the
+        checkpoint_every: Steps between two writes of that file; by default a sixteenth of `steps`.
+        progress: Whether to show a progress bar once a run takes longer than five seconds; by default yes, unless the
             environment variable CI is set.
 
     Returns:
@@ -149,17 +148,16 @@ def gradient_descent(
         a run that diverges shows it in its records.
 
     Raises:
-        ValueError: if `record_at` is not increasing or out of range, if `batched` leading axes differ, or if
+        ValueError: If `record_at` is not increasing or out of range, if `batched` leading axes differ, or if
             `checkpoint` belongs to another configuration.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> run = gradient_descent(lambda w: 0.5 * w**2, jnp.array(1.0), learning_rate=0.5, steps=3, record_at=[0, 1, 3])
+        >>> run = gradient_descent(lambda w: 0.5 * w**2, jnp.array(1.0), learning_rate=0.5, steps=3, record_at=[0, 3])
         >>> run.records.tolist(), float(run.params)
-        ([0.5, 0.125, 0.0078125], 0.125)
+        ([0.5, 0.0078125], 0.125)
 
-    Source:
-        Equation 5 of the paper.
+    Source: wang2024vae, Eq. 5.
     """
     record_at = log_spaced_steps(steps) if record_at is None else np.asarray(record_at)
     if record_at.ndim != 1 or not np.issubdtype(record_at.dtype, np.integer) or np.any(np.diff(record_at) <= 0):

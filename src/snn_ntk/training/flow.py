@@ -14,7 +14,13 @@ __all__ = ["Flow", "gradient_flow"]
 
 
 class Flow(NamedTuple):
-    """What a gradient flow leaves behind: `records` stacked over `times`, and `params` at the last time."""
+    """What a gradient flow leaves behind.
+
+    Attributes:
+        times: Increasing times, shape (r,).
+        records: What was kept at each time, stacked on a new leading axis of length r.
+        params: The parameters at the last time.
+    """
 
     times: Float[Array, " r"]
     records: PyTree
@@ -62,19 +68,19 @@ def gradient_flow(
     is ill-conditioned, so its cost grows like λ_max(Θ) t / n.
 
     Args:
-        loss: scalar loss of the parameters.
-        params: pytree of floating arrays.
-        times: (r,) increasing times, the first at least 0.
-        rtol: relative tolerance of a step; in float32 not below about 1e-6.
-        atol: absolute tolerance of a step.
-        record: what to keep at each time; by default the loss.
-        max_steps: a solver that needs more than this raises.
+        loss: Scalar loss of the parameters.
+        params: Pytree of floating arrays.
+        times: Increasing times, the first at least 0, shape (r,).
+        rtol: Relative tolerance of a step; in float32 not below about 1e-6.
+        atol: Absolute tolerance of a step.
+        record: What to keep at each time; by default the loss.
+        max_steps: Steps after which the solver gives up with an error.
 
     Returns:
         The times, the records stacked over them, and the parameters at the last time.
 
     Raises:
-        ValueError: if `times` does not increase from 0 or later.
+        ValueError: If `times` does not increase from 0 or later.
 
     Example:
         >>> import jax.numpy as jnp
@@ -82,8 +88,7 @@ def gradient_flow(
         >>> bool(abs(flow.records[-1] - jnp.exp(-1.0)) < 1e-4)
         True
 
-    Source:
-        The gradient flow of the paper's Section 4.
+    Source: wang2024vae, Section 4.
     """
     times = jnp.asarray(times, dtype=float)
     if times.ndim != 1 or times.size == 0 or times[0] < 0 or np.any(np.diff(times) <= 0):

@@ -12,7 +12,12 @@ __all__ = ["LimitFlow", "limit_flow", "limit_movement"]
 
 
 class LimitFlow(NamedTuple):
-    """Outputs of the infinitely wide network over time, (r, n, d) on training points and (r, n', d) on test points."""
+    """Outputs of the infinitely wide network over time.
+
+    Attributes:
+        train: On the training points, shape (r, n, d), float64.
+        test: On the test points, shape (r, k, d), float64, or None.
+    """
 
     train: Float[np.ndarray, "r n d"]
     test: Float[np.ndarray, "r k d"] | None
@@ -56,25 +61,25 @@ def limit_flow(
     f0_test: Any = None,
     learning_rate: float | None = None,
 ) -> LimitFlow:
-    r"""Outputs of the infinitely wide network during training, in closed form.
+    """Outputs of the infinitely wide network during training, in closed form.
 
     On the training points f(t) = Y + e^{−Θt/n} (f(0) − Y); elsewhere
     f(x, t) = f(x, 0) + Θ(x, X) Θ^{−1} (I − e^{−Θt/n}) (Y − f(0)). Everything is computed in float64 on the host.
 
     Args:
-        kernel: (n, n) factor Θ of the tangent kernel Θ ⊗ I_d.
-        f0: (n, d) outputs before training.
-        y: (n, d) targets.
-        times: (r,) times of the flow of L = 1/(2n) ‖f − Y‖², or numbers of steps if `learning_rate` is given.
-        kernel_test: (k, n) kernel between test and training points.
-        f0_test: (k, d) outputs on test points before training.
-        learning_rate: η of gradient descent; e^{−Θt/n} then becomes (I − ηΘ/n)^t, exactly.
+        kernel: Factor Θ of the tangent kernel Θ ⊗ I_d, shape (n, n).
+        f0: Outputs before training, shape (n, d).
+        y: Targets, shape (n, d).
+        times: Times of the flow of L = 1/(2n) ‖f − Y‖², or numbers of steps if `learning_rate` is given, shape (r,).
+        kernel_test: Kernel between test and training points, shape (k, n).
+        f0_test: Outputs on test points before training, shape (k, d).
+        learning_rate: The rate η of gradient descent; e^{−Θt/n} then becomes (I − ηΘ/n)^t, exactly.
 
     Returns:
-        `train` (r, n, d), and `test` (r, k, d) or None.
+        Both outputs; `test` is None without `kernel_test`.
 
     Raises:
-        ValueError: if shapes do not fit together.
+        ValueError: If shapes do not fit together, or only one of `kernel_test` and `f0_test` is given.
 
     Example:
         >>> import numpy as np
@@ -82,8 +87,7 @@ def limit_flow(
         >>> flow.train[:, 0, 0].round(4).tolist()
         [0.0, 0.6321]
 
-    Source:
-        Theorem 1 of the paper in the limit; Jacot et al., Section 5.
+    Source: wang2024vae, Theorem 1 (in the limit); jacot2018ntk, Section 5.
     """
     values, vectors, modes = _spectrum(kernel, f0, y)
     left, gained = _filters(values, times, learning_rate, len(values))
@@ -106,31 +110,30 @@ def limit_movement(
     *,
     learning_rate: float | None = None,
 ) -> Float[np.ndarray, " r"]:
-    r"""How far one layer's weights move in the infinitely wide network: the limit of ‖W_s(t) − W_s(0)‖_F.
+    """How far one layer's weights move in the infinitely wide network: the limit of ‖W_s(t) − W_s(0)‖_F.
 
     With g(t) = Θ^{−1} (I − e^{−Θt/n}), ‖ΔW_s(t)‖_F² → (Y − f(0))ᵀ g(t) Θ^{(s)} g(t) (Y − f(0)), summed over outputs.
 
     Args:
-        layer_kernel: (n, n) tangent kernel Θ^{(s)} of the layer alone.
-        kernel: (n, n) tangent kernel Θ of everything that is trained.
-        f0: (n, d) outputs before training.
-        y: (n, d) targets.
-        times: (r,) times, or numbers of steps if `learning_rate` is given.
-        learning_rate: as in `limit_flow`.
+        layer_kernel: Tangent kernel Θ^{(s)} of the layer alone, shape (n, n).
+        kernel: Tangent kernel Θ of everything that is trained, shape (n, n).
+        f0: Outputs before training, shape (n, d).
+        y: Targets, shape (n, d).
+        times: Times, or numbers of steps if `learning_rate` is given, shape (r,).
+        learning_rate: As in `limit_flow`.
 
     Returns:
-        (r,) Frobenius norms, float64.
+        Frobenius norms, shape (r,), float64.
 
     Raises:
-        ValueError: if shapes do not fit together.
+        ValueError: If shapes do not fit together.
 
     Example:
         >>> import numpy as np
         >>> limit_movement(np.eye(2), 2 * np.eye(2), np.zeros((2, 1)), np.ones((2, 1)), [0.0, 1e9]).round(4).tolist()
         [0.0, 0.7071]
 
-    Source:
-        Chapter 9 of the book derives it.
+    Source: book, chapter 9.
     """
     values, vectors, modes = _spectrum(kernel, f0, y)
     _, gained = _filters(values, times, learning_rate, len(values))

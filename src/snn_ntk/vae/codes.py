@@ -48,12 +48,12 @@ def encode(
     """Means and standard deviations of the codes of many images.
 
     Args:
-        model: the autoencoder.
-        images: (n, height, width, channels), uint8.
-        batch: images encoded at a time.
+        model: The autoencoder.
+        images: Images of shape (n, height, width, channels), uint8.
+        batch: Images encoded at a time.
 
     Returns:
-        Two arrays (n, m), float32.
+        Means and standard deviations, each (n, m), float32.
     """
     return _in_batches(_encoded, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
@@ -64,12 +64,13 @@ def reconstruct(
     """What the decoder makes of the mean code of each image.
 
     Args:
-        model: the autoencoder.
-        images: (n, height, width, channels), uint8.
-        batch: images at a time.
+        model: The autoencoder.
+        images: Images of shape (n, height, width, channels), uint8.
+        batch: Images at a time.
 
     Returns:
-        The cross-entropy of each image in nats, (n,), and the pixels' probabilities (n, height, width, channels).
+        The cross-entropy of each image in nats, (n,), and the pixels' probabilities, (n, height, width, channels),
+        float32.
     """
     return _in_batches(_reconstructed, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
@@ -80,13 +81,15 @@ def evaluate(
     """The two terms of the evidence bound of many images, at one sample of the code each: see `loss_terms`.
 
     Args:
-        model: the autoencoder.
-        images: (n, height, width, channels), uint8.
+        model: The autoencoder.
+        images: Images of shape (n, height, width, channels), uint8.
         key: JAX random key of the samples.
-        batch: images at a time.
+        batch: Images at a time.
 
     Returns:
-        The reconstruction term (n,) and the divergence of each latent variable (n, m), in nats.
+        The reconstruction term, (n,), and the divergence of each latent variable, (n, m), in nats, float32.
+
+    Source: kingma2014vae, Section 3.
     """
     noise = jax.random.normal(key, (len(images), model.latent))
     return _in_batches(_evaluated, model, images, noise, batch=batch)  # pyright: ignore[reportReturnType]

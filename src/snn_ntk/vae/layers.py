@@ -48,11 +48,22 @@ def _times(x, weight):
 
 
 def pad(x, width=1):
+    """Images with a frame of zeros."""
     return jnp.pad(x, ((0, 0), (width, width), (width, width), (0, 0)))
 
 
 class Dense(eqx.Module):
-    """x W + b."""
+    """A dense layer, x W + b, with Glorot's initialisation and zero biases.
+
+    Args:
+        key: JAX random key.
+        inputs: Numbers that come in.
+        outputs: Numbers that go out.
+
+    Attributes:
+        weight: Weights W, shape (inputs, outputs).
+        bias: Offsets b, shape (outputs,).
+    """
 
     weight: Float[Array, "a b"]
     bias: Float[Array, " b"]
@@ -70,6 +81,17 @@ class Convolution(eqx.Module):
     Row (i, j, p, q, c) of the weight of a 4×4 kernel belongs to its pixel (2i + p, 2j + q): i, j number 2×2 blocks.
     An output pixel of that kernel hears 2×2 blocks. So the product can come after collecting neighbours (16 · inputs
     numbers) or before adding theirs up (4 · outputs); both are exact, and the one that moves less memory is used.
+
+    Args:
+        key: JAX random key.
+        inputs: Channels of the image, which has an even height and width.
+        outputs: Channels of the result, an image half as high and wide.
+        kernel: Side of the kernel, 4 or 2.
+
+    Attributes:
+        weight: Shape (kernel · kernel · inputs, outputs).
+        bias: Shape (outputs,).
+        kernel: As given.
     """
 
     weight: Float[Array, "a b"]
@@ -98,6 +120,15 @@ class Transposed(eqx.Module):
 
     An output pixel hears 2×2 inputs, and as there the product can come after collecting neighbours (4 · inputs numbers)
     or before spreading them (16 · outputs).
+
+    Args:
+        key: JAX random key.
+        inputs: Channels of the image.
+        outputs: Channels of the result, an image twice as high and wide.
+
+    Attributes:
+        weight: Shape (inputs, 2, 2, 2, 2, outputs).
+        bias: Shape (outputs,).
     """
 
     weight: Float[Array, "c 2 2 2 2 o"]

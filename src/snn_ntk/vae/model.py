@@ -19,15 +19,20 @@ __all__ = ["VAE", "loss_terms"]
 class VAE(eqx.Module):
     """A variational autoencoder with m latent variables for images of shape (height, width, channels).
 
-    Two architectures:
+    * `"convolutional"`, the architecture of the study library that everyone compares with: convolutions of 32, 32, 64,
+      64 channels with kernels 4, 4, 2, 2 and stride 2, a dense layer of 256; decoder dense 256 and 4·4·64, transposed
+      convolutions of 64, 32, 32 channels and the image's, kernel 4, stride 2; ReLU. Images of 64×64 or, with one layer
+      fewer on either side, 32×32.
+    * `"dense"`, that of the β-VAE's authors for dSprites: two hidden ReLU layers in the encoder and three tanh layers
+      in the decoder, of `width` neurons (theirs: 1,200). A ReLU decoder leaves the plateau of the mean image several
+      times sooner, which a short run needs.
 
-    * `"convolutional"`: that of the study library everyone compares with: convolutions of 32, 32, 64, 64 channels with
-      kernels 4, 4, 2, 2 and stride 2, a dense layer of 256; decoder dense 256 and 4·4·64, transposed convolutions of
-      64, 32, 32 channels and the image's, kernel 4, stride 2; ReLU. Images of 64×64 or, with one layer fewer on either
-      side, 32×32.
-    * `"dense"`: that of Higgins et al. for dSprites: two hidden ReLU layers in the encoder and three tanh layers in the
-      decoder, of `width` neurons (theirs: 1,200). A ReLU decoder leaves the plateau of the mean image several times
-      sooner, which a short run needs.
+    Attributes:
+        encoder: Its layers, the first first.
+        decoder: Likewise.
+        architecture: One of the above.
+        activation: The decoder's.
+        shape: Of an image.
 
     Example:
         >>> import jax
@@ -36,8 +41,7 @@ class VAE(eqx.Module):
         >>> mean.shape, vae.decode(mean).shape
         ((5, 10), (5, 32, 32, 1))
 
-    Source:
-        Locatello et al. (2019), Table 2 of their appendix as implemented; Higgins et al. (2017), Table 1 of theirs.
+    Source: locatello2019challenging, Table 2 (of the appendix, as implemented); higgins2017beta, Table 1.
     """
 
     encoder: list
@@ -60,15 +64,15 @@ class VAE(eqx.Module):
 
         Args:
             key: JAX random key.
-            shape: of an image: height, width, channels.
-            latent: m, the number of latent variables.
-            architecture: see above.
-            width: of the dense layers: 256 (the bottleneck's) if convolutional and 1,200 if dense by default.
-            activation: of the decoder, "relu" or "tanh"; by default as above.
+            shape: Of an image: height, width, channels.
+            latent: Number m of latent variables.
+            architecture: See above.
+            width: Of the dense layers: 256 (the bottleneck's) if convolutional and 1,200 if dense by default.
+            activation: Of the decoder, "relu" or "tanh"; by default as above.
 
         Raises:
-            ValueError: on an unknown architecture or activation, sizes below one, or a side other than 32 or 64 where it is
-                convolutional.
+            ValueError: If the architecture or activation is unknown, a size is below one, or a convolutional model's
+                side is neither 32 nor 64.
         """
         if latent < 1 or (width is not None and width < 1):
             raise ValueError(f"expected latent >= 1 and width >= 1, got {latent} and {width}")
@@ -104,11 +108,18 @@ class VAE(eqx.Module):
 
     @property
     def latent(self) -> int:
-        """m, the number of latent variables."""
+        """The number m of latent variables."""
         return self.decoder[0].weight.shape[0]
 
     def encode(self, x: Float[Array, "n h w c"]) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
-        """Mean and log-variance of the code of images with values in [0, 1]."""
+        """Mean and log-variance of the code of images.
+
+        Args:
+            x: Images with values in [0, 1], shape (n, height, width, channels).
+
+        Returns:
+            Both, each (n, m).
+        """
         if self.architecture == "dense":
             x = x.reshape(len(x), -1)
         for layer in self.encoder[:-1]:
@@ -119,7 +130,14 @@ class VAE(eqx.Module):
         return code[:, : self.latent], code[:, self.latent :]
 
     def decode(self, z: Float[Array, "n m"]) -> Float[Array, "n h w c"]:
-        """Logits of the pixels."""
+        """Logits of the pixels of the images that codes stand for.
+
+        Args:
+            z: Codes, shape (n, m).
+
+        Returns:
+            Logits, shape (n, height, width, channels).
+        """
         activation = jnp.tanh if self.activation == "tanh" else jax.nn.relu
         x = z
         for layer in self.decoder[:-1]:
@@ -132,21 +150,20 @@ class VAE(eqx.Module):
 def loss_terms(
     model: VAE, x: Float[Array, "n h w c"], noise: Float[Array, "n m"]
 ) -> tuple[Float[Array, " n"], Float[Array, "n m"]]:
-    r"""The two terms of the evidence bound, image by image, at one sample of the code.
+    """The two terms of the evidence bound, image by image, at one sample of the code.
 
     −log p(x|z) = Σ_pixels [log(1 + e^l) − x l] with logits l, and KL_j = (μ_j² + σ_j² − 1 − log σ_j²)/2. Images with
     values between 0 and 1 are scored with the same cross-entropy, as is usual, although it is then no likelihood.
 
     Args:
-        model: the autoencoder.
-        x: images with values in [0, 1].
-        noise: ε, standard normal.
+        model: The autoencoder.
+        x: Images with values in [0, 1], shape (n, height, width, channels).
+        noise: Standard normal ε, shape (n, m).
 
     Returns:
-        The reconstruction term (n,) and the divergence of each latent variable (n, m), in nats.
+        The reconstruction term, (n,), and the divergence of each latent variable, (n, m), in nats.
 
-    Source:
-        Kingma and Welling (2014), Section 3 and appendices B, C.
+    Source: kingma2014vae, Section 3, Appendix B, Appendix C.
     """
     mean, log_variance = model.encode(x)
     logits = model.decode(mean + jnp.exp(log_variance / 2) * noise)

@@ -20,7 +20,14 @@ OPTIMIZERS = {"adam": optax.scale_by_adam(), "adagrad": optax.scale_by_rss()}
 
 
 class State(NamedTuple):
-    """All that training needs to go on: the model, the optimiser's moments, the number of steps made and the key."""
+    """All that training needs to go on.
+
+    Attributes:
+        model: The autoencoder.
+        moments: The optimiser's.
+        step: Number of steps made.
+        key: JAX random key of all noise and batches to come.
+    """
 
     model: VAE
     moments: Any
@@ -32,9 +39,9 @@ class Log(NamedTuple):
     """Losses in nats an image, averaged over the steps since the row before.
 
     Attributes:
-        steps: (r,) step numbers at which the rows end.
-        reconstruction: (r,) the reconstruction term.
-        kl: (r, m) the divergence of each latent variable, not multiplied by β.
+        steps: Step numbers at which the rows end, shape (r,).
+        reconstruction: The reconstruction term, shape (r,).
+        kl: The divergence of each latent variable, not multiplied by β, shape (r, m).
     """
 
     steps: Int[np.ndarray, " r"]
@@ -52,22 +59,22 @@ def start_vae(
     activation: str | None = None,
     optimizer: str = "adam",
 ) -> State:
-    """A model at its initialisation, ready to train; arguments as for `VAE`.
+    """A model at its initialisation, ready to train.
 
     Args:
         key: JAX random key, of the initialisation and of all noise and batches to come.
-        shape: of an image.
-        latent: m.
-        architecture: "convolutional" or "dense".
-        width: of the dense layers.
-        activation: of the decoder.
-        optimizer: "adam" (the study library's, learning rate 1e-4) or "adagrad" (Higgins et al. on dSprites, 1e-2).
+        shape: Of an image: height, width, channels.
+        latent: Number m of latent variables.
+        architecture: Of `VAE`, "convolutional" or "dense".
+        width: Of the dense layers.
+        activation: Of the decoder.
+        optimizer: Either "adam" (the study library's, learning rate 1e-4) or "adagrad" (the β-VAE's on dSprites, 1e-2).
 
     Returns:
         The state before the first step.
 
     Raises:
-        ValueError: on an unknown optimiser, or as `VAE` does.
+        ValueError: If the optimiser is unknown, or as `VAE` raises it.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"expected an optimizer, one of {sorted(OPTIMIZERS)}, got {optimizer!r}")
@@ -134,26 +141,26 @@ def train_vae(
     rows of the log. It is compiled once for a shape: other β, learning rates, horizons, seeds and lengths reuse it.
 
     Args:
-        state: of `start_vae`, or of an earlier call. Its arrays are overwritten.
-        images: (n, height, width, channels), uint8, 255 is white.
-        beta: β, the weight of the divergence.
-        steps: the step number to reach.
-        learning_rate: of the optimiser.
-        horizon: the step number at which the learning rate, falling along half a cosine, reaches zero; by default it
+        state: Of `start_vae`, or of an earlier call. Its arrays are overwritten.
+        images: Images of shape (n, height, width, channels), uint8, 255 is white.
+        beta: Weight β of the divergence.
+        steps: The step number to reach.
+        learning_rate: Of the optimiser.
+        horizon: The step number at which the learning rate, falling along half a cosine, reaches zero; by default it
             does not fall.
-        batch: images a step.
-        optimizer: the one that the state was started with.
-        rows: of the log, evenly spread over the steps to make.
-        checkpoint: a file for progress, written at every row. If it exists, training goes on from there, with
+        batch: Images a step.
+        optimizer: The one that the state was started with.
+        rows: Of the log, evenly spread over the steps to make.
+        checkpoint: A file for progress, written at every row. If it exists, training goes on from there, with
             results bit-identical to those of an uninterrupted run on the same device.
-        progress: whether to show a bar once it takes longer than five seconds; by default unless CI is set.
+        progress: Whether to show a bar once it takes longer than five seconds; by default unless CI is set.
 
     Returns:
         The state at step `steps`, and the log.
 
     Raises:
-        ValueError: if images are not bytes of the model's shape, `steps` lie behind the state, or the checkpoint belongs
-            to another configuration.
+        ValueError: If images are not bytes of the model's shape, `steps` lie behind the state, `rows`, `batch` or
+            `horizon` are below one, or optimiser or checkpoint belong to another configuration.
 
     Example:
         >>> import jax, numpy as np
@@ -163,8 +170,7 @@ def train_vae(
         >>> int(state.step), log.steps.tolist(), log.kl.shape
         (20, [10, 20], (2, 2))
 
-    Source:
-        Higgins et al. (2017), Eq. 4 of theirs; Loshchilov and Hutter (2017), Eq. 5 of theirs, for the falling rate.
+    Source: higgins2017beta, Eq. 4; loshchilov2017sgdr, Eq. 5 (for the falling rate).
     """
     images = jnp.asarray(images)
     if images.dtype != jnp.uint8 or images.shape[1:] != state.model.shape:

@@ -1,10 +1,12 @@
 """Faces drawn from ten factors: the stand-in for CelebA.
 
 A head is round in every horizontal cross-section, so turning it moves what is painted on it and not its outline. Pixels
-inside the outline are traced back to longitude and height on the head, where brows, eyes, mouth, hairline and glasses are
-given by formulas, and shaded by the angle to the light. Everything that two images can share is drawn once and kept as a
-transparent layer; an image is a stack of these layers. No factor hides
-another, but that a bald head leaves the colour of the hair to the brows.
+inside the outline are traced back to longitude and height on the head, where brows, eyes, mouth, hairline and glasses
+are given by formulas, and shaded by the angle to the light. Everything that two images can share is drawn once and kept
+as a transparent layer; an image is a stack of these layers. No factor hides another, but that a bald head leaves the
+colour of the hair to the brows.
+
+The file is long because a face has many parts, each with its own formula.
 """
 
 from __future__ import annotations
@@ -67,14 +69,15 @@ class _Head(NamedTuple):
     """The head in one pose and shape, on the fine grid.
 
     Attributes:
-        x, y: of each pixel.
-        inside: how much of the pixel the head covers.
-        u: sideways position on the head, in its own half widths: −1 and 1 are the ears.
-        v: height below the head's centre.
-        front: whether the pixel shows the front half of the head.
-        width: half width of the head at the height of its ears.
-        yaw: by which it is turned to the right.
-        normal: of the surface, three arrays: right, down, towards the camera.
+        x: Of each pixel, to the right.
+        y: Of each pixel, downwards.
+        inside: How much of the pixel the head covers.
+        u: Sideways position on the head, in its own half widths: −1 and 1 are the ears.
+        v: Height below the head's centre.
+        front: Whether the pixel shows the front half of the head.
+        width: Half width of the head at the height of its ears.
+        yaw: By which it is turned to the right.
+        normal: Of the surface, three arrays: right, down, towards the camera.
     """
 
     x: np.ndarray
@@ -284,7 +287,7 @@ def render_face(factors: Int[np.ndarray, "n 10"]) -> UInt8[np.ndarray, "n 64 64 
     """Images of faces.
 
     Args:
-        factors: a level of each of `LEVELS`, shape (n, 10).
+        factors: Levels of `LEVELS`, shape (n, 10).
 
     Returns:
         Bytes of shape (n, 64, 64, 3).

@@ -27,8 +27,8 @@ _LIGHT = np.array([-0.35, 0.45, 0.82]) / np.linalg.norm([-0.35, 0.45, 0.82])  # 
 # Order of painting. What lies on the side or end away from the camera is not drawn at all, but for the wheels.
 _SHADOW, _FAR_WHEEL, _BODY, _SIDE_FACE, _WHEEL, _CABIN = range(6)
 
-# Length, width, roof, beltline, nose, tail (heights), then along the length, as shares from the front: foot and top of the
-# windscreen, top and foot of the rear window. Each is varied by a few per cent.
+# Length, width, roof, beltline, nose, tail (heights), then along the length, as shares from the front: foot and top of
+# the windscreen, top and foot of the rear window. Each is varied by a few per cent.
 _BODIES = {
     "saloon": (4.6, 1.78, 1.42, 0.92, 0.72, 0.90, 0.30, 0.43, 0.70, 0.84),
     "hatchback": (3.9, 1.72, 1.46, 0.94, 0.76, 0.95, 0.25, 0.40, 0.82, 0.96),
@@ -51,11 +51,12 @@ class _Polygons(NamedTuple):
     """What a car is drawn of; polygons share one array of corners.
 
     Attributes:
-        corners: all corners, shape (c, 3): forward, left, up, in metres.
-        bounds: polygon i has corners bounds[i] … bounds[i + 1].
-        centres, normals: of each polygon; a normal of 0 is seen from both sides and not shaded.
-        colours: of each polygon in white light.
-        stages: when each polygon is painted.
+        corners: All corners, shape (c, 3): forward, left, up, in metres.
+        bounds: Polygon i has corners bounds[i] … bounds[i + 1].
+        centres: Of each polygon.
+        normals: Of each polygon; a normal of 0 is seen from both sides and not shaded.
+        colours: Of each polygon in white light.
+        stages: When each polygon is painted.
     """
 
     corners: Float[np.ndarray, "c 3"]
@@ -245,10 +246,14 @@ def render_car(factors: Int[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n 64 64 3"
     """Images of cars.
 
     Args:
-        factors: elevation (4), azimuth (24) and car (183), shape (n, 3).
+        factors: Elevation (4), azimuth (24) and car (183), shape (n, 3).
 
     Returns:
         Bytes of shape (n, 64, 64, 3).
+
+    Example:
+        >>> render_car(np.array([[0, 6, 1]])).shape
+        (1, 64, 64, 3)
     """
     images = np.empty((len(factors), _SIDE, _SIDE, 3), np.uint8)
     for image, (elevation, azimuth, number) in zip(images, factors.tolist(), strict=True):

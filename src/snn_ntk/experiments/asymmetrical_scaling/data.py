@@ -17,13 +17,13 @@ class ScalingData(NamedTuple):
     """Data of one run: training and test part, and a third part on which features are tried.
 
     Attributes:
-        x: training inputs, (n, d).
-        y: training targets, (n,) or (n, K).
-        x_test: test inputs.
-        y_test: test targets.
-        x_transfer: inputs for transfer; no rows where there are none.
-        y_transfer: their targets.
-        x_kernel: the training inputs on which the tangent kernel is followed.
+        x: Training inputs, shape (n, d).
+        y: Training targets, shape (n,) or (n, K).
+        x_test: Test inputs, shape (t, d).
+        y_test: Test targets.
+        x_transfer: Inputs for transfer, shape (v, d); no rows where there are none.
+        y_transfer: Their targets.
+        x_kernel: The training inputs on which the tangent kernel is followed, shape (k, d).
     """
 
     x: Array
@@ -39,10 +39,10 @@ def simulated_data(seed: int, *, n: int = 100, d: int = 50) -> ScalingData:
     """Simulated data: inputs uniform on the unit sphere, y = mean_k 5 sin(π x_k) + 0.1 ε, ε ~ N(0, 1).
 
     Args:
-        seed: a data set of its own for every seed: the published one is not available, so that the spread between
-            runs has to hold that between data sets too.
-        n: training points, and as many for testing.
-        d: dimension.
+        seed: Of the data; the published set is not available, so that the spread between runs has to hold that between
+            data sets too.
+        n: Training points, and as many for testing.
+        d: Dimension.
 
     Returns:
         The data, float32.
@@ -51,7 +51,7 @@ def simulated_data(seed: int, *, n: int = 100, d: int = 50) -> ScalingData:
         >>> simulated_data(0).x.shape
         (100, 50)
 
-    Source: Section 6 of the asymmetrical-scaling paper.
+    Source: caron2023overparameterised, Section 6.1.
     """
     key_x, key_noise = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
     x = datasets.sphere(key_x, 2 * n, d).astype(jnp.float32)
@@ -63,21 +63,23 @@ def scaling_data(name: str, seed: int = 0, *, n: int | None = None, side: int = 
     """The data of an experiment.
 
     Args:
-        name: "simulated", a data set of `datasets.uci`, or "mnist": pixels in [0, 1] and one-hot targets.
-        seed: of simulated data; the regression sets have the published split for every seed.
-        n: keep only the first so many points of every part.
-        side: of MNIST's images, averaged over blocks down to side × side pixels.
+        name: Either "simulated", a data set of `datasets.uci`, or "mnist": pixels in [0, 1] and one-hot targets.
+        seed: Of simulated data; the regression sets have the published split for every seed.
+        n: Keep only the first so many points of every part.
+        side: Of MNIST's images, averaged over blocks down to side × side pixels.
 
     Returns:
         The data, float32. MNIST has no third part.
 
     Raises:
-        ValueError: on another name.
-        FileNotFoundError: if the data set is not on disk.
+        ValueError: If there are no data of that name.
+        FileNotFoundError: If the data set is not on disk.
 
     Example:
         >>> scaling_data("airfoil").x.shape
         (601, 5)
+
+    Source: caron2023overparameterised, Section 6.1, Section 6.2, Section 6.3.
     """
     if name == "simulated":
         return simulated_data(seed)

@@ -18,12 +18,14 @@ def pruned(weights: Float[Array, "d m"], run: ScalingRun, removed: Any) -> tuple
     """Training and test risk without the nodes of smallest λ_j u_j².
 
     Args:
-        weights: transposed, as `train_scaled` returns them.
-        run: the run's constants.
-        removed: how many nodes are removed, (k,).
+        weights: Trained weights, transposed as `train_scaled` returns them, shape (d, m).
+        run: The run's constants.
+        removed: How many nodes are removed, shape (k,).
 
     Returns:
-        Both risks, each (k,).
+        Both risks, each (k,), float64.
+
+    Source: caron2023overparameterised, Section 6.2.
     """
     net, data = network_of(weights, run), run.data
     return (
@@ -78,20 +80,22 @@ def transferred(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Risks of a network that is trained on the most important nodes' features of new data.
 
-    The features are `scaling.transfer_features` of the third part of the data. Its first half trains the other network,
-    which has two hidden layers, by gradient descent; its second half tests it.
+    The features are those of `transfer_features` on the third part of the data. Its first half trains the other
+    network, which has two hidden layers, by gradient descent; its second half tests it.
 
     Args:
-        weights: transposed, as `train_scaled` returns them.
-        run: the run's constants.
-        counts: numbers of features, (k,); all are trained side by side.
-        seed: of the other network.
-        steps: of its training.
-        learning_rate: of its training.
-        hidden: units in each hidden layer.
+        weights: Trained weights, transposed as `train_scaled` returns them, shape (d, m).
+        run: The run's constants.
+        counts: Numbers of features, shape (k,); all are trained side by side.
+        seed: Of the other network.
+        steps: Of its training.
+        learning_rate: Of its training.
+        hidden: Units in each hidden layer.
 
     Returns:
-        Training and test risk, each (k,).
+        Training and test risk, each (k,), float64.
+
+    Source: caron2023overparameterised, Section 6.2.
     """
     counts = np.asarray(counts)
     features = transfer_features(network_of(weights, run), run.data.x_transfer, int(counts.max()))

@@ -13,17 +13,23 @@ from snn_ntk.node_scaling.network import ScaledNetwork, init_scaled, node_moveme
 from snn_ntk.node_scaling.scalings import node_scalings
 from snn_ntk.training.descent import Trajectory, gradient_descent
 
-__all__ = ["CONFIGURATIONS", "STEPS", "Configuration", "Curves", "curves", "draw_run", "train_scaled", "training_risk"]
+__all__ = ["CONFIGURATIONS", "Configuration", "Curves", "curves", "draw_run", "train_scaled", "training_risk"]
 
 
 class Configuration(NamedTuple):
-    """A choice of γ and α, with the name that the published curves have."""
+    """A choice of γ and α.
+
+    Attributes:
+        gamma: Share γ of the symmetrical part.
+        alpha: Exponent α of the Zipf law of the rest; None if there is no rest.
+    """
 
     gamma: float
     alpha: float | None
 
     @property
     def name(self) -> str:
+        """The name that the published curves have."""
         return "gamma=1.0" if self.alpha is None else f"alpha={self.alpha},gamma={self.gamma}"
 
 
@@ -34,11 +40,16 @@ CONFIGURATIONS = (
     Configuration(0.0, 0.4),
 )
 
-STEPS = {"simulated": 50_000, "concrete": 100_000, "airfoil": 100_000}
-
 
 class ScalingRun(NamedTuple):
-    """What a run holds fixed: its data, its scales and where its weights began, (d, m)."""
+    """What a run holds fixed.
+
+    Attributes:
+        data: The data.
+        signs: Output weights of the nodes, ±1.
+        scalings: Scales λ_j of the nodes, shape (m,).
+        start: Where the weights began, transposed, shape (d, m).
+    """
 
     data: ScalingData
     signs: Array
@@ -59,22 +70,27 @@ def draw_run(
     """A run at its beginning.
 
     Args:
-        data: the data.
-        configuration: γ and α.
-        seed: of the initialisation, or a random key; configurations with equal seeds begin with equal weights and signs.
-        m: width.
-        variance: of the initial weights: 2 in the published runs, 1 in the paper.
-        first: number of the first node: 0 in the published runs, 1 in the paper.
-        normalised: whether Σ λ_j = 1: not quite in the published runs, exactly in the paper.
+        data: The data.
+        configuration: Choice of γ and α.
+        seed: Of the initialisation, or a random key; configurations with equal seeds begin with equal weights and
+            signs.
+        m: Width of the network.
+        variance: Of the initial weights: 2 in the published runs, 1 in the paper.
+        first: Number of the first node: 0 in the published runs, 1 in the paper.
+        normalised: Whether Σ λ_j = 1: not quite in the published runs, exactly in the paper.
 
     Returns:
-        The constants of the run. Weights are kept transposed: both products of a step then read the (n, m) array of
-        pre-activations along its rows, which takes a third less time on a CPU.
+        The constants of the run.
 
     Example:
+        >>> from snn_ntk.experiments.asymmetrical_scaling import simulated_data
         >>> draw_run(simulated_data(0), CONFIGURATIONS[0], seed=0, m=8).start.shape
         (50, 8)
+
+    Source: caron2023overparameterised, Section 6.1.
     """
+    # Weights are kept transposed: both products of a step then read the (n, m) array of pre-activations along its rows,
+    # which takes a third less time on a CPU.
     lambdas = node_scalings(m, gamma=configuration.gamma, alpha=configuration.alpha, first=first, normalised=normalised)
     outputs = None if data.y.ndim == 1 else data.y.shape[1]
     net = init_scaled(
@@ -89,11 +105,28 @@ def draw_run(
 
 
 def network_of(weights: Array, run: ScalingRun) -> ScaledNetwork:
+    """The network that transposed weights belong to."""
     return ScaledNetwork(weights.T, run.signs, run.scalings)
 
 
 def training_risk(weights: Float[Array, "d m"], run: ScalingRun) -> Float[Array, ""]:
-    """The loss that is descended, `scaling.risk` on the training part, of the transposed weights."""
+    """The loss that is descended: the `risk` on the training part.
+
+    Args:
+        weights: Transposed weights, shape (d, m).
+        run: The run's constants.
+
+    Returns:
+        The mean squared error.
+
+    Example:
+        >>> from snn_ntk.experiments.asymmetrical_scaling import simulated_data
+        >>> run = draw_run(simulated_data(0), CONFIGURATIONS[0], seed=0, m=8)
+        >>> 0 < float(training_risk(run.start, run)) < 10
+        True
+
+    Source: caron2023overparameterised, Eq. 5 (which is n/2 times this).
+    """
     return risk(network_of(weights, run), run.data.x, run.data.y)
 
 
@@ -123,15 +156,17 @@ def train_scaled(
     """Full-batch gradient descent of one network on the mean squared error.
 
     Args:
-        run: where it begins, from `draw_run`.
-        steps: number of steps.
-        every: steps between two records.
-        learning_rate: 1 in the published runs.
-        checkpoint: as in `gradient_descent`.
-        progress: as in `gradient_descent`.
+        run: Where it begins, from `draw_run`.
+        steps: Number of steps.
+        every: Steps between two records.
+        learning_rate: The rate, 1 in the published runs.
+        checkpoint: As in `gradient_descent`.
+        progress: As in `gradient_descent`.
 
     Returns:
-        The trajectory, its weights transposed, (d, m).
+        The trajectory, its weights transposed, shape (d, m).
+
+    Source: caron2023overparameterised, Section 6.1.
     """
     at = np.unique([*range(0, steps + 1, every), steps])
     return gradient_descent(
@@ -152,12 +187,12 @@ class Curves(NamedTuple):
     """The curves that the paper's figures show of one run, over recorded steps.
 
     Attributes:
-        steps: numbers of steps, (r,).
-        train: training risk.
-        test: test risk.
-        wdiff: ‖w_j(t) − w_j(0)‖ of the node j that has moved most at the end.
-        ntkdiff: √ of the spectral norm of Θ(t) − Θ(0) on `x_kernel`, as the published curves have it.
-        mineig: smallest eigenvalue of Θ(t) there.
+        steps: Numbers of steps, shape (r,).
+        train: Training risk, shape (r,), as are all the following.
+        test: Test risk.
+        wdiff: Movement ‖w_j(t) − w_j(0)‖ of the node j that has moved most at the end.
+        ntkdiff: Square root of the spectral norm of Θ(t) − Θ(0) on `x_kernel`, as the published curves have it.
+        mineig: Smallest eigenvalue of Θ(t) there.
     """
 
     steps: np.ndarray
@@ -172,10 +207,12 @@ def curves(trajectory: Trajectory) -> Curves:
     """The figures' curves from a run's records.
 
     Args:
-        trajectory: what `train_scaled` returned.
+        trajectory: What `train_scaled` returned.
 
     Returns:
         The curves, float64.
+
+    Source: caron2023overparameterised, Figure 1, Figure 2.
     """
     records = {name: np.asarray(value, np.float64) for name, value in trajectory.records.items()}
     moved = records["moved"]
