@@ -65,7 +65,8 @@ def sources_of(docstring: str) -> dict[str, str]:
     """
     _, _, line = docstring.rpartition("\nSource: ")
     parts = re.split(r";(?![^(]*\)) ", " ".join(line.split()))
-    return {key: item for key, _, item in (part.partition(", ") for part in parts) if item}
+    keys = (re.match(r"(\w+)[,.]?\s*(.*)", part) for part in parts)
+    return {key[1]: key[2] for key in keys if key}
 
 
 def _public_functions(package: Path) -> dict[str, tuple[str, str]]:

@@ -146,8 +146,7 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
         >>> round(trend.value, 2), [round(end, 2) for end in trend.interval], round(trend.p, 3)
         (0.96, [0.49, 1.0], 0.022)
 
-    Source: D. G. Bonett, T. A. Wright, Sample size requirements for estimating Pearson, Kendall and Spearman
-    correlations, 2000.
+    Source: bonett2000sample.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
