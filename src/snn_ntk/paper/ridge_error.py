@@ -237,22 +237,22 @@ def typical_ridge_error(
 
     Source: book, chapter 8.
     """
-    arrays = (kernel, product, slopes, residual, kernel_test, product_test, slopes_test)
-    kernel, product, slopes, residual, kernel_test, product_test, slopes_test = (
-        None if a is None else np.asarray(a, np.float64) for a in arrays
-    )
+    kernel, product, slopes, residual = (np.asarray(a, np.float64) for a in (kernel, product, slopes, residual))
+    test = None
+    if kernel_test is not None:
+        test = [np.asarray(a, np.float64) for a in (kernel_test, product_test, slopes_test)]
     n, outputs = residual.shape
     inverse = np.linalg.inv(kernel + ridge * np.eye(n))
     weights = inverse @ residual
     # ‖B V‖_F depends on V only through V Vᵀ: a square root of it replaces the d outputs by n.
     values, vectors = np.linalg.eigh(weights @ weights.T)
     root = vectors * np.sqrt(np.maximum(values, 0))
-    shrink = ridge * inverse if kernel_test is None else -kernel_test @ inverse
-    mean = shrink @ kernel @ weights + (0 if kernel_test is None else kernel_test @ weights)
+    shrink = ridge * inverse if test is None else -test[0] @ inverse
+    mean = shrink @ kernel @ weights + (0 if test is None else test[0] @ weights)
     square = 0.0
     for r, p in enumerate(slopes.T[:, :, None]):
         block = shrink @ (p * (product @ (p * root)))
-        if kernel_test is not None:
-            block += slopes_test[:, r, None] * (product_test @ (p * root))
+        if test is not None:
+            block += test[2][:, r, None] * (test[1] @ (p * root))
         square += float(np.sum(block**2)) / slopes.shape[1]
     return float(np.sqrt(((outputs + 2) * square - np.sum(mean**2)) / width))

@@ -212,12 +212,13 @@ def gradient_descent(
 def _configuration(loss, params, args, key, *, rate, steps, record_at, batched):
     """What has to be the same for a run to go on from a checkpoint."""
     first = jax.tree.map(lambda leaf: leaf[0], (params, args, key)) if batched else (params, args, key)
-    typed = key is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if key is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.key_data(key)
     return {
         "loss": program_digest(lambda p, a, k: _call(loss, p, a, k), *first),
         "initial parameters": digest(str(jax.tree.structure(params)), *jax.tree.leaves(params)),
         "args": digest(*jax.tree.leaves(args)),
-        "key": digest(*jax.tree.leaves(jax.random.key_data(key) if typed else key)),
+        "key": digest(*jax.tree.leaves(key)),
         "learning rate": str(float(rate)),
         "steps": str(steps),
         "record_at": digest(record_at),

@@ -228,4 +228,5 @@ def _state(arrays, like):
     """The inverse of `_arrays`, with what is no array from a state of the same model."""
     *parts, key = jax.tree.map(jnp.asarray, arrays)
     _, static = eqx.partition((like.model, like.moments, like.step), eqx.is_array)
-    return State(*eqx.combine(tuple(parts), static), jax.random.wrap_key_data(key))
+    model, moments, step = eqx.combine(tuple(parts), static)
+    return State(model, moments, step, jax.random.wrap_key_data(key))
