@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import itertools
 import re
 from pathlib import Path
 
@@ -158,3 +159,22 @@ def test_every_numbered_statement_of_the_paper_leads_somewhere():
         assert place.tests, item
         assert place.pages, item
         assert place.notebooks, item
+
+
+def test_docstrings_have_one_style():
+    wrong = []
+    for name in MODULES:
+        for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            lines = (ast.get_docstring(node) or "").split("\n")
+            if "Args:" not in lines:
+                continue
+            start = lines.index("Args:")
+            arguments = [line for line in itertools.takewhile(lambda line: line.startswith(" "), lines[start + 1 :])]
+            if start - 1 > 16 or not re.match(r"    \S", arguments[0]):
+                wrong.append(f"{name}.{node.name}: {start - 1} lines before Args, or arguments not four spaces in")
+            sources = [index for index, line in enumerate(lines) if re.match(r"Sources?:", line)]
+            if len(sources) > 1 or any(not lines[index].startswith("Source: ") for index in sources):
+                wrong.append(f"{name}.{node.name}: expected one line `Source: key, item`")
+    assert not wrong

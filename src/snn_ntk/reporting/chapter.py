@@ -29,7 +29,7 @@ class Chapter:
     `_build/interactive/<chapter>` of the checkout. Claims are read from `book/claims` there.
 
     Args:
-        name: the notebook's stem, such as "05-stochastic-ntk".
+        name: The notebook's stem, such as "05-stochastic-ntk".
         profile: "smoke", "laptop" or "gpu".
     """
 
@@ -61,15 +61,15 @@ class Chapter:
         """Records the measurement of one claim; the verdict follows from `book/claims`.
 
         Args:
-            id: the claim.
-            value: the measured number, or an `Estimate` that brings interval and sample size along.
-            interval: its 95 % interval; `exactly` makes the estimate of a number that has no sampling error.
-            seeds: number of independent runs behind it.
-            note: a few words for the scorecard, such as a fit's range.
-            detail: further numbers that prose or tables quote.
+            id: The claim.
+            value: The measured number, or an `Estimate` that brings interval and sample size along.
+            interval: Its 95 % interval; `exactly` makes the estimate of a number that has no sampling error.
+            seeds: Number of independent runs behind it.
+            note: A few words for the scorecard, such as a fit's range.
+            detail: Further numbers that prose or tables quote.
 
         Raises:
-            ValueError: if the claim is not this chapter's or already recorded, a number is not finite,
+            ValueError: If the claim is not this chapter's or already recorded, a number is not finite,
                 or the interval does not contain the value.
         """
         if id not in self.claims:
@@ -88,11 +88,11 @@ class Chapter:
         """Stamps, saves (SVG, PNG, plotted data as JSON) and displays a figure.
 
         Args:
-            figure: a matplotlib figure; it is closed.
-            name: file name without ending.
-            caption: a sentence that can be read without the text around it.
-            alt: what a reader who cannot see the figure needs to know.
-            data: the plotted numbers by name.
+            figure: A matplotlib figure; it is closed.
+            name: File name without ending.
+            caption: A sentence that can be read without the text around it.
+            alt: What a reader who cannot see the figure needs to know.
+            data: The plotted numbers by name.
         """
         svg = save_figure(figure, self.folder / "figures", name, data, self._stamp)
         folder = f"../figures/{self.name}/{name}"
@@ -103,7 +103,7 @@ class Chapter:
         """Writes the records at once and shows the verdicts, with the committed one where that is another.
 
         Raises:
-            ValueError: if a claim of this chapter was not recorded.
+            ValueError: If a claim of this chapter was not recorded.
         """
         missing = sorted(set(self.claims) - set(self._records))
         if missing:

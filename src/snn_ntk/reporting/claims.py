@@ -103,7 +103,7 @@ def load_claims(folder: str | Path) -> dict[str, Claim]:
         Claims by id, in the order of the chapters and of their files.
 
     Raises:
-        ValueError: on a duplicate id, an unknown or missing key, a region without a near miss outside it,
+        ValueError: On a duplicate id, an unknown or missing key, a region without a near miss outside it,
             or a `corrected_by` that names no claim.
     """
     claims: dict[str, Claim] = {}
@@ -160,7 +160,7 @@ def verdicts(claims: Mapping[str, Claim], records: Iterable[Record]) -> dict[str
     """The verdict of every claim, corrections included.
 
     Raises:
-        ValueError: on a record whose claim does not exist, or two records of one claim.
+        ValueError: On a record whose claim does not exist, or two records of one claim.
     """
     by_id: dict[str, Record] = {}
     for record in records:
@@ -205,9 +205,9 @@ def near_edge(records: Iterable[Record], claims: Mapping[str, Claim], *, share: 
     moved out that lies on the region's edge exactly, where the quantity itself ends (a distance at 0, a share at 1).
 
     Args:
-        records: what was measured.
-        claims: all claims.
-        share: of the interval's width.
+        records: What was measured.
+        claims: All claims.
+        share: Of the interval's width.
 
     Returns:
         By claim, the verdict (before corrections) on the other side of the edge.

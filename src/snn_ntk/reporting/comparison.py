@@ -16,10 +16,10 @@ class Comparison(NamedTuple):
     """How far curves of several runs are from a published mean curve.
 
     Attributes:
-        distance: mean over the common points of |mean of the runs / published − 1|.
+        distance: Mean over the common points of |mean of the runs / published − 1|.
         end: (mean of the runs / published − 1) at the last common point.
-        shifts: for each run, the mean over the common points of log(run / published).
-        ends: for each run, log(run / published) at the last common point.
+        shifts: For each run, the mean over the common points of log(run / published).
+        ends: For each run, log(run / published) at the last common point.
     """
 
     distance: float
@@ -32,16 +32,16 @@ def compare(at: Any, runs: Any, published_at: Any, published: Any) -> Comparison
     """Compares runs with a published curve at the points that both have.
 
     Args:
-        at: the runs' abscissae, (r,).
-        runs: their values, positive, (seeds, r).
-        published_at: the curve's abscissae, (p,).
-        published: its values, (p,).
+        at: The runs' abscissae, (r,).
+        runs: Their values, positive, (seeds, r).
+        published_at: The curve's abscissae, (p,).
+        published: Its values, (p,).
 
     Returns:
         The comparison.
 
     Raises:
-        ValueError: if there is no common point or a value is not positive.
+        ValueError: If there is no common point or a value is not positive.
 
     Example:
         >>> round(compare([1, 2], [[1.1, 1.0], [1.3, 1.0]], [1], [1.0]).distance, 3)
@@ -72,7 +72,7 @@ def worst_distance(comparisons: list[Comparison]) -> Estimate:
     the logarithmic scale, where they are alike.
 
     Args:
-        comparisons: one a configuration, with equally many runs.
+        comparisons: One a configuration, with equally many runs.
 
     Returns:
         The distance and its 95 % interval.
@@ -98,7 +98,7 @@ def worst_standard_errors(comparisons: list[Comparison]) -> float:
     estimated from all configurations together.
 
     Args:
-        comparisons: one a configuration, with equally many runs.
+        comparisons: One a configuration, with equally many runs.
 
     Returns:
         The number of standard errors.

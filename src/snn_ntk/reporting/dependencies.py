@@ -163,8 +163,8 @@ def imported_files(root: Path, notebook: Path) -> list[Path]:
     with all its files.
 
     Args:
-        root: the checkout.
-        notebook: its MyST Markdown.
+        root: The checkout.
+        notebook: Its MyST Markdown.
     """
     source = _Source(root / "src")
     code = "\n".join(cell.source for cell in code_cells(notebook.read_text(encoding="utf-8")))

@@ -32,8 +32,8 @@ def exactly(value: SupportsFloat, n: int = 1) -> Estimate:
     """A number without sampling error: a worst case, a count, or what arithmetic alone decides.
 
     Args:
-        value: the number.
-        n: how many runs or cases it summarises.
+        value: The number.
+        n: How many runs or cases it summarises.
 
     >>> exactly(2.5, 10)
     Estimate(value=2.5, interval=(2.5, 2.5), n=10)
@@ -55,11 +55,11 @@ def mean_interval(samples: object, level: float = 0.95) -> Estimate:
     """The mean of independent samples with Student's t interval.
 
     Args:
-        samples: vector of at least two independent measurements, usually one a seed.
-        level: coverage of the interval.
+        samples: Vector of at least two independent measurements, usually one a seed.
+        level: Coverage of the interval.
 
     Raises:
-        ValueError: if there are fewer than two samples, or one is not finite.
+        ValueError: If there are fewer than two samples, or one is not finite.
 
     >>> mean_interval([1.0, 2.0, 3.0]).value
     2.0
@@ -74,12 +74,12 @@ def slope_interval(x: object, y: object, level: float = 0.95) -> Estimate:
     """The slope of log y against log x: one least-squares fit a seed, then the mean over seeds.
 
     Args:
-        x: positive abscissae, shape (k,), k ≥ 2 distinct values; state them wherever the slope is quoted.
-        y: positive ordinates, shape (seeds, k).
-        level: coverage of the interval.
+        x: Positive abscissae, shape (k,), k ≥ 2 distinct values; state them wherever the slope is quoted.
+        y: Positive ordinates, shape (seeds, k).
+        level: Coverage of the interval.
 
     Raises:
-        ValueError: if shapes do not match, a value is not positive and finite, or there are fewer than two seeds.
+        ValueError: If shapes do not match, a value is not positive and finite, or there are fewer than two seeds.
 
     >>> slope_interval([1, 10, 100], [[1, 0.1, 0.01], [2, 0.2, 0.02]]).value
     -1.0
@@ -101,14 +101,14 @@ def bootstrap_interval(
     """Any statistic of independent samples with its bias-corrected bootstrap interval (scipy's BCa).
 
     Args:
-        samples: vector of at least five independent measurements.
-        statistic: function of an array and `axis`, such as `numpy.median`.
-        level: coverage of the interval.
-        resamples: number of bootstrap resamples.
-        seed: seed of the resampling.
+        samples: Vector of at least five independent measurements.
+        statistic: Function of an array and `axis`, such as `numpy.median`.
+        level: Coverage of the interval.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
 
     Raises:
-        ValueError: if there are fewer than five samples, or one is not finite.
+        ValueError: If there are fewer than five samples, or one is not finite.
 
     >>> estimate = bootstrap_interval([1.0, 2.0, 3.0, 4.0, 5.0], np.mean)
     >>> estimate.interval[0] < estimate.value < estimate.interval[1]
@@ -134,12 +134,12 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
     Args:
         x: (n,) what was chosen, such as the size of a latent space; values repeat over seeds.
         y: (n,) what was measured.
-        level: coverage of the interval.
-        resamples: permutations to draw where there are too many.
-        seed: of that draw.
+        level: Coverage of the interval.
+        resamples: Permutations to draw where there are too many.
+        seed: Of that draw.
 
     Raises:
-        ValueError: if shapes differ or a value is not finite.
+        ValueError: If shapes differ or a value is not finite.
 
     Example:
         >>> trend = monotone_trend([10, 10, 50, 50, 200, 200], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])

@@ -52,12 +52,12 @@ def plot_runs(
     """Draws the mean of several runs as a line and their spread as a band of its colour.
 
     Args:
-        axes: where to draw.
+        axes: Where to draw.
         x: (k,) abscissae.
         runs: (runs, k) values.
-        style: matplotlib's short form, such as "o-".
-        between: quantiles over runs that end the band; it goes from the least run to the largest if left out.
-        options: of the line, such as `label`.
+        style: Matplotlib's short form, such as "o-".
+        between: Quantiles over runs that end the band; it goes from the least run to the largest if left out.
+        options: Of the line, such as `label`.
 
     Returns:
         The line.

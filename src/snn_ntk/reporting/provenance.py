@@ -22,7 +22,7 @@ def book_root(start: Path | None = None) -> Path:
     """The folder that holds `book/claims`, found from the working directory upwards.
 
     Raises:
-        FileNotFoundError: if there is none, naming what was looked for.
+        FileNotFoundError: If there is none, naming what was looked for.
     """
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents):

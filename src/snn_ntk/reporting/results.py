@@ -33,15 +33,15 @@ def load_results(chapter: str, *, root: Path | None = None) -> dict[str, dict[st
     """The committed run of a chapter, `results/<chapter>/{series,provenance}.json`.
 
     Args:
-        chapter: the notebook's stem.
-        root: the checkout; found from the working directory if left out.
+        chapter: The notebook's stem.
+        root: The checkout; found from the working directory if left out.
 
     Returns:
         {"series": …, "provenance": …}, or None if the chapter has no committed run.
 
     Raises:
-        ValueError: if a file is damaged.
-        FileNotFoundError: if only one of the two files is there.
+        ValueError: If a file is damaged.
+        FileNotFoundError: If only one of the two files is there.
     """
     folder = (root or book_root()) / "results" / chapter
     if not any((folder / f"{part}.json").is_file() for part in _PARTS):
@@ -53,8 +53,8 @@ def committed_runs(chapter: str, *, root: Path | None = None) -> dict[str, dict[
     """The runs of a chapter's sweep that are committed, by name, in the form in which `sweeps.read_runs` gives new ones.
 
     Args:
-        chapter: the notebook's stem.
-        root: the checkout; found from the working directory if left out.
+        chapter: The notebook's stem.
+        root: The checkout; found from the working directory if left out.
 
     Returns:
         {name: {"parameters": …, "result": …, "provenance": …}}, empty if none is committed.
@@ -79,20 +79,20 @@ def gather_runs(
     """All runs of a chapter: those that jobs of its sweep made, those made here and now, and those that are committed.
 
     Args:
-        chapter: the notebook's stem.
-        profile: whose jobs count.
-        sweep: the profile's runs, as `sweeps.expand` reads them.
-        run: makes a run: parameters to result.
-        inline: runs that are always made here, in the same form.
-        train_missing: whether runs of the sweep that no job made are made here too.
-        root: the checkout; found from the working directory if left out.
+        chapter: The notebook's stem.
+        profile: Whose jobs count.
+        sweep: The profile's runs, as `sweeps.expand` reads them.
+        run: Makes a run: parameters to result.
+        inline: Runs that are always made here, in the same form.
+        train_missing: Whether runs of the sweep that no job made are made here too.
+        root: The checkout; found from the working directory if left out.
 
     Returns:
         {name: {"parameters": …, "result": …, "origin": "job" | "here" | "committed"}}, a committed run giving way to one
         of its name that was made now; and the names of the sweep's runs that are missing.
 
     Raises:
-        ValueError: if there is no run at all.
+        ValueError: If there is no run at all.
     """
     root = root or book_root()
     wanted, here = ({k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline))
@@ -116,12 +116,12 @@ def load_published(name: str, *, root: Path | None = None) -> dict[str, Any]:
     """Numbers from a publication, `results/published/<name>.json`, with their source under "source".
 
     Args:
-        name: the file's stem.
-        root: the checkout; found from the working directory if left out.
+        name: The file's stem.
+        root: The checkout; found from the working directory if left out.
 
     Raises:
-        ValueError: if the file is damaged or names no source.
-        FileNotFoundError: if there is none.
+        ValueError: If the file is damaged or names no source.
+        FileNotFoundError: If there is none.
     """
     path = (root or book_root()) / "results" / "published" / f"{name}.json"
     found = _read(path)
@@ -153,16 +153,16 @@ def write_results(
     """Writes a chapter's committed run, each file at once; numbers keep six digits.
 
     Args:
-        chapter: the notebook's stem.
-        series: what was measured: mappings, lists and arrays of finite numbers.
-        provenance: how: the command, the machine, versions, seeds, time.
-        root: the checkout; found from the working directory if left out.
+        chapter: The notebook's stem.
+        series: What was measured: mappings, lists and arrays of finite numbers.
+        provenance: How: the command, the machine, versions, seeds, time.
+        root: The checkout; found from the working directory if left out.
 
     Returns:
         The folder written to.
 
     Raises:
-        ValueError: if a number is not finite.
+        ValueError: If a number is not finite.
     """
     folder = (root or book_root()) / "results" / chapter
     for part, content in zip(_PARTS, (series, provenance), strict=True):

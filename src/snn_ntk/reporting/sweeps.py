@@ -25,13 +25,13 @@ def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]
     that a sweep that is cut off has done what stands first.
 
     Args:
-        sweep: the entries, such as `[{"seed": [0, 1], "m": [10, 50], "steps": 3000}]`.
+        sweep: The entries, such as `[{"seed": [0, 1], "m": [10, 50], "steps": 3000}]`.
 
     Returns:
         For each stage, parameters by the name of the run.
 
     Raises:
-        ValueError: if two runs have one name, or a stage has no list, or an empty one.
+        ValueError: If two runs have one name, or a stage has no list, or an empty one.
 
     >>> expand([{"data": ["cars"], "m": [10, 50], "steps": 5}])
     [{'cars_m10': {'data': 'cars', 'm': 10, 'steps': 5}, 'cars_m50': {'data': 'cars', 'm': 50, 'steps': 5}}]
@@ -65,9 +65,9 @@ def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[st
     """Writes what a run found to `run.json` in the folder that the build names in `SNN_NTK_OUTPUT`, else nowhere.
 
     Args:
-        parameters: those that name the run's place in the sweep.
-        result: numbers, texts, lists and mappings.
-        provenance: versions, device and hash of the sources.
+        parameters: Those that name the run's place in the sweep.
+        result: Numbers, texts, lists and mappings.
+        provenance: Versions, device and hash of the sources.
     """
     if "SNN_NTK_OUTPUT" not in os.environ:
         return
@@ -81,8 +81,8 @@ def read_runs(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str
     """The runs of a sweep that exist, in the order of the sweep.
 
     Args:
-        folder: of `runs_folder`.
-        wanted: parameters by name, one stage or several of `expand`.
+        folder: Of `runs_folder`.
+        wanted: Parameters by name, one stage or several of `expand`.
 
     Returns:
         What `write_run` wrote, by name. A run that was made with other parameters does not count.
