@@ -45,7 +45,7 @@ def list_tables(lines: list[str]) -> list[str]:
         if not row:
             made.append(line)
         elif not re.fullmatch(r"[\s|:-]+", row[1]):
-            cells = [cell.strip() for cell in row[1].split(" | ")]
+            cells = [cell.strip() for cell in row[1].split("|")]
             made += [f"   {'* -' if index == 0 else '  -'} {cell}" for index, cell in enumerate(cells)]
     return [*made, ""] if inside else made
 
