@@ -85,6 +85,13 @@ def _words(path: Path) -> set[str]:
     return set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
 
 
+def _tests_of(name: str, full: str, tests: Mapping[str, set[str]]) -> list[str]:
+    """Test files that name a function: those that mirror its folder, else any."""
+    naming = [test for test, words in tests.items() if name in words]
+    folder = full.split(".")[1] + "/"
+    return [test for test in naming if test.startswith(folder)] or naming
+
+
 def places(paths: Paths, claims: Iterable[Any]) -> dict[str, dict[str, Place]]:
     """For each source, by its letter, the place of each item that a docstring or a claim names.
 
@@ -108,7 +115,7 @@ def places(paths: Paths, claims: Iterable[Any]) -> dict[str, dict[str, Place]]:
             for item in items_of(named.get(key, "")):
                 place = found[letter][item]
                 add(place.functions, [full])
-                add(place.tests, (test for test, words in tests.items() if name in words))
+                add(place.tests, _tests_of(name, full, tests))
                 add(place.pages, (page for page, text in pages.items() if f"{full}`" in text))
                 add(place.notebooks, (notebook for notebook, words in notebooks.items() if name in words))
     for claim in claims:
@@ -145,7 +152,7 @@ def where_page(found: Mapping[str, Mapping[str, Place]], chapter_of: Mapping[str
     for letter, (key, title) in SOURCES.items():
         cite = f"{{cite}}`{key}`" if key != "lecture" else "on over-parameterisation and tangent kernels"
         lines += ["", f"(where-{letter})=", f"## [{letter}] {title}", "", f"{title} {cite}.", ""]
-        lines += [":::{list-table}", ":header-rows: 1", ":class: where", ""]
+        lines += [":::{list-table}", ":header-rows: 1", ":widths: 13 27 25 6 8 21", ":class: where", ""]
         rows = [("Item", "Function", "Test", "Page", "Notebook", "Claims")]
         for item in sorted(found[letter], key=_order):
             place = found[letter][item]
