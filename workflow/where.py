@@ -152,7 +152,7 @@ def where_page(found: Mapping[str, Mapping[str, Place]], chapter_of: Mapping[str
     for letter, (key, title) in SOURCES.items():
         cite = f"{{cite}}`{key}`" if key != "lecture" else "on over-parameterisation and tangent kernels"
         lines += ["", f"(where-{letter})=", f"## [{letter}] {title}", "", f"{title} {cite}.", ""]
-        lines += [":::{list-table}", ":header-rows: 1", ":widths: 13 27 25 6 8 21", ":class: where", ""]
+        lines += [":::{list-table}", ":header-rows: 1", ":widths: 12 26 24 6 10 22", ":class: where", ""]
         rows = [("Item", "Function", "Test", "Page", "Notebook", "Claims")]
         for item in sorted(found[letter], key=_order):
             place = found[letter][item]
