@@ -44,7 +44,7 @@ def wheel(tmp_path):
 @pytest.mark.heavy
 def test_readme_recipe_in_an_empty_environment(tmp_path, wheel, capsys):
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Use the library\n")[1].split("\n## ")[0]
-    blocks = dict(reversed(re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)))  # the first of each language
+    blocks = dict(reversed(re.findall(r"```(\w+)[^\n]*\n(.*?)```", section, re.DOTALL)))  # the first of each language
     first, second = blocks["bash"].splitlines()
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)

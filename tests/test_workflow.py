@@ -66,7 +66,8 @@ if trap == "crash once {chapter}":
         (folder / "checkpoint").write_text("")
         os.kill(os.getpid(), signal.SIGSEGV)
     from snn_ntk.reporting.provenance import provenance
-    (folder / "provenance.json").write_text(json.dumps(provenance(pathlib.Path(".."), "{chapter}", profile)))
+    stamp = provenance(pathlib.Path(".."), "{chapter}", profile)
+    (folder / "provenance.json").write_text(json.dumps(stamp))
 if trap == "fail {chapter}":
     raise RuntimeError("a cell that fails")
 if trap == "wait {chapter}":
@@ -761,7 +762,7 @@ def children(pid: int) -> list[int]:
 
 def test_workflows_follow_the_schema():
     files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-    assert [path.name for path in files] == ["ci.yml", "gpu.yml"]
+    assert [path.name for path in files] == ["ci.yml", "gpu.yml", "release.yml", "versions.yml"]
     command = [
         sys.executable,
         "-m",

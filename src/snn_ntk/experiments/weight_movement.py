@@ -240,7 +240,7 @@ def limit_movement_of(
         Norms ‖ΔW_s‖_F, shape (r, seeds, 4), float64.
 
     Example:
-        >>> limit_movement_of(Figure2Kernels(*[np.eye(2)] * 4), np.ones((1, 2, 1)), [0, 10], 0.1).shape
+        >>> limit_movement_of(Figure2Kernels(*[jnp.eye(2)] * 4), np.ones((1, 2, 1)), [0, 10], 0.1).shape
         (2, 1, 4)
 
     Source: book, chapter 9.
