@@ -54,8 +54,10 @@ widths: list = [1, 2]
 
 ```{{code-cell}} ipython3
 import json, os, pathlib, signal, time
+
 if False:  # for the build, which reads what a notebook imports
     import module, {module}
+
 folder = pathlib.Path(os.environ["SNN_NTK_OUTPUT"])
 trap = pathlib.Path("../trap").read_text() if pathlib.Path("../trap").exists() else ""
 pathlib.Path("../{chapter}.pid").write_text(str(os.getpid()))
@@ -66,6 +68,7 @@ if trap == "crash once {chapter}":
         (folder / "checkpoint").write_text("")
         os.kill(os.getpid(), signal.SIGSEGV)
     from snn_ntk.reporting.provenance import provenance
+
     stamp = provenance(pathlib.Path(".."), "{chapter}", profile)
     (folder / "provenance.json").write_text(json.dumps(stamp))
 if trap == "fail {chapter}":

@@ -8,7 +8,8 @@
 - `figures`: the style of figures, bands over runs, and how a figure is saved with its data.
 - `results`: small committed results, full-length runs of ours and numbers that others published.
 - `sweeps`: many runs of one notebook, each a job of the build; the names of the profiles.
-- `provenance`: where a number came from, and where the checkout is; `dependencies`: which files a notebook depends on.
+- `provenance`: where a number came from, and where the checkout is.
+- `dependencies`: which files a notebook depends on.
 """
 
 from snn_ntk.reporting.chapter import Chapter, load_records
