@@ -205,6 +205,74 @@ def test_bad_input_is_refused_at_once():
         vae.train_vae(small(), bars(), beta=1.0, steps=1, optimizer="adagrad")
 
 
+READERS = {
+    "encode": lambda images: vae.encode(small().model, images),
+    "reconstruct": lambda images: vae.reconstruct(small().model, images),
+    "evaluate": lambda images: vae.evaluate(small().model, images, key=jax.random.key(0)),
+    "train": lambda images: vae.train_vae(small(), images, beta=1.0, steps=1),
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    "images",
+    [
+        bars() / np.float32(255),
+        bars().astype(int),
+        bars()[..., 0],
+        bars().transpose(0, 3, 1, 2),
+        np.repeat(bars(), 3, axis=3),
+        bars()[0],
+        bars(0),
+    ],
+    ids=["floats", "integers", "no channel", "channels first", "three channels", "one image", "none"],
+)
+def test_every_reader_of_images_refuses_what_is_not_bytes_of_the_models_shape(unchecked, reader, images):
+    with pytest.raises(ValueError, match=r"expected uint8 images of shape \(n, 8, 8, 1\)"):
+        reader(images)
+
+
+def test_the_model_itself_refuses_bytes_and_other_shapes(unchecked):
+    model, x = small().model, jnp.zeros((2, 8, 8, 1))
+    for other in (x[..., 0], x.transpose(0, 3, 1, 2), x.astype(jnp.uint8)):
+        with pytest.raises(ValueError, match=r"expected floats in \[0, 1\]"):
+            model.encode(other)
+    with pytest.raises(ValueError, match=r"expected codes of shape \(n, 4\)"):
+        model.decode(jnp.zeros((2, 1)))
+    with pytest.raises(ValueError, match=r"expected noise of shape \(2, 4\), got \(4,\)"):
+        vae.loss_terms(model, x, jnp.zeros(4))
+
+
+def test_sizes_may_be_numpys_and_lists_or_are_refused(unchecked):
+    state = vae.start_vae(jax.random.key(0), [8, np.int64(8), 1], np.int64(4), architecture="dense", width=np.int32(32))
+    assert (state.model.shape, state.model.latent) == ((8, 8, 1), 4)
+    np.testing.assert_array_equal(state.model.decoder[0].weight, small().model.decoder[0].weight)
+    vae.train_vae(state, bars(), beta=np.float64(1), steps=np.int64(2), batch=np.int64(4))
+    for shape in ((8, 8), 8, (8.0, 8, 1), (8, 8, 0)):
+        with pytest.raises(ValueError, match=r"shape \(height, width, channels\)"):
+            vae.start_vae(jax.random.key(0), shape, 4, architecture="dense")
+    with pytest.raises(TypeError, match="expected latent to be an integer, got 4.5"):
+        vae.start_vae(jax.random.key(0), (8, 8, 1), 4.5, architecture="dense")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": float("nan")}, "finite beta"),
+        ({"beta": -1.0}, "finite beta"),
+        ({"learning_rate": float("inf")}, "finite learning_rate"),
+        ({"steps": 1.5}, "whole number of steps"),
+        ({"batch": 0}, "batch >= 1"),
+        ({"rows": 0}, "rows >= 1"),
+        ({"horizon": float("nan")}, "expected a horizon"),
+        ({"optimizer": "sgd"}, "'adagrad', 'adam'"),
+    ],
+)
+def test_numbers_that_cannot_train_are_refused(unchecked, options, message):
+    with pytest.raises(ValueError, match=message):
+        vae.train_vae(small(), bars(), **{"beta": 1.0, "steps": 1} | options)
+
+
 def test_a_falling_rate_ends_at_rest_and_is_cut_into_stretches_without_a_trace():
     images, settings = bars(), dict(beta=1.0, learning_rate=1e-2, batch=16, horizon=60)
     whole, _ = vae.train_vae(small(), images, steps=60, rows=1, **settings)

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
+from snn_ntk import _validation as validation
 from snn_ntk.training.checkpoint import Checkpoint, digest
 from snn_ntk.vae.model import VAE, loss_terms
 
@@ -74,11 +75,19 @@ def start_vae(
         The state before the first step.
 
     Raises:
+        TypeError: As `VAE` raises it.
         ValueError: If the optimiser is unknown, or as `VAE` raises it.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"expected an optimizer, one of {sorted(OPTIMIZERS)}, got {optimizer!r}")
+    _check_optimizer(optimizer)
+    # Before the compiled function, which would take NumPy's integers for arrays.
+    shape, latent = validation.image_shape(shape), validation.positive_integer(latent, "latent")
+    width = None if width is None else validation.positive_integer(width, "width")
     return _initial(key, shape, latent, optimizer, architecture=architecture, width=width, activation=activation)
+
+
+def _check_optimizer(name):
+    if name not in OPTIMIZERS:
+        raise ValueError(f"expected an optimizer, one of {sorted(OPTIMIZERS)}, got {name!r}")
 
 
 @eqx.filter_jit
@@ -159,8 +168,10 @@ def train_vae(
         The state at step `steps`, and the log.
 
     Raises:
-        ValueError: If images are not bytes of the model's shape, `steps` lie behind the state, `rows`, `batch` or
-            `horizon` are below one, or optimiser or checkpoint belong to another configuration.
+        TypeError: If a number is of another kind.
+        ValueError: If images are not bytes of the model's shape, `steps` lie behind the state, `beta` or
+            `learning_rate` are negative, `rows`, `batch` or `horizon` below one, or optimiser or checkpoint belong to
+            another configuration.
 
     Example:
         >>> import jax, numpy as np
@@ -172,14 +183,16 @@ def train_vae(
 
     Source: higgins2017beta, Eq. 4; loshchilov2017sgdr, Eq. 5 (for the falling rate).
     """
-    images = jnp.asarray(images)
-    if images.dtype != jnp.uint8 or images.shape[1:] != state.model.shape:
-        raise ValueError(f"expected uint8 images of shape (n, *{state.model.shape}), got {images.dtype} {images.shape}")
+    images = jnp.asarray(validation.image_bytes(images, state.model.shape))
+    validation.non_negative(beta, "beta")
+    validation.non_negative(learning_rate, "learning_rate")
+    rows, batch = validation.positive_integer(rows, "rows"), validation.positive_integer(batch, "batch")
     first = int(state.step)
-    if steps < first or rows < 1 or batch < 1:
-        raise ValueError(f"expected steps >= {first}, rows >= 1 and batch >= 1, got {steps}, {rows} and {batch}")
-    if horizon is not None and horizon < 1:
+    if not hasattr(steps, "__index__") or steps < first:
+        raise ValueError(f"expected a whole number of steps >= {first}, the state's own, got {steps}")
+    if horizon is not None and not horizon >= 1:
         raise ValueError(f"expected a horizon >= 1 or none, got {horizon}")
+    _check_optimizer(optimizer)
     if _matches(state, optimizer) is False:
         raise ValueError(f"expected the optimizer that the state was started with, got {optimizer!r}")
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
