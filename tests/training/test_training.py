@@ -172,9 +172,30 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         gradient_descent(lambda w: 2 * quadratic(w), START, **options)
     with pytest.raises(ValueError, match="another loss"):
         gradient_descent(lambda w: 0.5 * w @ (HESSIAN + 1) @ w, START, **options)
+    with pytest.raises(ValueError, match="another steps; to extend a finished run"):
+        gradient_descent(quadratic, START, **options | {"steps": 40})
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="to be a checkpoint"):
         gradient_descent(quadratic, START, **options)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    options = {"learning_rate": 0.1, "steps": 2}
+    (tmp_path / "empty.npz").touch()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(descent, "_advance", lambda *_: pytest.fail("a step was made"))
+    for path, message in [
+        ("empty.npz", "empty.npz to be a checkpoint of a training, got an empty file"),
+        ("file/state.npz", "a folder for the checkpoint .*state.npz, got none"),
+        (".", "to be a file that can be written, got a folder"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            gradient_descent(quadratic, START, checkpoint=tmp_path / path, **options)
+    with pytest.raises(ValueError, match="expected checkpoint_every >= 1, got 0"):
+        gradient_descent(quadratic, START, checkpoint=tmp_path / "state.npz", checkpoint_every=0, **options)
+    monkeypatch.undo()
+    gradient_descent(quadratic, START, checkpoint=tmp_path / "new" / "state.npz", **options)
+    assert (tmp_path / "new" / "state.npz").exists()
 
 
 def test_flow_is_the_matrix_exponential():

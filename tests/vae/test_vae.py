@@ -175,9 +175,47 @@ def test_checkpoints_of_something_else_are_refused(tmp_path):
         vae.train_vae(small(seed=1), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     with pytest.raises(ValueError, match="another model"):
         vae.train_vae(small(latent=5), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
+    with pytest.raises(ValueError, match="another images"):
+        vae.train_vae(small(), 255 - images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="to be a checkpoint"):
         vae.train_vae(small(), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
+
+
+def test_a_finished_run_is_extended_as_the_error_says(tmp_path):
+    images, settings = bars(), dict(beta=1.0, batch=16)
+    whole, _ = vae.train_vae(small(), images, steps=8, **settings)
+    path = tmp_path / "run.npz"
+    vae.train_vae(small(), images, steps=4, checkpoint=path, **settings)
+    with pytest.raises(ValueError, match="another steps; to extend a finished run, read it with its own steps"):
+        vae.train_vae(small(), images, steps=8, checkpoint=path, **settings)
+    finished, _ = vae.train_vae(small(), images, steps=4, checkpoint=path, **settings)
+    longer, _ = vae.train_vae(finished, images, steps=8, checkpoint=tmp_path / "longer.npz", **settings)
+    np.testing.assert_array_equal(longer.model.decoder[0].weight, whole.model.decoder[0].weight)
+
+
+def test_a_training_stops_at_the_step_that_is_not_finite(tmp_path):
+    images, path = bars(), tmp_path / "run.npz"
+    settings = dict(beta=1.0, learning_rate=1e20, batch=16)
+    with pytest.raises(FloatingPointError) as caught:
+        vae.train_vae(small(), images, steps=1000, rows=2, checkpoint=path, **settings)
+    assert not path.exists()
+    step = int(str(caught.value).split("at step ")[1].split(":")[0])
+    assert 1 < step < 10
+    # It is the first such step: one before, all is finite, and the report does not depend on the rows of the log.
+    state, log = vae.train_vae(small(), images, steps=step - 1, **settings)
+    assert np.isfinite(log.reconstruction).all()
+    with pytest.raises(FloatingPointError, match=f"at step {step}:"):
+        vae.train_vae(state, images, steps=1000, rows=1000, **settings)
+
+
+def test_a_consumed_state_says_so():
+    state, images = small(), bars()
+    vae.train_vae(state, images, beta=1.0, steps=1, batch=4)
+    with pytest.raises(ValueError, match="gone on from and overwritten: use the state that it returned"):
+        vae.train_vae(state, images, beta=1.0, steps=2, batch=4)
+    with pytest.raises(ValueError, match="gone on from and overwritten"):
+        vae.encode(state.model, images)
 
 
 def test_encoding_in_batches_changes_nothing():
@@ -251,7 +289,7 @@ def test_sizes_may_be_numpys_and_lists_or_are_refused(unchecked):
     for shape in ((8, 8), 8, (8.0, 8, 1), (8, 8, 0)):
         with pytest.raises(ValueError, match=r"shape \(height, width, channels\)"):
             vae.start_vae(jax.random.key(0), shape, 4, architecture="dense")
-    with pytest.raises(TypeError, match="expected latent to be an integer, got 4.5"):
+    with pytest.raises(TypeError, match="expected latent to be an integer, got"):
         vae.start_vae(jax.random.key(0), (8, 8, 1), 4.5, architecture="dense")
 
 

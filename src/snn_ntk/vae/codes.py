@@ -33,6 +33,11 @@ def _evaluated(model, images, noise):
     return loss_terms(model, images.astype(jnp.float32) / 255, noise)
 
 
+def _checked(model, images):
+    model.check_not_consumed()
+    return validation.image_bytes(images, model.shape)
+
+
 def _in_batches(function, model, *arrays, batch):
     parts = []
     batch = min(validation.positive_integer(batch, "batch"), len(arrays[0]))
@@ -57,9 +62,9 @@ def encode(model: VAE, images: Any, *, batch: int = 512) -> tuple[Float[np.ndarr
         Means and standard deviations, each (n, m), float32.
 
     Raises:
-        ValueError: If images are not bytes of the model's shape, or there is none.
+        ValueError: If images are not bytes of the model's shape, there is none, or training has consumed the model.
     """
-    images = validation.image_bytes(images, model.shape)
+    images = _checked(model, images)
     return _in_batches(_encoded, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
 
@@ -78,9 +83,9 @@ def reconstruct(
         float32.
 
     Raises:
-        ValueError: If images are not bytes of the model's shape, or there is none.
+        ValueError: If images are not bytes of the model's shape, there is none, or training has consumed the model.
     """
-    images = validation.image_bytes(images, model.shape)
+    images = _checked(model, images)
     return _in_batches(_reconstructed, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
 
@@ -99,10 +104,10 @@ def evaluate(
         The reconstruction term, (n,), and the divergence of each latent variable, (n, m), in nats, float32.
 
     Raises:
-        ValueError: If images are not bytes of the model's shape, or there is none.
+        ValueError: If images are not bytes of the model's shape, there is none, or training has consumed the model.
 
     Source: kingma2014vae, Section 3.
     """
-    images = validation.image_bytes(images, model.shape)
+    images = _checked(model, images)
     noise = jax.random.normal(key, (len(images), model.latent))
     return _in_batches(_evaluated, model, images, noise, batch=batch)  # pyright: ignore[reportReturnType]

@@ -108,6 +108,18 @@ class VAE(eqx.Module):
         self.decoder = [Dense(next(keys), latent, width), Dense(next(keys), width, 1024)]
         self.decoder += [Transposed(next(keys), *sizes) for sizes in up]
 
+    def check_not_consumed(self) -> None:
+        """Raises an error if training has gone on from this model, which overwrites its arrays.
+
+        Raises:
+            ValueError: If so.
+        """
+        if any(leaf.is_deleted() for leaf in jax.tree.leaves(self) if isinstance(leaf, jax.Array)):
+            raise ValueError(
+                "expected a model whose arrays are there, got one that train_vae has gone on from and overwritten: "
+                "use the state that it returned, or start again with start_vae"
+            )
+
     @property
     def latent(self) -> int:
         """The number m of latent variables."""

@@ -110,7 +110,13 @@ def _advance(constant, state):
         reconstruction, kl = jnp.mean(reconstruction), jnp.mean(kl, axis=0)
         return reconstruction + beta * jnp.sum(kl), (reconstruction, kl)
 
-    def body(_, carry):
+    last = state.step + count
+
+    def going(carry):
+        _, _, step, (reconstruction, kl) = carry
+        return (step < last) & jnp.isfinite(reconstruction + jnp.sum(kl))  # a sum with NaN in it stays NaN
+
+    def body(carry):
         params, moments, step, sums = carry
         key_batch, key_noise = jax.random.split(jax.random.fold_in(state.key, step))
         chosen = jax.random.randint(key_batch, (batch,), 0, len(images))
@@ -124,9 +130,10 @@ def _advance(constant, state):
 
     zeros = (jnp.float32(0), jnp.zeros(state.model.latent))
     carry = (eqx.filter(state.model, eqx.is_array), state.moments, state.step, zeros)
-    params, moments, step, sums = jax.lax.fori_loop(0, count, body, carry)
+    params, moments, step, sums = jax.lax.while_loop(going, body, carry)
     means = jax.tree.map(lambda s: s / count, sums)
-    return State(eqx.combine(params, static), moments, step, state.key), means
+    finite = jax.tree.reduce(jnp.logical_and, jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), (params, means)))
+    return State(eqx.combine(params, static), moments, step, state.key), means, finite
 
 
 def train_vae(
@@ -150,7 +157,7 @@ def train_vae(
     rows of the log. It is compiled once for a shape: other β, learning rates, horizons, seeds and lengths reuse it.
 
     Args:
-        state: Of `start_vae`, or of an earlier call. Its arrays are overwritten.
+        state: Of `start_vae`, or of an earlier call. It is consumed: its arrays are overwritten.
         images: Images of shape (n, height, width, channels), uint8, 255 is white.
         beta: Weight β of the divergence.
         steps: The step number to reach.
@@ -161,7 +168,8 @@ def train_vae(
         optimizer: The one that the state was started with.
         rows: Of the log, evenly spread over the steps to make.
         checkpoint: A file for progress, written at every row. If it exists, training goes on from there, with
-            results bit-identical to those of an uninterrupted run on the same device.
+            results bit-identical to those of an uninterrupted run on the same device. To extend a finished run, read
+            it with its own `steps` and call again with the state that this returns, more steps and another file.
         progress: Whether to show a bar once it takes longer than five seconds; by default unless CI is set.
 
     Returns:
@@ -170,8 +178,10 @@ def train_vae(
     Raises:
         TypeError: If a number is of another kind.
         ValueError: If images are not bytes of the model's shape, `steps` lie behind the state, `beta` or
-            `learning_rate` are negative, `rows`, `batch` or `horizon` below one, or optimiser or checkpoint belong to
-            another configuration.
+            `learning_rate` are negative, `rows`, `batch` or `horizon` below one, optimiser or checkpoint belong to
+            another configuration, or an earlier call has consumed the state.
+        FloatingPointError: If the loss or a parameter is no longer finite, at the step at which that happens; the
+            checkpoint keeps the row before.
 
     Example:
         >>> import jax, numpy as np
@@ -183,6 +193,7 @@ def train_vae(
 
     Source: higgins2017beta, Eq. 4; loshchilov2017sgdr, Eq. 5 (for the falling rate).
     """
+    state.model.check_not_consumed()
     images = jnp.asarray(validation.image_bytes(images, state.model.shape))
     validation.non_negative(beta, "beta")
     validation.non_negative(learning_rate, "learning_rate")
@@ -199,14 +210,16 @@ def train_vae(
     kept: list[Any] = []
     store = None
     if checkpoint is not None:
-        settings = f"{beta} {learning_rate} {horizon} {batch} {optimizer} {stops.tolist()} {images.shape}"
         arrays = _arrays(state)
         store = Checkpoint(
             checkpoint,
             {
                 "model": digest(*(f"{leaf.shape} {leaf.dtype}" for leaf in jax.tree.leaves(arrays))),
                 "seed": digest(arrays[-1]),
-                "settings": settings,
+                "images": digest(images[:: -(-len(images) // 64)], str(images.shape)),  # of millions, a few
+                "settings": f"{float(beta)} {float(learning_rate)} {horizon} {batch} {optimizer}",
+                "steps": f"{first} to {steps}",
+                "rows": str(rows),
             },
         )
         if (found := store.read(arrays, (0.0, 0.0))) is not None:
@@ -216,7 +229,12 @@ def train_vae(
     with tqdm(total=steps, initial=int(state.step), delay=5, leave=False, disable=not show, unit="step") as bar:
         for stop in stops[len(kept) + 1 :]:
             count = jnp.int32(stop - int(state.step))
-            state, means = _advance((images, *numbers, count, batch, optimizer), state)
+            state, means, finite = _advance((images, *numbers, count, batch, optimizer), state)
+            if not finite:
+                raise FloatingPointError(
+                    f"expected the loss and the parameters to stay finite, got NaN or infinity at step "
+                    f"{int(state.step)}: a smaller learning rate than {float(learning_rate):g} may help"
+                )
             kept.append(jax.device_get(means))
             bar.update(int(count))
             if store is not None:
