@@ -209,6 +209,20 @@ def test_a_training_stops_at_the_step_that_is_not_finite(tmp_path):
         vae.train_vae(state, images, steps=1000, rows=1000, **settings)
 
 
+def test_double_precision_changes_nothing():
+    def run():
+        state, log = vae.train_vae(small(), bars(), beta=1.0, steps=20, batch=16, rows=2)
+        arrays = [log.reconstruction, log.kl, *vae.encode(state.model, bars())]
+        return [*arrays, *vae.evaluate(state.model, bars(), key=jax.random.key(1))]
+
+    single = run()
+    with jax.enable_x64(True):
+        double = run()
+    for a, b in zip(single, double, strict=True):
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
 def test_a_consumed_state_says_so():
     state, images = small(), bars()
     vae.train_vae(state, images, beta=1.0, steps=1, batch=4)

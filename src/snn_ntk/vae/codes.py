@@ -109,5 +109,5 @@ def evaluate(
     Source: kingma2014vae, Section 3.
     """
     images = _checked(model, images)
-    noise = jax.random.normal(key, (len(images), model.latent))
+    noise = jax.random.normal(key, (len(images), model.latent), jnp.float32)
     return _in_batches(_evaluated, model, images, noise, batch=batch)  # pyright: ignore[reportReturnType]

@@ -119,16 +119,16 @@ def _advance(constant, state):
     def body(carry):
         params, moments, step, sums = carry
         key_batch, key_noise = jax.random.split(jax.random.fold_in(state.key, step))
-        chosen = jax.random.randint(key_batch, (batch,), 0, len(images))
+        chosen = jax.random.randint(key_batch, (batch,), 0, len(images), jnp.int32)
         x = images[chosen].astype(jnp.float32) / 255
-        noise = jax.random.normal(key_noise, (batch, state.model.latent))
+        noise = jax.random.normal(key_noise, (batch, state.model.latent), jnp.float32)
         (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(params, x, noise)
         updates, moments = transform.update(gradient, moments, params)
         rate = learning_rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step / horizon, 1.0))) / 2
         params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
         return params, moments, step + 1, jax.tree.map(jnp.add, sums, terms)
 
-    zeros = (jnp.float32(0), jnp.zeros(state.model.latent))
+    zeros = (jnp.float32(0), jnp.zeros(state.model.latent, jnp.float32))
     carry = (eqx.filter(state.model, eqx.is_array), state.moments, state.step, zeros)
     params, moments, step, sums = jax.lax.while_loop(going, body, carry)
     means = jax.tree.map(lambda s: s / count, sums)
