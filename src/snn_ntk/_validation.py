@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 __all__ = [
+    "generator",
     "image_bytes",
     "image_shape",
     "inputs",
@@ -91,6 +92,15 @@ def positive_integer(value: Any, name: str) -> int:
     if number < 1:
         raise ValueError(f"expected {name} >= 1, got {number}")
     return number
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """A source of random numbers of NumPy."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"expected rng to be a numpy.random.Generator, such as numpy.random.default_rng(0), got {rng!r}"
+        )
+    return rng
 
 
 def image_shape(shape: Any) -> tuple[int, int, int]:

@@ -7,13 +7,14 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from snn_ntk.datasets import _store
-from snn_ntk.datasets.factors import FactorDataset
+from snn_ntk.datasets.factors import FactorDataset, checked_indices
 from snn_ntk.datasets.stand_ins import drawn_faces
 
 __all__ = ["AttributeDataset", "celeba"]
@@ -53,7 +54,7 @@ class AttributeDataset:
     def __len__(self) -> int:
         return len(self.attributes)
 
-    def factors(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n k"]:
+    def factors(self, indices: Any) -> Int[np.ndarray, "n k"]:
         """The attributes of images.
 
         Args:
@@ -61,10 +62,13 @@ class AttributeDataset:
 
         Returns:
             Each attribute, 0 or 1, shape (n, attributes).
-        """
-        return self.attributes[indices]
 
-    def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
+        Raises:
+            ValueError: If an index is not that of an image.
+        """
+        return self.attributes[checked_indices(indices, len(self), self.name)]
+
+    def pixels(self, indices: Any) -> UInt8[np.ndarray, "n h w c"]:
         """Images in bytes.
 
         Args:
@@ -72,10 +76,13 @@ class AttributeDataset:
 
         Returns:
             Bytes of shape (n, height, width, channels), uint8.
-        """
-        return self.read(indices)
 
-    def images(self, indices: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+        Raises:
+            ValueError: If an index is not that of an image.
+        """
+        return self.read(checked_indices(indices, len(self), self.name))
+
+    def images(self, indices: Any) -> Float[np.ndarray, "n h w c"]:
         """Images as numbers.
 
         Args:
@@ -83,6 +90,9 @@ class AttributeDataset:
 
         Returns:
             Values in [0, 1] of shape (n, height, width, channels), float32.
+
+        Raises:
+            ValueError: If an index is not that of an image.
         """
         return self.pixels(indices).astype(np.float32) / 255
 
