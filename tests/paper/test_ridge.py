@@ -249,6 +249,7 @@ def test_one_output_may_come_without_an_axis(unchecked):
         (lambda k, y: paper.ridge_as_printed(k, y, beta=0.1, kernel_test=k[:, :1]), "expected kernel_test of shape"),
         (lambda k, y: paper.ridge_exact_kl(k, y, y, beta=0.1, sigma0=0.0), "expected sigma0 > 0"),
         (lambda k, y: paper.whitened_product(k, k[:, :1]), "expected inputs of dimension 1"),
+        (lambda k, y: paper.whitened_product(k, k.at[1].set(0)), "inputs other than 0, .* got row 1"),
         (lambda k, y: paper.ridge_error_bound(k, 1.0, ridge=1.0, train_error=0.1, kernel_test=k), "together"),
         # What NumPy would broadcast, or explain in its own words.
         (lambda k, y: paper.ridge_corrected(k, y[:, 0], y[:, :1], beta=0.1), "outputs and targets of one shape"),

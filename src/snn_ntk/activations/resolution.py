@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erf
 
 from snn_ntk.activations.base import Activation, make_activation
@@ -110,6 +111,10 @@ def resolve(activation: Any) -> Activation:
 def _resolve(activation: Any) -> Activation:
     if isinstance(activation, tuple) and len(activation) == 3 and all(callable(part) for part in activation):
         return _from_layer(activation)
+    if isinstance(activation, np.ufunc):
+        raise TypeError(f"expected a function of JAX, such as jnp.{activation.__name__}, got NumPy's {activation!r}")
+    if str(getattr(activation, "__module__", "")).startswith("neural_tangents"):
+        raise TypeError(f"expected a layer, stax.{activation.__name__}(…), got the function that makes it")
     if callable(activation) and not isinstance(activation, type):
         for function, known in _BY_FUNCTION:
             if activation is function:
