@@ -98,10 +98,12 @@ def _layer(
             b = jax.random.normal(key_b, (1,) * (len(input_shape) - 1) + (out_dim,)) * (1.0 if ntk_scaling else b_std)
         return (*input_shape[:-1], out_dim), (W_mu, W_sigma, b)
 
-    def apply_fn(params: tuple, inputs: Array, *, rng: Any = None, **kwargs: Any) -> Array:
+    def apply_fn(params: tuple, inputs: ArrayLike, *, rng: Any = None, **kwargs: Any) -> Array:
         if rng is None:
             raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
         W_mu, W_sigma, b = params
+        # Integers as the floats that they are: uint8 would square them modulo 256.
+        inputs = jnp.asarray(inputs, jnp.result_type(inputs, float))
         if noise == "shared":
             outputs = inputs @ (W_mu + W_sigma * jax.random.normal(rng, W_mu.shape, W_mu.dtype))
         else:
