@@ -15,6 +15,9 @@ __all__ = []
 
 _FAN_INS = ("FanInConcat", "FanInProd", "FanInSum")
 
+_JUMPS = {"Sign": 2, "0-rectified-monomial": 1}
+"""The nonlinearities whose κ' neural-tangents takes for 0, and the height of their jump at 0."""
+
 
 def handing_on(make: Callable, kernel_class: Any, base: type) -> Callable:
     """`_preprocess_kernel_fn`, through which every layer is made, minding what kernels carry."""
@@ -100,16 +103,22 @@ def _joined(join: Callable, kernels: Any, kernel_class: Any) -> Any:
 def adding_curvature(make: Callable, kernel_class: Any) -> Callable:
     """`_elementwise` whose kernels add `spread` · κ'' to the tangent kernel, κ'' being a jvp of the layer's own κ'."""
 
+    products = importlib.import_module("neural_tangents._src.stax.requirements").get_diagonal_outer_prods
+
     def elementwise(fn: Any, name: str, kernel_fn: Callable | None) -> Any:
         if kernel_fn is None:
             return make(fn, name, None)
+        if name.endswith("rectified-monomial"):
+            kernel_fn = _variances_in_closed_form(kernel_fn)
 
         def with_curvature(k: Any) -> Any:
             if not isinstance(k, kernel_class):
                 return kernel_fn(k)
             plain = k.plain()
             out = kernel_fn(plain)
-            if k.spread is not None:
+            if name in _JUMPS and k.noise1 is not None and k.ntk is not None:
+                out = out.replace(ntk=_behind_a_jump(k, _JUMPS[name], products))
+            elif k.spread is not None:
                 one = jnp.ones_like(k.nngp)
 
                 def slope(nngp: Any) -> Any:
@@ -123,3 +132,32 @@ def adding_curvature(make: Callable, kernel_class: Any) -> Callable:
         return make(fn, name, with_curvature)
 
     return elementwise
+
+
+def _variances_in_closed_form(kernel_fn: Callable) -> Callable:
+    """neural-tangents' rectified monomials have one for kernels without positions, and NaN from their general form."""
+
+    def corrected(k: Any) -> Any:
+        if k.nngp.ndim > 2:
+            return kernel_fn(k)
+        return kernel_fn(k.replace(diagonal_spatial=True)).replace(diagonal_spatial=k.diagonal_spatial)
+
+    return corrected
+
+
+def _behind_a_jump(k: Any, height: int, products: Callable) -> Any:
+    """The tangent kernel behind a jump at 0: φ' = h δ, so κ' = h²/(2π √(q1 q2 - c²)) and κ'' = κ' c/(q1 q2 - c²).
+
+    Only noise makes such an f̂ differentiable: an input without any has the gradient 0 almost everywhere.
+    """
+    if k.nngp.ndim != 2:
+        raise ValueError(
+            "expected a nonlinearity without a jump behind noise on inputs with positions, got stax.Sign or "
+            "stax.RectifiedMonomial(0): its tangent kernel depends on which positions the noise reaches"
+        )
+    _, variances, _ = products(k.cov1, k.cov2, k.diagonal_batch, k.diagonal_spatial, operator.mul)
+    noisy = jnp.outer(k.noise1, k.noise1 if k.noise2 is None else k.noise2)
+    gap = jnp.where(noisy, jnp.maximum(variances - k.nngp**2, 0), 1)
+    slope = height**2 / (2 * jnp.pi * jnp.sqrt(gap))
+    total = k.ntk * slope if k.spread is None else (k.ntk + k.spread * k.nngp / gap) * slope
+    return jnp.where(noisy, total, 0)
