@@ -12,7 +12,7 @@ import numpy as np
 from jax.scipy.special import erf
 
 from snn_ntk.activations.base import Activation, make_activation
-from snn_ntk.activations.kinked_forms import abrelu_form, sign_form
+from snn_ntk.activations.kinked_forms import abrelu_form, sign_form, step_form
 from snn_ntk.activations.series import smooth_form
 from snn_ntk.activations.smooth_forms import (
     erf_form,
@@ -137,6 +137,8 @@ def _from_layer(layer: tuple) -> Activation:
     if name in _BY_LAYER:
         make = _BY_LAYER[name]
         return make(**_arguments(layer, list(inspect.signature(make).parameters)))
+    if name == "RectifiedMonomial" and _arguments(layer, ["degree"])["degree"] == 0:
+        return step_form()
     if name in ("Elementwise", "ExpNormalized", "RectifiedMonomial"):
         return make_activation(name, phi_of(layer), dual_of(layer))
     if name == "ElementwiseNumerical":
