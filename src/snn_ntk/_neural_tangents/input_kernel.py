@@ -20,17 +20,18 @@ class Dropped(Exception):
 
 
 def make_input_kernel(base: type) -> type:
-    """The class of kernels of raw inputs, and behind noise: `Kernel`, plus four things.
+    """The class of kernels of raw inputs, and behind noise: `Kernel`, plus five things.
 
     `inputs1`, `inputs2` are the arrays that a kernel was made from, until a layer changes them. `spread`, laid out like
     `nngp`, is the factor of κ'' of the nonlinearity to come. `noise1`, `noise2` say for each input whether independent
-    noise reaches it, None if it reaches none of them.
+    noise reaches it, None if it reaches none of them. `excess` is cov1 − diag(nngp), computed by itself because the
+    difference is lost to rounding where the noise is small; None where a layer does not say what it makes of it.
     """
     dataclass = importlib.import_module("neural_tangents._src.utils.dataclasses").dataclass
     canonicalize_idx = importlib.import_module("neural_tangents._src.utils.utils").canonicalize_idx
     plain_fields = [field.name for field in dataclasses.fields(base)]
 
-    own: dict[str, Any] = dict.fromkeys(("inputs1", "inputs2", "spread", "noise1", "noise2"))
+    own: dict[str, Any] = dict.fromkeys(("inputs1", "inputs2", "spread", "noise1", "noise2", "excess"))
     # Not a class statement: type checkers that rewrite those would replace the constructor that `dataclass` makes.
     kernel_class: Any = dataclass(type("InputKernel", (base,), own | {"__annotations__": dict.fromkeys(own, Any)}))
     replace_all = kernel_class.replace
@@ -81,7 +82,13 @@ def make_input_kernel(base: type) -> type:
         return passing(self, lambda k: k.slice(rows, columns), 1, **carried)
 
     def moved(name: str) -> Callable:
-        return lambda self, *args: passing(self, lambda k: getattr(base, name)(k, *args), 1)
+        def move(self: Any, *args: Any) -> Any:
+            # Without a mask or positions there is nothing to move, and no layer is left without one of these.
+            still = self.nngp.ndim == 2 and all(argument is None for argument in args)
+            excess = self.excess if still else None
+            return passing(self, lambda k: getattr(base, name)(k, *args), 1, excess=excess)
+
+        return move
 
     def index(self: Any, idx: Any) -> Any:
         batch = canonicalize_idx(idx, len(self.shape1))[self.batch_axis]

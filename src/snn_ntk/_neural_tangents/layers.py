@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from snn_ntk._neural_tangents.input_kernel import Dropped
 
@@ -67,6 +68,10 @@ def handing_on(make: Callable, kernel_class: Any, base: type) -> Callable:
                 out = kernel_class.around(out, **_noise_of_any(carriers))
             if out.noise1 is not None and len(out.noise1) != len(out.cov1):
                 raise unknown
+            excess = getattr(k, "excess", None)
+            if name == "Dense" and excess is not None:  # affine in the variances
+                _, excess = jax.jvp(lambda cov1: kernel_fn(k.plain(cov1=cov1), **kwargs).cov1, (k.cov1,), (excess,))
+                out = out.replace(excess=excess)
             return out
 
         made = make(init_fn, apply_fn, minding)
@@ -127,11 +132,36 @@ def adding_curvature(make: Callable, kernel_class: Any) -> Callable:
                 _, curvature = jax.jvp(slope, (k.nngp,), (one,))
                 # Without noise the curvature of a kinked nonlinearity may be infinite at equal inputs; the product is 0.
                 out = out.replace(ntk=out.ntk + k.spread * jnp.where(k.spread == 0, 0, curvature))
-            return kernel_class.around(out, noise1=k.noise1, noise2=k.noise2)
+            excess = None if k.excess is None else _excess_behind(kernel_fn, name, plain, k.excess)
+            return kernel_class.around(out, noise1=k.noise1, noise2=k.noise2, excess=excess)
 
         return make(fn, name, with_curvature)
 
     return elementwise
+
+
+def _excess_behind(kernel_fn: Callable, name: str, plain: Any, excess: Any) -> Any:
+    """κ(q, q) − κ(q − e, q) of a nonlinearity, as the integral of κ' over the covariance c = q − e τ², τ from 0 to 1.
+
+    In τ the integrand is smooth also for a kink, whose κ' has a square root at c = q, and for a jump, which has a pole.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    tau = jnp.asarray((nodes + 1) / 2, excess.dtype)[:, None]
+    q = plain.cov1
+    if name in _JUMPS:
+        slopes = _JUMPS[name] ** 2 / (2 * jnp.pi)
+        # 2 e τ κ' with κ' = h²/(2π √((q − c)(q + c))).
+        positive = excess > 0
+        integrand = slopes * 2 * jnp.sqrt(jnp.where(positive, excess / (2 * q - excess * tau**2), 0))
+    else:
+
+        def slope(c: Any, q: Any) -> Any:
+            one = jnp.ones((1, 1), q.dtype)
+            pair = plain.replace(nngp=c[None, None], cov1=q[None], cov2=None, ntk=one)
+            return kernel_fn(pair).ntk[0, 0]
+
+        integrand = 2 * excess * tau * jax.vmap(jax.vmap(slope), (0, None))(q - excess * tau**2, q)
+    return jnp.tensordot(jnp.asarray(weights / 2, excess.dtype), integrand, 1)
 
 
 def _variances_in_closed_form(kernel_fn: Callable) -> Callable:

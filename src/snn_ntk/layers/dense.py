@@ -148,10 +148,15 @@ def _layer(
             is_gaussian=True,
             is_input=False,
         )
+        excess = _excess(k, W_std, sigma0, noise)
         if noise == "shared" or _is_zero(sigma0):
-            return out
+            return out.replace(excess=excess) if isinstance(out, InputKernel) else out
         return InputKernel.around(
-            out, spread=spread, noise1=_noisy(k, 1, W_std, sigma0), noise2=_noisy(k, 2, W_std, sigma0)
+            out,
+            spread=spread,
+            noise1=_noisy(k, 1, W_std, sigma0),
+            noise2=_noisy(k, 2, W_std, sigma0),
+            excess=excess,
         )
 
     return init_fn, apply_fn, kernel_fn
@@ -159,6 +164,18 @@ def _layer(
 
 def _is_zero(sigma0: Any) -> bool:
     return isinstance(sigma0, int | float) and sigma0 == 0
+
+
+def _excess(k: Any, W_std: Any, sigma0: Any, noise: str) -> Array | None:
+    """cov1 − diag(nngp) behind the layer: what there is before, scaled, and the variance of its own noise."""
+    if k.nngp.ndim != 2 or k.cov1.ndim != 1 or k.cov2 is not None or k.mask1 is not None:
+        return None
+    before = getattr(k, "excess", None)
+    if before is None and getattr(k, "noise1", None) is not None:
+        return None
+    if noise == "shared":
+        return None if before is None else W_std**2 * (1 + sigma0**2) * before
+    return W_std**2 * (sigma0**2 * k.cov1 + (0 if before is None else before))
 
 
 def _noisy(k: Any, which: int, W_std: Any, sigma0: Any) -> Array | None:
