@@ -44,8 +44,7 @@ def beta_vae(
 
     Raises:
         TypeError: If the data is no grid of factors, `rng` is not a generator, or a count is not an integer.
-        ValueError: If fewer than two factors vary, a count is below two, or `encode` does not return one code for each
-            row.
+        ValueError: If fewer than two factors vary, a count is below two, or `encode` returns another number of codes.
 
     Example:
         >>> import numpy as np
@@ -113,8 +112,7 @@ def factor_vae(
 
     Raises:
         TypeError: If the data is no grid of factors, `rng` is not a generator, or a count is not an integer.
-        ValueError: If fewer than two factors vary, a count is below two, or `encode` does not return one code for each
-            row.
+        ValueError: If fewer than two factors vary, a count is below two, or `encode` returns another number of codes.
 
     Example:
         >>> import numpy as np
