@@ -5,6 +5,7 @@ Shapes and types are static and always checked. Values can only be checked when 
 """
 
 import math
+import operator
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +13,17 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-__all__ = ["inputs", "matching_inputs", "non_negative", "optional_non_negative", "positive_integer", "unit_rows"]
+__all__ = [
+    "generator",
+    "image_bytes",
+    "image_shape",
+    "inputs",
+    "matching_inputs",
+    "non_negative",
+    "optional_non_negative",
+    "positive_integer",
+    "unit_rows",
+]
 
 
 def _is_concrete(value: Any) -> bool:
@@ -72,11 +83,46 @@ def optional_non_negative(value: Any, name: str) -> Any:
 
 def positive_integer(value: Any, name: str) -> int:
     """An integer ≥ 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise TypeError(f"expected {name} to be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"expected {name} >= 1, got {value}")
-    return int(value)
+    if number < 1:
+        raise ValueError(f"expected {name} >= 1, got {number}")
+    return number
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """A source of random numbers of NumPy."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"expected rng to be a numpy.random.Generator, such as numpy.random.default_rng(0), got {rng!r}"
+        )
+    return rng
+
+
+def image_shape(shape: Any) -> tuple[int, int, int]:
+    """The shape (height, width, channels) of an image, three integers ≥ 1, as a tuple of Python's own."""
+    try:
+        sizes = tuple(positive_integer(size, "size") for size in shape)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) != 3:
+        raise ValueError(f"expected the shape (height, width, channels) of an image, got {shape!r}")
+    return sizes
+
+
+def image_bytes(images: Any, shape: tuple[int, int, int]) -> Any:
+    """Images of shape (n, height, width, channels), at least one, as bytes; other kinds would be scaled wrongly."""
+    images = images if hasattr(images, "dtype") else np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not images.size:
+        expected = f"(n, {', '.join(map(str, shape))})"
+        raise ValueError(
+            f"expected uint8 images of shape {expected}, 255 being white, got {images.dtype} of shape {images.shape}"
+        )
+    return images
 
 
 def unit_rows(x: Any, name: str = "x") -> Any:

@@ -205,6 +205,13 @@ def test_unknown_activations_are_refused(activation):
         resolve(activation)
 
 
+def test_what_a_newcomer_writes_gets_advice():
+    with pytest.raises(TypeError, match=r"such as jnp\.tanh, got NumPy's"):
+        resolve(np.tanh)
+    with pytest.raises(TypeError, match=r"expected a layer, stax\.Relu\(…\), got the function that makes it"):
+        resolve(stax.Relu)
+
+
 def test_numerical_layer_is_integrated_anew(x64):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -127,6 +127,33 @@ def test_official_files_are_used(official):
     np.testing.assert_allclose(data.images(np.array([0])), data.pixels(np.array([0])) / 255, rtol=1e-6)
 
 
+def comma_separated():
+    rows = [f"{i + 1:06d}.jpg," + ",".join(map(str, row)) for i, row in enumerate(TABLE)]
+    return "\n".join([",".join(["image_id", *NAMES]), *rows, ""])
+
+
+@pytest.mark.parametrize("kaggle", [False, True])
+@pytest.mark.parametrize(
+    ("table", "images"), [("Anno", "Img"), ("celeba/Anno", "celeba/Img"), ("CelebA", "CelebA/img_align_celeba")]
+)
+def test_the_layouts_of_the_official_site_and_of_kaggle_are_read(empty, table, images, kaggle):
+    for folder in (table, images):
+        (empty / folder).mkdir(parents=True, exist_ok=True)
+    write_images(empty / images, "folder", [jpeg(photograph(i)) for i in range(3)])
+    name, content = ("csv", comma_separated()) if kaggle else ("txt", attribute_list())
+    (empty / table / f"list_attr_celeba.{name}").write_text(content)
+    data = load()
+    assert (data.name, data.factor_names) == ("CelebA", NAMES)
+    np.testing.assert_array_equal(data.factors(np.array([2, 0])), [[1, 1, 0], [1, 0, 1]])
+    assert data.pixels(np.array([2])).shape == (1, 64, 64, 3)
+
+
+def test_kaggles_table_alone_is_half_of_it(empty):
+    (empty / "list_attr_celeba.csv").write_text(comma_separated())
+    with pytest.raises(ValueError, match=r"got no img_align_celeba or img_align_celeba\.zip beside"):
+        load()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

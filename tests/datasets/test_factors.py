@@ -1,5 +1,6 @@
 """Grids of factors: places, levels, restriction."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,17 +40,34 @@ def test_factors_are_drawn_uniformly_and_independently(grid):
     assert abs(counts - 1000).max() < 5 * 1000**0.5
 
 
+def test_numpys_kinds_are_pythons_own(grid):
+    for two in (np.int64(2), np.uint8(2), np.array(2), jnp.int32(2)):
+        np.testing.assert_array_equal(grid.restrict(c=two).levels[2], grid.restrict(c=2).levels[2])
+    for levels in ((0, 2), np.array([0, 2], np.uint8), range(0, 3, 2)):
+        assert grid.restrict(b=levels).factor_sizes == grid.restrict(b=[0, 2]).factor_sizes
+    for indices in ([0, 5], (0, 5), np.array([0, 5], np.uint8), jnp.array([0, 5])):
+        np.testing.assert_array_equal(grid.pixels(indices), grid.pixels(np.array([0, 5])))
+    assert grid.indices(grid.factors([7]).tolist()).tolist() == [7]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda g: g.images(np.array([24])), "indices in 0 … 23"),
         (lambda g: g.images(np.array([-1])), "indices in 0 … 23"),
         (lambda g: g.indices(np.array([[0, 3, 0]])), "levels below"),
-        (lambda g: g.indices(np.array([[0, 1]])), "expected 3 factors of toy, got 2"),
+        (lambda g: g.indices(np.array([[0, 1]])), "expected 3 factors of toy, as integers"),
         (lambda g: g.restrict(d=1), "got \\['d'\\]"),
         (lambda g: g.restrict(b=4), "1 to 3 different levels of b, got 4"),
         (lambda g: g.restrict(b=0), "1 to 3 different levels of b, got 0"),
         (lambda g: g.restrict(b=[1, 1]), "different levels of b"),
+        (lambda g: g.restrict(b=[0.5, 1]), "different levels of b"),
+        (lambda g: g.restrict(b=[True, False, True]), "different levels of b"),
+        (lambda g: g.restrict(b=2.0), "different levels of b, got 2.0"),
+        (lambda g: g.pixels(3), "indices as integers of shape"),
+        (lambda g: g.pixels([True, False]), "indices as integers of shape"),
+        (lambda g: g.pixels([0.0, 1.0]), "indices as integers of shape"),
+        (lambda g: g.indices([[0.0, 1.0, 0.0]]), "as integers"),
     ],
 )
 def test_what_is_not_in_the_grid_is_refused(grid, call, message):

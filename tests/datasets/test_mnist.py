@@ -60,6 +60,53 @@ def test_labels_must_match_images(official):
         mnist()
 
 
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("hyphen", ["-", "."])
+@pytest.mark.parametrize("inside", ["mnist", ".", "MNIST/raw", "mnist/MNIST/raw", "mnist/raw"])
+def test_every_usual_name_and_folder_is_read(empty, inside, hyphen, compressed):
+    folder, pack = empty / inside, gzip.compress if compressed else bytes
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, array in (("images-idx3", np.ones((20, 28, 28))), ("labels-idx1", np.arange(20) % 10)):
+        name = f"train-{part}-ubyte".replace("-idx", f"{hyphen}idx") + (".gz" if compressed else "")
+        (folder / name).write_bytes(pack(idx_bytes(array)))
+    assert mnist().source == "MNIST train set, official files"
+
+
+def test_a_fallback_is_said_once_to_who_has_named_a_folder(empty, monkeypatch, caplog):
+    for _ in range(2):
+        mnist(1)
+    (said,) = caplog.messages
+    assert f"in {empty}" in said
+    assert "train-images-idx3-ubyte.gz" in said
+    assert "5,000-image subset" in said
+    monkeypatch.delenv("SNN_NTK_DATA")
+    mnist(1, split="test")
+    assert len(caplog.messages) == 1
+
+
+def test_files_that_are_half_there_or_of_another_data_set_are_refused(official, monkeypatch):
+    labels = official[0] / "train-labels-idx1-ubyte.gz"
+    with pytest.raises(ValueError, match=r"got no t10k-images-idx3-ubyte\.gz beside .*train-images"):
+        mnist(split="test")
+    labels.write_bytes(gzip.compress(idx_bytes(np.arange(20) + 7)))
+    with pytest.raises(ValueError, match="labels, 0 to 9, got up to 26: files of EMNIST"):
+        mnist()
+    labels.unlink()
+    with pytest.raises(ValueError, match=r"got no train-labels-idx1-ubyte\.gz beside .*train-images"):
+        mnist()
+    monkeypatch.setenv("SNN_NTK_DATA", str(official[0] / "mistyped"))
+    with pytest.raises(
+        FileNotFoundError, match=r"expected SNN_NTK_DATA to name a folder that exists, got '.*mistyped'"
+    ):
+        mnist()
+
+
+@pytest.mark.parametrize("classes", [3, (10,), (), (0.5,), "3", (0, 11)])
+def test_classes_that_are_no_digits_are_refused(packaged, unchecked, classes):
+    with pytest.raises(ValueError, match="expected classes as digits"):
+        mnist(classes=classes)
+
+
 def test_uncompressed_files_are_read(tmp_path):
     (tmp_path / "a").write_bytes(idx_bytes(np.arange(6)))
     np.testing.assert_array_equal(read_idx(tmp_path / "a", 1), np.arange(6))

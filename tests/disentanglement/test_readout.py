@@ -109,8 +109,8 @@ Z = indicators(V)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: read_factors(Z[1:], V, Z, V), "as many rows of factors as of codes, got 50 and 49 to fit"),
-        (lambda: read_factors(Z, V, Z[:, 1:], V), "held-out rows like those to fit, got 9 and 10 latents"),
+        (lambda: read_factors(Z[1:], V, Z, V), r"factors as integers of shape \(49, number of factors\)"),
+        (lambda: read_factors(Z, V, Z[:, 1:], V), "a test set of 10 latents and 3 factors"),
         (lambda: read_factors(Z, 0 * V, Z, V), "the same levels of factor 0 to fit and held out"),
         (lambda: read_factors(Z, V, Z, np.minimum(V, 3)), "the same levels of factor 2"),
         (lambda: read_factors(Z, V, Z, V, level=1.0), "between 0 and 1, got 1.0"),

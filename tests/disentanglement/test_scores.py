@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingClassifier
@@ -283,3 +284,34 @@ GOOD = (np.ones((4, 2)), np.arange(8).reshape(4, 2))
 def test_wrong_input_gives_a_clear_error(call, message, unchecked):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("score", [disentanglement.beta_vae, disentanglement.factor_vae])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rng": 0}, "expected rng to be a numpy.random.Generator, .* got 0"),
+        ({"train": 10.0}, "expected train to be an integer, got 10.0"),
+        ({"sampler": GOOD[0]}, "expected data on a grid of factors, .* got ndarray"),
+    ],
+)
+def test_wrong_kinds_give_a_clear_error(score, change, message, unchecked):
+    arguments = {"sampler": sampler(), "encode": perfect, "rng": np.random.default_rng(0)} | change
+    with pytest.raises(TypeError, match=message):
+        score(arguments.pop("sampler"), arguments.pop("encode"), **arguments)
+
+
+@pytest.mark.parametrize(
+    "kind", [np.ndarray.tolist, lambda a: a.astype(np.uint8), lambda a: a.astype(np.float32), jnp.asarray]
+)
+def test_codes_and_factors_of_every_kind_are_the_numbers_that_they_are(kind, unchecked):
+    v = np.stack(np.divmod(np.arange(400) % 16, 4), axis=1)
+    codes, known = v @ [[2, 1], [1, 3]], np.random.default_rng(0).permutation(400)
+    for score in (disentanglement.mig, disentanglement.modularity):
+        assert score(kind(codes), v.tolist()) == score(codes.astype(float), v)
+    pairs = (kind(codes[known[:300]]), v[known[:300]].tolist(), kind(codes[known[300:]]), v[known[300:]].tolist())
+    plain = (codes[known[:300]].astype(float), v[known[:300]], codes[known[300:]].astype(float), v[known[300:]])
+    assert disentanglement.sap(*pairs) == disentanglement.sap(*plain)
+    assert disentanglement.dci(*pairs).disentanglement == disentanglement.dci(*plain).disentanglement
+    read, want = disentanglement.read_factors(*pairs), disentanglement.read_factors(*plain)
+    np.testing.assert_array_equal(read.accuracy, want.accuracy)

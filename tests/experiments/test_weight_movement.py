@@ -47,7 +47,13 @@ def test_a_seed_does_not_depend_on_those_beside_it():
         train_figure2(X, X, seeds=[0], noise="none", **options)
 
 
-def test_edge_is_that_of_the_dense_kernel():
+@pytest.mark.parametrize("double", [False, True])
+def test_edge_is_that_of_the_dense_kernel(double):
+    with jax.enable_x64(double):
+        check_edge()
+
+
+def check_edge():
     problem = draw_figure2_problem(jax.random.key(0), X, X[:, :3], width=8, activation=jnp.tanh, sigma0=0.5, samples=2)
     jacobian = jax.jacobian(lambda params: weight_movement._outputs(params, problem).ravel())(problem.start)
     rows = np.hstack([np.asarray(leaf).reshape(15, -1) for leaf in jacobian[:4]])

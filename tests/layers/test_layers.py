@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snn_ntk import nt, stax
-from snn_ntk.kernels import tangent_kernels
+from snn_ntk.kernels import expected_tangent_kernel, tangent_kernels
 from snn_ntk.layers import StochasticDense, predictive_variance
 
 
@@ -189,6 +189,21 @@ def test_empirical_kernels_take_a_key(x):
     kernel = nt.empirical_ntk_fn(apply_fn)(x, None, params, rng=jax.random.PRNGKey(1))
     assert kernel.shape == (5, 5)
     assert bool(jnp.isfinite(kernel).all())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_integers_are_the_floats_that_they_are(dtype):
+    """200² is 64 modulo 256."""
+    init_fn, apply_fn, kernel_fn = stax.serial(StochasticDense(64, sigma0=1.0), stax.Erf(), stax.Dense(1))
+    pixels = np.array([[200, 3], [17, 255]], dtype)
+    _, params = init_fn(jax.random.PRNGKey(0), pixels.shape)
+    key = jax.random.PRNGKey(1)
+    np.testing.assert_array_equal(apply_fn(params, pixels, rng=key), apply_fn(params, pixels * 1.0, rng=key))
+    np.testing.assert_array_equal(kernel_fn(pixels).ntk, kernel_fn(pixels.astype(np.float32)).ntk)
+    empirical = nt.empirical_ntk_fn(apply_fn)
+    np.testing.assert_array_equal(*(empirical(x, None, params, rng=key) for x in (pixels, pixels * 1.0)))
+    averaged = (expected_tangent_kernel(apply_fn, params, x, None, key, samples=2) for x in (pixels, pixels * 1.0))
+    jax.tree.map(np.testing.assert_array_equal, *averaged)
 
 
 def test_no_noise_has_finite_gradients(x):

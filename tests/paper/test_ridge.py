@@ -228,6 +228,15 @@ def test_limits_in_beta():
     np.testing.assert_allclose(paper.ridge_corrected(kernel, x, f0, beta=1e9), f0, atol=1e-6)
 
 
+def test_one_output_may_come_without_an_axis(unchecked):
+    kernel, y, f0 = np.diag([1.0, 2.0, 3.0]), np.arange(3.0), np.ones(3)
+    found = paper.ridge_corrected(kernel, y, f0, beta=0.1, kernel_test=kernel[:2], f0_test=f0[:2])
+    column = paper.ridge_corrected(
+        kernel, y[:, None], f0[:, None], beta=0.1, kernel_test=kernel[:2], f0_test=f0[:2, None]
+    )
+    np.testing.assert_array_equal(found, column[:, 0])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -240,9 +249,24 @@ def test_limits_in_beta():
         (lambda k, y: paper.ridge_as_printed(k, y, beta=0.1, kernel_test=k[:, :1]), "expected kernel_test of shape"),
         (lambda k, y: paper.ridge_exact_kl(k, y, y, beta=0.1, sigma0=0.0), "expected sigma0 > 0"),
         (lambda k, y: paper.whitened_product(k, k[:, :1]), "expected inputs of dimension 1"),
+        (lambda k, y: paper.whitened_product(k, k.at[1].set(0)), "inputs other than 0, .* got row 1"),
         (lambda k, y: paper.ridge_error_bound(k, 1.0, ridge=1.0, train_error=0.1, kernel_test=k), "together"),
+        # What NumPy would broadcast, or explain in its own words.
+        (lambda k, y: paper.ridge_corrected(k, y[:, 0], y[:, :1], beta=0.1), "outputs and targets of one shape"),
+        (lambda k, y: paper.ridge_corrected(k, y, y[0], beta=0.1), "outputs and targets of one shape"),
+        (lambda k, y: paper.ridge_as_printed(k, y[:2], beta=0.1), "outputs and targets of one shape"),
+        (lambda k, y: paper.ridge_corrected(k, y, y, beta=0.1, kernel_test=k[:2], f0_test=y[:1]), "f0_test of shape"),
+        (lambda k, y: paper.ridge_corrected(k, y, y, beta=0.1, kernel_test=k[0], f0_test=y[0]), "kernel_test of shape"),
+        (lambda k, y: paper.ridge_as_printed(k[0], y, beta=0.1), "expected a square kernel"),
+        (lambda k, y: paper.ridge_as_printed(k, y, beta=float("nan")), "expected beta > 0"),
+        (lambda k, y: paper.ridge_exact_kl(k, y, y, beta=0.1, sigma0=float("nan")), "expected sigma0 > 0"),
+        (lambda k, y: paper.effective_ridge(k, y, y[:, 0], y), "outputs and targets of one shape"),
+        (lambda k, y: paper.effective_ridge(k, y, y, y), "outputs that training has moved"),
+        (lambda k, y: paper.ridge_error_bound(k[0], 1.0, ridge=1.0, train_error=0.1), "expected a square kernel"),
+        (lambda k, y: paper.typical_ridge_error(k, k, k[0], y, ridge=1.0, width=9), r"slopes \(3, m\)"),
+        (lambda k, y: paper.typical_ridge_error(k, k, k, y, ridge=1.0, width=9, slopes_test=k), "product_test"),
     ],
 )
-def test_what_cannot_be_regressed_is_refused(call, message):
+def test_what_cannot_be_regressed_is_refused(call, message, unchecked):
     with pytest.raises(ValueError, match=message):
         call(jnp.eye(3), jnp.ones((3, 2)))

@@ -64,6 +64,8 @@ def test_figure_is_saved_with_its_data_and_displayed_with_alt_text(shown, tmp_pa
 def test_refusals(shown):
     with pytest.raises(ValueError, match="'d'"):
         Chapter("d", "smoke")
+    with pytest.raises(ValueError, match=r"one of .*'laptop'.*, got 'labtop'"):
+        Chapter("c", "labtop")
     chapter = Chapter("c", "smoke")
     with pytest.raises(ValueError, match="none of \\['a'\\]"):
         chapter.close()

@@ -172,9 +172,30 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         gradient_descent(lambda w: 2 * quadratic(w), START, **options)
     with pytest.raises(ValueError, match="another loss"):
         gradient_descent(lambda w: 0.5 * w @ (HESSIAN + 1) @ w, START, **options)
+    with pytest.raises(ValueError, match="another steps; to extend a finished run"):
+        gradient_descent(quadratic, START, **options | {"steps": 40})
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="to be a checkpoint"):
         gradient_descent(quadratic, START, **options)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    options = {"learning_rate": 0.1, "steps": 2}
+    (tmp_path / "empty.npz").touch()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(descent, "_advance", lambda *_: pytest.fail("a step was made"))
+    for path, message in [
+        ("empty.npz", "empty.npz to be a checkpoint of a training, got an empty file"),
+        ("file/state.npz", "a folder for the checkpoint .*state.npz, got none"),
+        (".", "to be a file that can be written, got a folder"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            gradient_descent(quadratic, START, checkpoint=tmp_path / path, **options)
+    with pytest.raises(ValueError, match="expected checkpoint_every >= 1, got 0"):
+        gradient_descent(quadratic, START, checkpoint=tmp_path / "state.npz", checkpoint_every=0, **options)
+    monkeypatch.undo()
+    gradient_descent(quadratic, START, checkpoint=tmp_path / "new" / "state.npz", **options)
+    assert (tmp_path / "new" / "state.npz").exists()
 
 
 def test_flow_is_the_matrix_exponential():
@@ -235,6 +256,52 @@ def test_the_limit_survives_a_singular_kernel_and_an_unstable_step():
         limit_flow(np.eye(2), f0, y, [0.0], kernel_test=np.eye(2))
     with pytest.raises(ValueError, match="expected a kernel"):
         limit_flow(np.eye(3), f0, y, [0.0])
+
+
+@pytest.mark.parametrize("learning_rate", [None, 0.5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_inputs_that_are_there_twice_do_not_blow_up(dtype, learning_rate):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(12, 20)) / 20**0.5
+    once, test, y = features @ features.T, rng.normal(size=(3, 20)) @ features.T, rng.normal(size=(12, 2))
+    twice = np.concatenate([np.arange(12), np.arange(5)])
+    noise = 1 + rng.uniform(-0.5, 0.5, (17, 17)) * np.finfo(dtype).eps
+    kernel = (once[np.ix_(twice, twice)] * np.sqrt(noise * noise.T)).astype(dtype)
+    assert np.linalg.eigvalsh(kernel.astype(float))[0] < 0  # rounding alone would make this mode grow
+    targets = y[twice] + np.concatenate([rng.normal(size=(12, 2)), np.zeros((5, 2))])  # twins disagree
+    f0, options = np.zeros((17, 2)), {"learning_rate": learning_rate}
+    options |= {"kernel_test": test[:, twice].astype(dtype), "f0_test": np.zeros((3, 2))}
+    found = limit_flow(kernel, f0, targets, [1e10, np.inf], **options)
+    # Twins end at the mean of their targets, and the rest as kernel regression on these.
+    mean = np.array([targets[twice == i].mean(axis=0) for i in range(12)])
+    tolerance = 1e4 * np.finfo(dtype).eps
+    for train, outside in zip(*found, strict=True):
+        np.testing.assert_allclose(train, mean[twice], atol=tolerance)
+        np.testing.assert_allclose(outside, test @ np.linalg.solve(once, mean), atol=tolerance)
+    moved = limit_movement(kernel, kernel, f0, targets, [1e10, np.inf], learning_rate=learning_rate)
+    norm = np.sqrt(np.sum(mean * np.linalg.solve(once, mean)))
+    np.testing.assert_allclose(moved, norm, rtol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernel_test": np.ones((4, 3)), "f0_test": np.zeros((4, 1))}, r"expected kernel_test \(k, 2\)"),
+        ({"kernel_test": np.ones((4, 2)), "f0_test": np.zeros((1, 1))}, r"expected kernel_test \(k, 2\)"),
+        ({"kernel_test": np.ones((4, 2)), "f0_test": np.zeros(4)}, r"expected kernel_test \(k, 2\)"),
+        ({"y": np.ones(2), "f0": np.zeros(2)}, "expected a kernel"),
+        ({"kernel": np.ones(2)}, "expected a kernel"),
+        ({"kernel": np.array([[1.0, 0.5], [0.0, 1.0]])}, "expected a symmetric kernel"),
+        ({"kernel": np.diag([1.0, -1.0])}, "without negative eigenvalues"),
+        ({"kernel": np.diag([1.0, np.nan])}, "finite kernel"),
+        ({"times": [-1.0]}, "each at least 0"),
+        ({"times": [np.nan]}, "each at least 0"),
+    ],
+)
+def test_what_has_no_limit_flow_is_refused(change, message):
+    arguments = {"kernel": np.eye(2), "f0": np.zeros((2, 1)), "y": np.ones((2, 1)), "times": [1.0]}
+    with pytest.raises(ValueError, match=message):
+        limit_flow(**arguments | change)
 
 
 def test_progress_is_silent_under_ci(monkeypatch, capsys):

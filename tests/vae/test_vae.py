@@ -175,9 +175,61 @@ def test_checkpoints_of_something_else_are_refused(tmp_path):
         vae.train_vae(small(seed=1), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     with pytest.raises(ValueError, match="another model"):
         vae.train_vae(small(latent=5), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
+    with pytest.raises(ValueError, match="another images"):
+        vae.train_vae(small(), 255 - images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="to be a checkpoint"):
         vae.train_vae(small(), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
+
+
+def test_a_finished_run_is_extended_as_the_error_says(tmp_path):
+    images, settings = bars(), dict(beta=1.0, batch=16)
+    whole, _ = vae.train_vae(small(), images, steps=8, **settings)
+    path = tmp_path / "run.npz"
+    vae.train_vae(small(), images, steps=4, checkpoint=path, **settings)
+    with pytest.raises(ValueError, match="another steps; to extend a finished run, read it with its own steps"):
+        vae.train_vae(small(), images, steps=8, checkpoint=path, **settings)
+    finished, _ = vae.train_vae(small(), images, steps=4, checkpoint=path, **settings)
+    longer, _ = vae.train_vae(finished, images, steps=8, checkpoint=tmp_path / "longer.npz", **settings)
+    np.testing.assert_array_equal(longer.model.decoder[0].weight, whole.model.decoder[0].weight)
+
+
+def test_a_training_stops_at_the_step_that_is_not_finite(tmp_path):
+    images, path = bars(), tmp_path / "run.npz"
+    settings = dict(beta=1.0, learning_rate=1e20, batch=16)
+    with pytest.raises(FloatingPointError) as caught:
+        vae.train_vae(small(), images, steps=1000, rows=2, checkpoint=path, **settings)
+    assert not path.exists()
+    step = int(str(caught.value).split("at step ")[1].split(":")[0])
+    assert 1 < step < 10
+    # It is the first such step: one before, all is finite, and the report does not depend on the rows of the log.
+    state, log = vae.train_vae(small(), images, steps=step - 1, **settings)
+    assert np.isfinite(log.reconstruction).all()
+    with pytest.raises(FloatingPointError, match=f"at step {step}:"):
+        vae.train_vae(state, images, steps=1000, rows=1000, **settings)
+
+
+def test_double_precision_changes_nothing():
+    def run():
+        state, log = vae.train_vae(small(), bars(), beta=1.0, steps=20, batch=16, rows=2)
+        arrays = [log.reconstruction, log.kl, *vae.encode(state.model, bars())]
+        return [*arrays, *vae.evaluate(state.model, bars(), key=jax.random.key(1))]
+
+    single = run()
+    with jax.enable_x64(True):
+        double = run()
+    for a, b in zip(single, double, strict=True):
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_consumed_state_says_so():
+    state, images = small(), bars()
+    vae.train_vae(state, images, beta=1.0, steps=1, batch=4)
+    with pytest.raises(ValueError, match="gone on from and overwritten: use the state that it returned"):
+        vae.train_vae(state, images, beta=1.0, steps=2, batch=4)
+    with pytest.raises(ValueError, match="gone on from and overwritten"):
+        vae.encode(state.model, images)
 
 
 def test_encoding_in_batches_changes_nothing():
@@ -203,6 +255,74 @@ def test_bad_input_is_refused_at_once():
         vae.train_vae(small(), bars(), beta=1.0, steps=-1)
     with pytest.raises(ValueError, match="the optimizer that the state was started with"):
         vae.train_vae(small(), bars(), beta=1.0, steps=1, optimizer="adagrad")
+
+
+READERS = {
+    "encode": lambda images: vae.encode(small().model, images),
+    "reconstruct": lambda images: vae.reconstruct(small().model, images),
+    "evaluate": lambda images: vae.evaluate(small().model, images, key=jax.random.key(0)),
+    "train": lambda images: vae.train_vae(small(), images, beta=1.0, steps=1),
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    "images",
+    [
+        bars() / np.float32(255),
+        bars().astype(int),
+        bars()[..., 0],
+        bars().transpose(0, 3, 1, 2),
+        np.repeat(bars(), 3, axis=3),
+        bars()[0],
+        bars(0),
+    ],
+    ids=["floats", "integers", "no channel", "channels first", "three channels", "one image", "none"],
+)
+def test_every_reader_of_images_refuses_what_is_not_bytes_of_the_models_shape(unchecked, reader, images):
+    with pytest.raises(ValueError, match=r"expected uint8 images of shape \(n, 8, 8, 1\)"):
+        reader(images)
+
+
+def test_the_model_itself_refuses_bytes_and_other_shapes(unchecked):
+    model, x = small().model, jnp.zeros((2, 8, 8, 1))
+    for other in (x[..., 0], x.transpose(0, 3, 1, 2), x.astype(jnp.uint8)):
+        with pytest.raises(ValueError, match=r"expected floats in \[0, 1\]"):
+            model.encode(other)
+    with pytest.raises(ValueError, match=r"expected codes of shape \(n, 4\)"):
+        model.decode(jnp.zeros((2, 1)))
+    with pytest.raises(ValueError, match=r"expected noise of shape \(2, 4\), got \(4,\)"):
+        vae.loss_terms(model, x, jnp.zeros(4))
+
+
+def test_sizes_may_be_numpys_and_lists_or_are_refused(unchecked):
+    state = vae.start_vae(jax.random.key(0), [8, np.int64(8), 1], np.int64(4), architecture="dense", width=np.int32(32))
+    assert (state.model.shape, state.model.latent) == ((8, 8, 1), 4)
+    np.testing.assert_array_equal(state.model.decoder[0].weight, small().model.decoder[0].weight)
+    vae.train_vae(state, bars(), beta=np.float64(1), steps=np.int64(2), batch=np.int64(4))
+    for shape in ((8, 8), 8, (8.0, 8, 1), (8, 8, 0)):
+        with pytest.raises(ValueError, match=r"shape \(height, width, channels\)"):
+            vae.start_vae(jax.random.key(0), shape, 4, architecture="dense")
+    with pytest.raises(TypeError, match="expected latent to be an integer, got"):
+        vae.start_vae(jax.random.key(0), (8, 8, 1), 4.5, architecture="dense")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": float("nan")}, "finite beta"),
+        ({"beta": -1.0}, "finite beta"),
+        ({"learning_rate": float("inf")}, "finite learning_rate"),
+        ({"steps": 1.5}, "whole number of steps"),
+        ({"batch": 0}, "batch >= 1"),
+        ({"rows": 0}, "rows >= 1"),
+        ({"horizon": float("nan")}, "expected a horizon"),
+        ({"optimizer": "sgd"}, "'adagrad', 'adam'"),
+    ],
+)
+def test_numbers_that_cannot_train_are_refused(unchecked, options, message):
+    with pytest.raises(ValueError, match=message):
+        vae.train_vae(small(), bars(), **{"beta": 1.0, "steps": 1} | options)
 
 
 def test_a_falling_rate_ends_at_rest_and_is_cut_into_stretches_without_a_trace():

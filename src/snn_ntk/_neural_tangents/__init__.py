@@ -1,5 +1,8 @@
-"""neural-tangents on current JAX: `compatibility` is the only door to it, `input_kernel` what we add to its kernels."""
+"""neural-tangents on current JAX: `compatibility` is the only door to it.
 
-from snn_ntk._neural_tangents.compatibility import WORKING_VERSIONS, InputKernel, nt, stax
+`input_kernel` is what we add to its kernels, `layers` what every layer does to that.
+"""
 
-__all__ = ["WORKING_VERSIONS", "InputKernel", "nt", "stax"]
+from snn_ntk._neural_tangents.compatibility import WORKING_VERSIONS, InputKernel, get_diagonal, nt, stax
+
+__all__ = ["WORKING_VERSIONS", "InputKernel", "get_diagonal", "nt", "stax"]

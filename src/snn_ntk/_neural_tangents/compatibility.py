@@ -4,7 +4,7 @@ neural-tangents 0.6.5 imports its `experimental` subpackage (which needs TensorF
 moved or removed since. Both are supplied here *while it is imported* and taken away again, so that JAX's own modules
 are left exactly as they were. `nt` and `stax` are the ordinary modules afterwards, with one change:
 `NtkImplementation.STRUCTURED_DERIVATIVES`, which rewrites jaxprs by rules that newer JAX no longer follows, is refused.
-A kernel made from inputs also remembers them, until a layer changes it (`InputKernel`).
+A kernel made from inputs also remembers them, and every layer hands on what a kernel carries (`InputKernel`).
 """
 
 import contextlib
@@ -22,9 +22,10 @@ import jax.core
 import jax.extend.core
 import jax.interpreters.ad
 
-from snn_ntk._neural_tangents.input_kernel import adding_curvature, make_input_kernel, remembering_inputs
+from snn_ntk._neural_tangents.input_kernel import make_input_kernel, remembering_inputs
+from snn_ntk._neural_tangents.layers import adding_curvature, handing_on
 
-__all__ = ["WORKING_VERSIONS", "InputKernel", "nt", "stax"]
+__all__ = ["WORKING_VERSIONS", "InputKernel", "get_diagonal", "nt", "stax"]
 
 WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.7.1", "0.10.1", "0.11.2")}
 """For each release of neural-tangents, the releases of JAX with which its analytic kernels, its empirical kernels and
@@ -149,7 +150,7 @@ def _sizes_of_abstract_arrays(empirical: types.ModuleType) -> None:
     empirical.jnp = numpy  # type: ignore[attr-defined]
 
 
-def _load() -> tuple[types.ModuleType, types.ModuleType, type]:
+def _load() -> tuple[types.ModuleType, types.ModuleType, Any]:
     """neural-tangents, its `stax`, and the class of kernels that remember their inputs."""
     if importlib.util.find_spec("neural_tangents") is None:
         # Not a dependency of the wheel, since installing it with its own dependencies installs TensorFlow.
@@ -170,9 +171,13 @@ def _load() -> tuple[types.ModuleType, types.ModuleType, type]:
     kernel_class = make_input_kernel(nt.Kernel)
     requirements: Any = importlib.import_module("neural_tangents._src.stax.requirements")
     requirements._inputs_to_kernel = remembering_inputs(requirements._inputs_to_kernel, kernel_class)
+    requirements._preprocess_kernel_fn = handing_on(requirements._preprocess_kernel_fn, kernel_class, nt.Kernel)
     elementwise: Any = importlib.import_module("neural_tangents._src.stax.elementwise")
     elementwise._elementwise = adding_curvature(elementwise._elementwise, kernel_class)
     return nt, stax, kernel_class
 
 
 nt, stax, InputKernel = _load()
+
+get_diagonal: Callable = importlib.import_module("neural_tangents._src.stax.requirements").get_diagonal
+"""The variances in a `cov1`, whatever its layout."""

@@ -1,88 +1,133 @@
-"""A `Kernel` that remembers the inputs it was made from, for layers whose noise depends on them."""
+"""A `Kernel` that remembers what a stochastic layer must know, and what every layer does to it.
+
+The tangent kernel of variance weights needs ⟨x∘x, x'∘x'⟩, which no `Kernel` holds, and multiplies it by κ'' of the
+nonlinearity that follows. Layers in between change that factor, and some of them build a new `Kernel` by themselves.
+So every layer is made to hand on what its input carries, or is refused by name: nothing is left out silently.
+"""
 
 import dataclasses
 import importlib
 from collections.abc import Callable
 from typing import Any
 
-import jax
+import numpy as np
 
 __all__ = []
 
 
-def make_input_kernel(base: type) -> type:
-    """The class of kernels of raw inputs: `Kernel`, plus what a stochastic layer must know of the inputs.
+class Dropped(Exception):
+    """A layer computes covariances in a way that says nothing about the factor of κ''."""
 
-    The tangent kernel of variance weights needs ⟨x∘x, x'∘x'⟩, which no `Kernel` holds, and multiplies it by κ'' of the
-    nonlinearity that follows. So `inputs1`, `inputs2` keep the arrays that a kernel was made from, and `spread` carries
-    a covariance-like factor to that nonlinearity. A layer that computes a new `nngp` by itself gives a plain `Kernel`.
+
+def make_input_kernel(base: type) -> type:
+    """The class of kernels of raw inputs, and behind noise: `Kernel`, plus five things.
+
+    `inputs1`, `inputs2` are the arrays that a kernel was made from, until a layer changes them. `spread`, laid out like
+    `nngp`, is the factor of κ'' of the nonlinearity to come. `noise1`, `noise2` say for each input whether independent
+    noise reaches it, None if it reaches none of them. `excess` is cov1 − diag(nngp), computed by itself because the
+    difference is lost to rounding where the noise is small; None where a layer does not say what it makes of it.
     """
     dataclass = importlib.import_module("neural_tangents._src.utils.dataclasses").dataclass
+    canonicalize_idx = importlib.import_module("neural_tangents._src.utils.utils").canonicalize_idx
     plain_fields = [field.name for field in dataclasses.fields(base)]
 
-    own: dict[str, Any] = {"inputs1": None, "inputs2": None, "spread": None}
+    own: dict[str, Any] = dict.fromkeys(("inputs1", "inputs2", "spread", "noise1", "noise2", "excess"))
     # Not a class statement: type checkers that rewrite those would replace the constructor that `dataclass` makes.
-    kernel_class = dataclass(type("InputKernel", (base,), own | {"__annotations__": dict.fromkeys(own, Any)}))
+    kernel_class: Any = dataclass(type("InputKernel", (base,), own | {"__annotations__": dict.fromkeys(own, Any)}))
     replace_all = kernel_class.replace
 
     def asdict(self: Any) -> dict[str, Any]:
         return {name: getattr(self, name) for name in plain_fields}
 
-    def replace(self: Any, **changes: Any) -> Any:
-        if "nngp" in changes and "spread" not in changes:
-            return base(**(asdict(self) | changes))
-        return replace_all(self, **changes)
+    def plain(self: Any, **changes: Any) -> Any:
+        return base(**(asdict(self) | changes))
 
-    def part(self: Any, rows: Any, columns: Any) -> Any:
-        plain = base(**asdict(self)).slice(rows, columns)
-        second = self.inputs1 if self.inputs2 is None else self.inputs2
-        return kernel_class(
-            **{name: getattr(plain, name) for name in plain_fields},
-            inputs1=None if self.inputs1 is None else self.inputs1[rows],
-            inputs2=None if second is None else second[columns],
-            spread=None if self.spread is None else self.spread[rows, columns],
+    def around(kernel: Any, **carried: Any) -> Any:
+        """`kernel` with what it is to carry."""
+        if all(value is None for value in carried.values()):
+            return kernel
+        return kernel_class(**{name: getattr(kernel, name) for name in plain_fields}, **carried)
+
+    def replace(self: Any, **changes: Any) -> Any:
+        if "nngp" not in changes or "spread" in changes:
+            return replace_all(self, **changes)
+        # A layer that says whether its outputs are Gaussian either draws new weights, or comes before one that does
+        # and no nonlinearity in between. New wide weights end the term: their share is of order 1/width.
+        if self.spread is not None and "is_gaussian" not in changes:
+            raise Dropped
+        return around(plain(self, **changes), noise1=self.noise1, noise2=self.noise2)
+
+    def passing(self: Any, operation: Callable, times: int, **inputs: Any) -> Any:
+        """`operation`, from plain kernel to plain kernel, on a kernel that carries something.
+
+        It treats `spread` as it treats `ntk`: once where it only moves entries, twice where it multiplies by a a',
+        for then κ'' has the factor a² a'².
+        """
+        spread = self.spread
+        for _ in range(times if spread is not None else 0):
+            spread = operation(plain(self, ntk=spread)).ntk
+        return around(
+            operation(plain(self)), spread=spread, **({"noise1": self.noise1, "noise2": self.noise2} | inputs)
         )
 
-    kernel_class.asdict, kernel_class.replace, kernel_class.slice = asdict, replace, part
+    def second(one: Any, two: Any) -> Any:
+        return one if two is None else two
+
+    def part(self: Any, rows: Any, columns: Any) -> Any:
+        both = {"inputs": (self.inputs1, self.inputs2), "noise": (self.noise1, self.noise2)}
+        carried = {}
+        for name, (one, two) in both.items():
+            carried[f"{name}1"] = None if one is None else one[rows]
+            carried[f"{name}2"] = None if one is None else second(one, two)[columns]
+        return passing(self, lambda k: k.slice(rows, columns), 1, **carried)
+
+    def moved(name: str) -> Callable:
+        def move(self: Any, *args: Any) -> Any:
+            # Without a mask or positions there is nothing to move, and no layer is left without one of these.
+            still = self.nngp.ndim == 2 and all(argument is None for argument in args)
+            excess = self.excess if still else None
+            return passing(self, lambda k: getattr(base, name)(k, *args), 1, excess=excess)
+
+        return move
+
+    def index(self: Any, idx: Any) -> Any:
+        batch = canonicalize_idx(idx, len(self.shape1))[self.batch_axis]
+        rows = batch if isinstance(batch, slice) else np.asarray(batch)
+        noise = {f"noise{i}": None if one is None else one[rows] for i, one in ((1, self.noise1), (2, self.noise2))}
+        return passing(self, lambda k: k[idx], 1, **noise)
+
+    def scaled(self: Any, operation: Callable, factor: Any) -> Any:
+        both = ((1, self.inputs1), (2, self.inputs2))
+        return passing(self, operation, 2, **{f"inputs{i}": None if x is None else factor * x for i, x in both})
+
+    def multiply(self: Any, factor: Any) -> Any:
+        return scaled(self, lambda k: k * factor, factor)
+
+    def dot_general(self: Any, other1: Any, other2: Any, *args: Any) -> Any:
+        if np.ndim(other1) == 0 and other1 is other2:
+            return scaled(self, lambda k: k.dot_general(other1, other2, *args), other1)
+        if self.spread is not None:
+            raise Dropped
+        return passing(self, lambda k: k.dot_general(other1, other2, *args), 1)
+
+    kernel_class.asdict, kernel_class.replace, kernel_class.plain = asdict, replace, plain
+    kernel_class.passing, kernel_class.around = passing, staticmethod(around)
+    kernel_class.slice, kernel_class.__getitem__ = part, index
+    kernel_class.reverse, kernel_class.transpose, kernel_class.mask = map(moved, ("reverse", "transpose", "mask"))
+    kernel_class.__mul__ = kernel_class.__rmul__ = multiply
+    # A constant is a bias that all inputs share: it has no variance weights.
+    kernel_class.__add__ = kernel_class.__sub__ = moved("__add__")
+    kernel_class.dot_general = dot_general
     return kernel_class
 
 
-def remembering_inputs(make: Callable, kernel_class: type) -> Callable:
+def remembering_inputs(make: Callable, kernel_class: Any) -> Callable:
     """`_inputs_to_kernel` whose result remembers inputs of shape (n, d)."""
 
     def inputs_to_kernel(x1: Any, x2: Any, **requirements: Any) -> Any:
         kernel = make(x1, x2, **requirements)
         if kernel.ntk is None or x1.ndim != 2 or requirements.get("mask_constant") is not None:
             return kernel
-        return kernel_class(**kernel.asdict(), inputs1=x1, inputs2=x2)
+        return kernel_class.around(kernel, inputs1=x1, inputs2=x2)
 
     return inputs_to_kernel
-
-
-def adding_curvature(make: Callable, kernel_class: type) -> Callable:
-    """`_elementwise` whose kernels add `spread` · κ'' to the tangent kernel, κ'' being a jvp of the layer's own κ'."""
-
-    def elementwise(fn: Any, name: str, kernel_fn: Callable | None) -> Any:
-        if kernel_fn is None:
-            return make(fn, name, None)
-
-        def with_curvature(k: Any) -> Any:
-            if not isinstance(k, kernel_class):
-                return kernel_fn(k)
-            plain = k.replace(nngp=k.nngp)
-            out = kernel_fn(plain)
-            if k.spread is None or k.ntk is None:
-                return out
-            one = jax.numpy.ones_like(k.nngp)
-
-            def slope(nngp: Any) -> Any:
-                return kernel_fn(plain.replace(nngp=nngp, ntk=one)).ntk
-
-            _, curvature = jax.jvp(slope, (k.nngp,), (one,))
-            # Without noise the curvature of a kinked nonlinearity may be infinite at equal inputs; the product is 0.
-            added = k.spread * jax.numpy.where(k.spread == 0, 0, curvature)
-            return out.replace(ntk=out.ntk + added)
-
-        return make(fn, name, with_curvature)
-
-    return elementwise

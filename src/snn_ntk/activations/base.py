@@ -37,6 +37,7 @@ class Activation:
         second_moment: `second_moment(u, s)` = E_{g ~ N(0, 1)} φ(u + s g)².
         dual: `dual(c, q1, q2)` = κ.
         derivatives: `derivatives(c, q1, q2)` = (κ, κ', κ''), derivatives with respect to c.
+        jumps: Whether φ has a jump: then only noise gives f̂ a slope, and without any its gradient is 0 almost everywhere.
 
     Source: book, chapter 4, chapter 5.
     """
@@ -47,6 +48,7 @@ class Activation:
     second_moment: Callable[[Array, Array], Array] = field(repr=False)
     dual: Dual = field(repr=False)
     derivatives: Callable[[Array, Array, Array], tuple[Array, Array, Array]] = field(repr=False)
+    jumps: bool = False
 
 
 def as_floats(*values: ArrayLike) -> list[Array]:
@@ -112,6 +114,7 @@ def make_activation(
     smoothed: Callable | None = None,
     second_moment: Callable | None = None,
     derivatives: Callable | None = None,
+    jumps: bool = False,
 ) -> Activation:
     """An activation from what is known in closed form, quadrature for the rest."""
     return Activation(
@@ -121,4 +124,5 @@ def make_activation(
         second_moment=second_moment or gaussian_expectation(lambda z: phi(z) ** 2),
         dual=dual,
         derivatives=derivatives or by_autodiff(dual),
+        jumps=jumps,
     )

@@ -113,7 +113,9 @@ def sign_form() -> Activation:
     def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
         inverse = _reciprocal(_root_gap(c, q1, q2))
         slope = (2 / math.pi) * inverse
-        return _dual_sign(c, q1, q2), slope, jnp.where(c == 0, 0, c) * slope * inverse**2
+        # At c = 0 too where a variance is 0 and the inverse infinite.
+        curvature = jnp.where(c == 0, 0, c * slope * jnp.where(c == 0, 0, inverse) ** 2)
+        return _dual_sign(c, q1, q2), slope, curvature
 
     return make_activation(
         "sign",
@@ -122,4 +124,32 @@ def sign_form() -> Activation:
         smoothed=lambda u, s: erf(_ratio(u, s) / math.sqrt(2)),
         second_moment=lambda u, s: jnp.where((u == 0) & (s == 0), 0, jnp.ones_like(u * s)),
         derivatives=derivatives,
+        jumps=True,
+    )
+
+
+def step_form() -> Activation:
+    """φ(z) = 1 for z ≥ 0 and 0 below: (1 + sign(z))/2 but for φ(0) = 1."""
+    sign = sign_form()
+
+    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+        # The other is at most 0 half of the time; where a variance is 0, so is the covariance, and φ = 1.
+        value = (1 + _dual_sign(c, q1, q2)) / 4
+        return jnp.where((q1 > 0) & (q2 > 0), value, jnp.where((q1 > 0) | (q2 > 0), 0.5, 1.0))
+
+    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+        _, slope, curvature = sign.derivatives(c, q1, q2)
+        return kappa(c, q1, q2), slope / 4, curvature / 4
+
+    def smoothed(u: Array, s: Array) -> Array:
+        return jnp.where((u == 0) & (s == 0), 1, ndtr(_ratio(u, s)))
+
+    return make_activation(
+        "step",
+        lambda z: jnp.where(z >= 0, 1, jnp.zeros_like(z)),
+        kappa,
+        smoothed=smoothed,
+        second_moment=smoothed,
+        derivatives=derivatives,
+        jumps=True,
     )

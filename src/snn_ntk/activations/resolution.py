@@ -8,10 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erf
 
 from snn_ntk.activations.base import Activation, make_activation
-from snn_ntk.activations.kinked_forms import abrelu_form, sign_form
+from snn_ntk.activations.kinked_forms import abrelu_form, sign_form, step_form
 from snn_ntk.activations.series import smooth_form
 from snn_ntk.activations.smooth_forms import (
     erf_form,
@@ -110,6 +111,10 @@ def resolve(activation: Any) -> Activation:
 def _resolve(activation: Any) -> Activation:
     if isinstance(activation, tuple) and len(activation) == 3 and all(callable(part) for part in activation):
         return _from_layer(activation)
+    if isinstance(activation, np.ufunc):
+        raise TypeError(f"expected a function of JAX, such as jnp.{activation.__name__}, got NumPy's {activation!r}")
+    if str(getattr(activation, "__module__", "")).startswith("neural_tangents"):
+        raise TypeError(f"expected a layer, stax.{activation.__name__}(…), got the function that makes it")
     if callable(activation) and not isinstance(activation, type):
         for function, known in _BY_FUNCTION:
             if activation is function:
@@ -132,6 +137,8 @@ def _from_layer(layer: tuple) -> Activation:
     if name in _BY_LAYER:
         make = _BY_LAYER[name]
         return make(**_arguments(layer, list(inspect.signature(make).parameters)))
+    if name == "RectifiedMonomial" and _arguments(layer, ["degree"])["degree"] == 0:
+        return step_form()
     if name in ("Elementwise", "ExpNormalized", "RectifiedMonomial"):
         return make_activation(name, phi_of(layer), dual_of(layer))
     if name == "ElementwiseNumerical":

@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import platformdirs
 
-__all__ = ["find", "folders", "retrieve"]
+__all__ = ["find", "folders", "retrieve", "say_fallback"]
 
 
 def folders() -> list[Path]:
     """Where official files are looked for: `SNN_NTK_DATA` (if set), then the user's cache folder.
 
     Returns:
-        One folder or two, whether they exist or not.
+        One folder or two; the cache folder may not exist.
+
+    Raises:
+        FileNotFoundError: If `SNN_NTK_DATA` names a folder that does not exist.
     """
     named = os.environ.get("SNN_NTK_DATA")
+    if named and not Path(named).expanduser().is_dir():
+        raise FileNotFoundError(f"expected SNN_NTK_DATA to name a folder that exists, got {named!r}")
     return ([Path(named).expanduser()] if named else []) + [platformdirs.user_cache_path("snn_ntk")]
 
 
-def find(dataset: str, name: str) -> Path | None:
+def find(dataset: str, *names: str, inside: Sequence[str] = (), folder: bool = False) -> Path | None:
     """The first `<folder>/<dataset>/<name>` or `<folder>/<name>` that exists.
 
     Args:
         dataset: Name of the data set's folder.
-        name: The file's name.
+        names: The file's name, and others that it goes by.
+        inside: Folders of that folder in which it may lie as well.
+        folder: Whether a folder of that name will do.
 
     Returns:
         The file, or None.
     """
-    candidates = [path for folder in folders() for path in (folder / dataset / name, folder / name)]
-    return next((path for path in candidates if path.is_file()), None)
+    places = [place / part for place in folders() for part in (dataset, ".")]
+    candidates = [place / part / name for part in (".", *inside) for place in places for name in names]
+    return next((path for path in candidates if path.is_file() or (folder and path.is_dir())), None)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logging.getLogger("snn_ntk").warning(message)
+
+
+def say_fallback(wanted: str, instead: str) -> None:
+    """Says what takes the place of files that were not found, to who has named a folder for them.
+
+    Args:
+        wanted: What was looked for.
+        instead: What is used.
+    """
+    if os.environ.get("SNN_NTK_DATA"):
+        _warn_once(f"no {wanted} in {' or '.join(map(str, folders()))}: {instead} instead")
 
 
 def retrieve(dataset: str, name: str, url: str, sha256: str | None) -> Path:

@@ -103,6 +103,7 @@ def cars3d(*, download: bool = False) -> FactorDataset:
     if path is None and download:
         path = _store.retrieve("cars3d", _ARCHIVE, _URL, None)  # no checksum was ever published
     if path is None:
+        _store.say_fallback(f"{_ARCHIVE} or folder of Cars3D's meshes", "cars drawn in 3-D")
         name, source, render = "cars stand-in", "cars drawn in 3-D in place of Cars3D", rendered_cars.render_car
     else:
         cars = {Path(file).name: _views(file, content) for file, content in _contents(path)}

@@ -7,18 +7,20 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from snn_ntk.datasets import _store
-from snn_ntk.datasets.factors import FactorDataset
+from snn_ntk.datasets.factors import FactorDataset, checked_indices
 from snn_ntk.datasets.stand_ins import drawn_faces
 
 __all__ = ["AttributeDataset", "celeba"]
 
 _IMAGES, _ATTRIBUTES = "img_align_celeba", "list_attr_celeba.txt"
+_TABLE = "list_attr_celeba.csv"  # Kaggle's spelling of the attributes
 _SIDE, _CROP = 64, 148
 _WIDTH, _HEIGHT = 178, 218
 
@@ -52,7 +54,7 @@ class AttributeDataset:
     def __len__(self) -> int:
         return len(self.attributes)
 
-    def factors(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n k"]:
+    def factors(self, indices: Any) -> Int[np.ndarray, "n k"]:
         """The attributes of images.
 
         Args:
@@ -60,10 +62,13 @@ class AttributeDataset:
 
         Returns:
             Each attribute, 0 or 1, shape (n, attributes).
-        """
-        return self.attributes[indices]
 
-    def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
+        Raises:
+            ValueError: If an index is not that of an image.
+        """
+        return self.attributes[checked_indices(indices, len(self), self.name)]
+
+    def pixels(self, indices: Any) -> UInt8[np.ndarray, "n h w c"]:
         """Images in bytes.
 
         Args:
@@ -71,10 +76,13 @@ class AttributeDataset:
 
         Returns:
             Bytes of shape (n, height, width, channels), uint8.
-        """
-        return self.read(indices)
 
-    def images(self, indices: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+        Raises:
+            ValueError: If an index is not that of an image.
+        """
+        return self.read(checked_indices(indices, len(self), self.name))
+
+    def images(self, indices: Any) -> Float[np.ndarray, "n h w c"]:
         """Images as numbers.
 
         Args:
@@ -82,6 +90,9 @@ class AttributeDataset:
 
         Returns:
             Values in [0, 1] of shape (n, height, width, channels), float32.
+
+        Raises:
+            ValueError: If an index is not that of an image.
         """
         return self.pixels(indices).astype(np.float32) / 255
 
@@ -90,8 +101,12 @@ def _attributes(path: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     """Names of the attributes, names of the images, and the table."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     try:
-        count, names = int(lines[0]), tuple(lines[1].split())
-        rows = [line.split() for line in lines[2:] if line.strip()]
+        if path.suffix == ".csv":
+            rows = [line.split(",") for line in lines[1:] if line.strip()]
+            count, names = len(rows), tuple(lines[0].split(",")[1:])
+        else:
+            count, names = int(lines[0]), tuple(lines[1].split())
+            rows = [line.split() for line in lines[2:] if line.strip()]
         table = np.array([row[1:] for row in rows], dtype=np.int64)
         if len(rows) != count or table.shape != (count, len(names)) or not np.isin(table, (-1, 1)).all():
             raise ValueError(f"{len(rows)} rows of shape {table.shape[1:]} where the head says {count} of {len(names)}")
@@ -120,6 +135,7 @@ def _photograph(name: str, content: bytes) -> UInt8[np.ndarray, "64 64 3"]:
 def _reader(path: Path) -> tuple[Callable[[str], bytes], set[str]]:
     """A function from an image's name to its content, and the names that there are."""
     if path.is_dir():
+        path = path / _IMAGES if (path / _IMAGES).is_dir() else path  # so Kaggle packs it
         return lambda name: (path / name).read_bytes(), {file.name for file in path.iterdir()}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -143,9 +159,9 @@ def _reader(path: Path) -> tuple[Callable[[str], bytes], set[str]]:
 def celeba() -> AttributeDataset | FactorDataset:
     """Faces of 64 × 64 pixels in colour: CelebA's photographs with 40 attributes, or a stand-in drawn from factors.
 
-    The official files are used if `list_attr_celeba.txt` and either the folder `img_align_celeba` or
-    `img_align_celeba.zip` are found in `SNN_NTK_DATA` or in the user's cache folder (there is no download: who asks for
-    the data agrees to their terms); photographs are then read when they are asked for, their middle 148 × 148 pixels
+    The official files are used if `list_attr_celeba.txt` (or Kaggle's `.csv`) and either the folder `img_align_celeba`
+    or `img_align_celeba.zip` are found in `SNN_NTK_DATA` or in the user's cache folder, or in `Anno` and `Img` there
+    (there is no download: who asks for the data agrees to their terms); photographs are then read when they are asked for, their middle 148 × 148 pixels
     reduced. Else faces are drawn, each from its emotion, eye style, hairstyle, colour of hair, pose, skin, lighting,
     glasses, shape of face and background. The stand-in is called "faces stand-in", and no number found on it is one of
     CelebA.
@@ -156,6 +172,7 @@ def celeba() -> AttributeDataset | FactorDataset:
 
     Raises:
         ValueError: If an official file is corrupt or another one, or only some of them are found.
+        FileNotFoundError: If `SNN_NTK_DATA` does not exist.
 
     Example:
         >>> data = celeba()
@@ -166,11 +183,11 @@ def celeba() -> AttributeDataset | FactorDataset:
 
     Source: liu2015deep.
     """
-    found = _store.find("celeba", _ATTRIBUTES)
-    folders = (folder / name for folder in _store.folders() for name in ("celeba", "."))
-    places = (place for folder in folders for place in (folder / _IMAGES, folder / f"{_IMAGES}.zip"))
-    images = next((place for place in places if place.exists()), None)
+    inside = ("Anno", "Img", "CelebA", "CelebA/Anno", "CelebA/Img")
+    found = _store.find("celeba", _ATTRIBUTES, _TABLE, inside=inside)
+    images = _store.find("celeba", _IMAGES, f"{_IMAGES}.zip", inside=inside, folder=True)
     if found is None and images is None:
+        _store.say_fallback(f"{_ATTRIBUTES} and {_IMAGES} of CelebA", "faces drawn from factors")
         levels = tuple(np.arange(len(names)) for names in drawn_faces.LEVELS.values())
         return FactorDataset(
             "faces stand-in",

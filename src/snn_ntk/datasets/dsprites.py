@@ -162,6 +162,7 @@ def dsprites(*, download: bool = False) -> FactorDataset:
     """
     path = _store.retrieve("dsprites", _FILE, _URL, _HASH) if download else _store.find("dsprites", _FILE)
     if path is None:
+        _store.say_fallback(_FILE, "dSprites rendered again from its factors")
         name, source, render = "dSprites (re-rendered)", "dSprites, rendered again from its factors", _render
     else:
         packed = np.load(_unpack(path), mmap_mode="r", allow_pickle=False)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 __all__ = ["FactorDataset"]
+
+
+def checked_indices(indices: Any, count: int, name: str) -> Int[np.ndarray, " n"]:
+    """Places of images as an array of integers, each at least 0 and below `count`."""
+    indices = np.asarray(indices)
+    if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+        raise ValueError(f"expected indices as integers of shape (n,), got {indices.dtype} of shape {indices.shape}")
+    if indices.size and not (0 <= indices.min() and indices.max() < count):
+        raise ValueError(f"expected indices in 0 … {count - 1} of {name}, got {indices.min()} … {indices.max()}")
+    return indices.astype(int)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +61,7 @@ class FactorDataset:
     def __len__(self) -> int:
         return math.prod(self.factor_sizes)
 
-    def factors(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n k"]:
+    def factors(self, indices: Any) -> Int[np.ndarray, "n k"]:
         """The factors of images.
 
         Args:
@@ -62,13 +73,10 @@ class FactorDataset:
         Raises:
             ValueError: If an index is not in the grid.
         """
-        if indices.size and not (0 <= indices.min() and indices.max() < len(self)):
-            raise ValueError(
-                f"expected indices in 0 … {len(self) - 1} of {self.name}, got {indices.min()} … {indices.max()}"
-            )
+        indices = checked_indices(indices, len(self), self.name)
         return np.stack(np.unravel_index(indices, self.factor_sizes), axis=1)
 
-    def indices(self, factors: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
+    def indices(self, factors: Any) -> Int[np.ndarray, " n"]:
         """The places in the grid of the images with these factors.
 
         Args:
@@ -80,13 +88,17 @@ class FactorDataset:
         Raises:
             ValueError: If there is not one level for each factor, or a level is not in the grid.
         """
-        if factors.shape[1] != len(self.levels):
-            raise ValueError(f"expected {len(self.levels)} factors of {self.name}, got {factors.shape[1]}")
+        factors = np.asarray(factors)
+        if factors.ndim != 2 or factors.shape[1] != len(self.levels) or factors.dtype.kind not in "iu":
+            raise ValueError(
+                f"expected {len(self.levels)} factors of {self.name}, as integers of shape (n, {len(self.levels)}), "
+                f"got {factors.dtype} of shape {factors.shape}"
+            )
         if ((factors < 0) | (factors >= np.array(self.factor_sizes))).any():
             raise ValueError(f"expected levels below {self.factor_sizes}, got up to {tuple(factors.max(axis=0))}")
         return np.asarray(np.ravel_multi_index(tuple(factors.T), self.factor_sizes))
 
-    def pixels(self, indices: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"]:
+    def pixels(self, indices: Any) -> UInt8[np.ndarray, "n h w c"]:
         """Images in bytes: 0 is black, 255 is white.
 
         Args:
@@ -101,7 +113,7 @@ class FactorDataset:
         chosen = self.factors(indices)
         return self.render(np.stack([kept[chosen[:, k]] for k, kept in enumerate(self.levels)], axis=1))
 
-    def images(self, indices: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n h w c"]:
+    def images(self, indices: Any) -> Float[np.ndarray, "n h w c"]:
         """Images as numbers.
 
         Args:
@@ -127,7 +139,7 @@ class FactorDataset:
         """
         return rng.integers(0, self.factor_sizes, size=(n, len(self.levels)))
 
-    def restrict(self, **keep: int | Sequence[int]) -> FactorDataset:
+    def restrict(self, **keep: Any) -> FactorDataset:
         """The sub-grid with fewer levels of the named factors.
 
         Args:
@@ -145,10 +157,14 @@ class FactorDataset:
             raise ValueError(f"expected factors among {self.factor_names}, got {unknown}")
         levels = list(self.levels)
         for k, factor in enumerate(self.factor_names):
-            wanted, size = keep.get(factor, len(levels[k])), len(levels[k])
-            places = np.arange(wanted) * size // max(wanted, 1) if isinstance(wanted, int) else np.array(wanted, int)
+            size = len(levels[k])
+            wanted = np.asarray(keep.get(factor, size))
+            # Neither fractions nor a mask, which NumPy would take for the levels 0 and 1.
+            places = wanted.astype(int) if wanted.dtype.kind in "iu" and wanted.ndim < 2 else np.empty(0, int)
+            if places.ndim == 0:
+                places = np.arange(places) * size // max(int(places), 1)
             if not (0 < len(places) == len(set(places)) and 0 <= min(places) and max(places) < size):
-                raise ValueError(f"expected 1 to {size} different levels of {factor}, got {wanted}")
+                raise ValueError(f"expected 1 to {size} different levels of {factor}, got {keep[factor]}")
             levels[k] = levels[k][places]
         fewer = [
             f"{len(new)} of {len(old)} levels of {factor}"

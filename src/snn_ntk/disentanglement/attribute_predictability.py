@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float
 
 from snn_ntk.disentanglement.codes import at_least_two_latents, checked_split, levels_of
 
@@ -17,10 +19,10 @@ def _balanced_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def sap(
-    codes: Real[np.ndarray, "n latent"],
-    factors: Int[np.ndarray, "n k"],
-    codes_test: Real[np.ndarray, "n_test latent"],
-    factors_test: Int[np.ndarray, "n_test k"],
+    codes: Any,
+    factors: Any,
+    codes_test: Any,
+    factors_test: Any,
     *,
     C: float = 0.01,
 ) -> float:
@@ -59,10 +61,10 @@ def sap(
 
 
 def sap_accuracies(
-    codes: Real[np.ndarray, "n latent"],
-    factors: Int[np.ndarray, "n k"],
-    codes_test: Real[np.ndarray, "n_test latent"],
-    factors_test: Int[np.ndarray, "n_test k"],
+    codes: Any,
+    factors: Any,
+    codes_test: Any,
+    factors_test: Any,
     *,
     C: float = 0.01,
 ) -> Float[np.ndarray, "latent varying"]:

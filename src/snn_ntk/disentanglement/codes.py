@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int
+
+from snn_ntk import _validation as validation
 
 __all__ = ["Sampler", "active_latents"]
 
@@ -39,7 +41,7 @@ class Sampler(Protocol):
         ...
 
 
-def checked_codes(codes: np.ndarray, name: str = "codes") -> Float[np.ndarray, "n latent"]:
+def checked_codes(codes: Any, name: str = "codes") -> Float[np.ndarray, "n latent"]:
     """Codes in float64, or an error that says what is wrong with them."""
     codes = np.asarray(codes)
     if codes.ndim != 2 or codes.size == 0 or codes.dtype.kind not in "fiu":
@@ -49,7 +51,7 @@ def checked_codes(codes: np.ndarray, name: str = "codes") -> Float[np.ndarray, "
     return codes.astype(np.float64)
 
 
-def checked_pair(codes: np.ndarray, factors: np.ndarray, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
+def checked_pair(codes: Any, factors: Any, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
     """Codes as `checked_codes` gives them, and one row of integer factors for each."""
     codes, factors = checked_codes(codes, f"codes{suffix}"), np.asarray(factors)
     if factors.ndim != 2 or factors.shape[0] != len(codes) or factors.dtype.kind not in "iub":
@@ -70,7 +72,7 @@ def levels_of(factors: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
 
 
 def checked_split(
-    codes: np.ndarray, factors: np.ndarray, codes_test: np.ndarray, factors_test: np.ndarray
+    codes: Any, factors: Any, codes_test: Any, factors_test: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Two pairs as `checked_pair` gives them, with equal numbers of latents and of factors."""
     codes, factors = checked_pair(codes, factors)
@@ -83,13 +85,13 @@ def checked_split(
     return codes, factors, codes_test, factors_test
 
 
-def at_least_two_latents(codes: np.ndarray) -> None:
+def at_least_two_latents(codes: Any) -> None:
     """Raises an error if there is one latent only."""
-    if codes.shape[1] < 2:
+    if np.shape(codes)[1] < 2:
         raise ValueError("expected at least two latents, whose difference is the score, got 1")
 
 
-def active_latents(codes: Real[np.ndarray, "n latent"], *, threshold: float = 0.01) -> Bool[np.ndarray, " latent"]:
+def active_latents(codes: Any, *, threshold: float = 0.01) -> Bool[np.ndarray, " latent"]:
     """Which latent coordinates the encoder uses: those with Var_x E[z_j | x] > threshold.
 
     Args:
@@ -122,6 +124,11 @@ def encoded(encode: Callable[[np.ndarray], np.ndarray], factors: np.ndarray) -> 
 
 def varying_factors(sampler: Sampler) -> np.ndarray:
     """Numbers of the factors that take more than one level, of which there are two at least."""
+    if not isinstance(sampler, Sampler):
+        raise TypeError(
+            "expected data on a grid of factors, from which factors can be drawn, such as a FactorDataset, "
+            f"got {type(sampler).__name__}"
+        )
     varying = np.flatnonzero(np.array(sampler.factor_sizes) > 1)
     if len(varying) < 2:
         raise ValueError(f"expected at least two factors that vary, got sizes {sampler.factor_sizes}")
@@ -129,9 +136,9 @@ def varying_factors(sampler: Sampler) -> np.ndarray:
 
 
 def check_counts(**counts: int) -> None:
-    """Raises an error if a count is below two."""
+    """Raises an error if a count is not an integer, or below two."""
     for name, count in counts.items():
-        if count < 2:
+        if validation.positive_integer(count, name) < 2:
             raise ValueError(f"expected {name} of at least 2, got {count}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float
 from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier
 
 from snn_ntk.disentanglement.attribute_predictability import _balanced_accuracy
@@ -32,10 +32,10 @@ class DCI(NamedTuple):
 
 
 def dci(
-    codes: Real[np.ndarray, "n latent"],
-    factors: Int[np.ndarray, "n k"],
-    codes_test: Real[np.ndarray, "n_test latent"],
-    factors_test: Int[np.ndarray, "n_test k"],
+    codes: Any,
+    factors: Any,
+    codes_test: Any,
+    factors_test: Any,
     *,
     model: str = "forest",
     trees: int = 10,

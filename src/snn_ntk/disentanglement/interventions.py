@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from snn_ntk import _validation as validation
 from snn_ntk.disentanglement.codes import Sampler, check_counts, encoded, parts_of, varying_factors
 
 __all__ = ["beta_vae", "factor_vae"]
@@ -27,6 +28,8 @@ def beta_vae(
     for each point, and are not otherwise chosen; the score is the held-out accuracy of logistic regression at naming
     that factor. Chance is one over the number of factors that vary. The published classifier is linear and softmax; the
     reference implementation fits one level against the rest with the solver of its time, the one here is multinomial.
+    Its weights are penalised and the codes are taken as they are, in units of the prior: perfect codes that are made a
+    thousand times smaller ask for larger weights, and score near chance. Bring codes to that scale first.
 
     Args:
         sampler: Draws factors.
@@ -40,8 +43,8 @@ def beta_vae(
         An accuracy between 0 and 1.
 
     Raises:
-        ValueError: If fewer than two factors vary, a count is below two, or `encode` does not return one code for each
-            row.
+        TypeError: If the data is no grid of factors, `rng` is not a generator, or a count is not an integer.
+        ValueError: If fewer than two factors vary, a count is below two, or `encode` returns another number of codes.
 
     Example:
         >>> import numpy as np
@@ -52,6 +55,7 @@ def beta_vae(
 
     Source: higgins2017beta, Section 3.
     """
+    rng = validation.generator(rng)
     check_counts(train=train, test=test, batch=batch)
     varying = varying_factors(sampler)
 
@@ -107,8 +111,8 @@ def factor_vae(
         An accuracy between 0 and 1.
 
     Raises:
-        ValueError: If fewer than two factors vary, a count is below two, or `encode` does not return one code for each
-            row.
+        TypeError: If the data is no grid of factors, `rng` is not a generator, or a count is not an integer.
+        ValueError: If fewer than two factors vary, a count is below two, or `encode` returns another number of codes.
 
     Example:
         >>> import numpy as np
@@ -119,6 +123,7 @@ def factor_vae(
 
     Source: kim2018disentangling, Section 4.
     """
+    rng = validation.generator(rng)
     check_counts(train=train, test=test, batch=batch, variance_codes=variance_codes)
     varying = varying_factors(sampler)
     spread = encoded(encode, sampler.sample_factors(rng, variance_codes)).var(axis=0, ddof=1)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float
 from sklearn.linear_model import RidgeCV
 
 from snn_ntk import _validation as validation
+from snn_ntk.disentanglement.codes import checked_split
 
 __all__ = ["Readout", "random_projection", "read_factors"]
 
@@ -33,9 +34,7 @@ class Readout(NamedTuple):
         return (self.accuracy - self.chance) / np.where(self.chance < 1, 1 - self.chance, 1.0)
 
 
-def random_projection(
-    images: Real[np.ndarray, "n ..."], latent: int, *, rng: np.random.Generator
-) -> Float[np.ndarray, "n latent"]:
+def random_projection(images: Any, latent: int, *, rng: np.random.Generator) -> Float[np.ndarray, "n latent"]:
     """Codes that know nothing of the data: the pixels times independent Gaussian weights.
 
     Args:
@@ -47,7 +46,7 @@ def random_projection(
         Codes of shape (n, latent), float32.
 
     Raises:
-        TypeError: If `latent` is not an integer.
+        TypeError: If `latent` is not an integer, or `rng` is not a generator.
         ValueError: If it is below 1.
 
     Example:
@@ -56,6 +55,7 @@ def random_projection(
         (5, 10)
     """
     latent = validation.positive_integer(latent, "latent")
+    images, rng = np.asarray(images), validation.generator(rng)
     flat = images.reshape(len(images), -1)
     weights = rng.standard_normal((flat.shape[1], latent), dtype=np.float32) / flat.shape[1] ** 0.5
     parts = [flat[start : start + 1024].astype(np.float32) @ weights for start in range(0, len(flat), 1024)]
@@ -63,10 +63,10 @@ def random_projection(
 
 
 def read_factors(
-    codes: Real[np.ndarray, "n latent"],
-    factors: Int[np.ndarray, "n k"],
-    codes_test: Real[np.ndarray, "n_test latent"],
-    factors_test: Int[np.ndarray, "n_test k"],
+    codes: Any,
+    factors: Any,
+    codes_test: Any,
+    factors_test: Any,
     *,
     hidden: int = 0,
     seed: int = 0,
@@ -105,16 +105,7 @@ def read_factors(
         >>> read_factors(codes, v, codes, v).accuracy.round(2).tolist()
         [1.0, 0.5]
     """
-    if len(codes) != len(factors) or len(codes_test) != len(factors_test):
-        raise ValueError(
-            f"expected as many rows of factors as of codes, got {len(factors)} and {len(codes)} to fit, "
-            f"{len(factors_test)} and {len(codes_test)} held out"
-        )
-    if codes.shape[1] != codes_test.shape[1] or factors.shape[1] != factors_test.shape[1]:
-        raise ValueError(
-            f"expected held-out rows like those to fit, got {codes_test.shape[1]} and {codes.shape[1]} latents, "
-            f"{factors_test.shape[1]} and {factors.shape[1]} factors"
-        )
+    codes, factors, codes_test, factors_test = checked_split(codes, factors, codes_test, factors_test)
     if not 0 < level < 1:
         raise ValueError(f"expected a level of confidence between 0 and 1, got {level}")
     levels = [np.unique(factors[:, k]) for k in range(factors.shape[1])]

@@ -218,10 +218,11 @@ def stability_edge(problem: Figure2Problem) -> float:
 
     Source: book, chapter 9.
     """
-    shape = problem.targets.shape
-    times = lambda v: np.asarray(_kernel_times(jnp.asarray(v, jnp.float32).reshape(shape), problem)).ravel()  # noqa: E731
-    kernel: Any = LinearOperator((problem.targets.size,) * 2, matvec=times, dtype=np.float32)  # pyright: ignore[reportCallIssue]
-    start = np.random.default_rng(0).standard_normal(problem.targets.size).astype(np.float32)
+    outputs = jax.eval_shape(_outputs, problem.start, problem)
+    dtype, size = np.dtype(outputs.dtype), outputs.size
+    times = lambda v: np.asarray(_kernel_times(jnp.asarray(v, dtype).reshape(outputs.shape), problem)).ravel()  # noqa: E731
+    kernel: Any = LinearOperator((size, size), matvec=times, dtype=dtype)  # pyright: ignore[reportCallIssue]
+    start = np.random.default_rng(0).standard_normal(size).astype(dtype)
     return float(2 * len(problem.inputs) / eigsh(kernel, k=1, tol=1e-3, v0=start, return_eigenvectors=False)[0])  # pyright: ignore[reportArgumentType]
 
 

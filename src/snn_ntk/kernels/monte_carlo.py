@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray, PyTree
 
 __all__ = ["NoiseMoments", "expected_tangent_kernel", "noise_moments"]
 
@@ -35,6 +35,11 @@ class NoiseMoments(NamedTuple):
     variance: Float[Array, "n d_out"]
 
 
+def _floats(x: ArrayLike) -> Array:
+    """Integers as the floats that they are: an `apply_fn` that squares uint8 would do so modulo 256."""
+    return jnp.asarray(x, jnp.result_type(x, float))
+
+
 def _check(samples: int, least: int) -> None:
     if samples < least:
         raise ValueError(f"expected samples ≥ {least}, got {samples}")
@@ -43,7 +48,7 @@ def _check(samples: int, least: int) -> None:
 def noise_moments(
     apply_fn: Callable[..., Array],
     params: PyTree,
-    x: Float[Array, "n d_in"],
+    x: Num[ArrayLike, "n d_in"],
     key: PRNGKeyArray,
     *,
     samples: int,
@@ -75,6 +80,7 @@ def noise_moments(
     Source: book, chapter 12 (predictive variance).
     """
     _check(samples, 2)
+    x = _floats(x)
     draws = jax.lax.map(lambda k: apply_fn(params, x, rng=k), jax.random.split(key, samples))
     return NoiseMoments(draws.mean(0), draws.var(0, ddof=1))
 
@@ -82,8 +88,8 @@ def noise_moments(
 def expected_tangent_kernel(
     apply_fn: Callable[..., Array],
     params: PyTree,
-    x1: Float[Array, "n1 d_in"],
-    x2: Float[Array, "n2 d_in"] | None,
+    x1: Num[ArrayLike, "n1 d_in"],
+    x2: Num[ArrayLike, "n2 d_in"] | None,
     key: PRNGKeyArray,
     *,
     samples: int,
@@ -134,5 +140,6 @@ def expected_tangent_kernel(
         axes = tuple(range(1, left.ndim))
         return jnp.tensordot(left, right, axes=(axes, axes)) / left.shape[1]
 
-    kernel = jax.tree.map(contract, jacobian(x1, first), jacobian(x1 if x2 is None else x2, second))
+    left, right = jacobian(_floats(x1), first), jacobian(_floats(x1 if x2 is None else x2), second)
+    kernel = jax.tree.map(contract, left, right)
     return jax.tree.map(lambda k: (k + k.T) / 2, kernel) if x2 is None else kernel

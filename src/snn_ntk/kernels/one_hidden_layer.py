@@ -149,6 +149,9 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     q1 = inflated * squares1.sum(axis=1)[:, None] + shift
     q2 = inflated * squares2.sum(axis=1)[None, :] + shift
     value, slope, curvature = activation.derivatives(c, q1, q2)
+    if activation.jumps:
+        noisy1, noisy2 = (sigma0**2 * scale * squares.sum(axis=1) > 0 for squares in (squares1, squares2))
+        slope = jnp.where(jnp.outer(noisy1, noisy2), slope, 0)
     # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0, x = 0 or a σ0² below rounding: as σ0 → 0
     # the product is of order σ0, so it is 0 there.
     sigma = weight * jnp.where(jnp.isinf(curvature), 0, curvature)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Num
 
 from snn_ntk import _validation as validation
-from snn_ntk._neural_tangents import InputKernel, stax
+from snn_ntk._neural_tangents import InputKernel, get_diagonal, stax
 
 __all__ = ["StochasticDense"]
 
@@ -98,10 +98,12 @@ def _layer(
             b = jax.random.normal(key_b, (1,) * (len(input_shape) - 1) + (out_dim,)) * (1.0 if ntk_scaling else b_std)
         return (*input_shape[:-1], out_dim), (W_mu, W_sigma, b)
 
-    def apply_fn(params: tuple, inputs: Array, *, rng: Any = None, **kwargs: Any) -> Array:
+    def apply_fn(params: tuple, inputs: ArrayLike, *, rng: Any = None, **kwargs: Any) -> Array:
         if rng is None:
             raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
         W_mu, W_sigma, b = params
+        # Integers as the floats that they are: uint8 would square them modulo 256.
+        inputs = jnp.asarray(inputs, jnp.result_type(inputs, float))
         if noise == "shared":
             outputs = inputs @ (W_mu + W_sigma * jax.random.normal(rng, W_mu.shape, W_mu.dtype))
         else:
@@ -138,7 +140,7 @@ def _layer(
             ntk = own + between * ntk
             if reads_inputs and noise == "independent":
                 spread = _spread(k, W_std, sigma0, ntk_scaling)
-        changes = dict(
+        out = k.replace(
             cov1=total(k.cov1),
             cov2=total(k.cov2),
             nngp=between * k.nngp + shift,
@@ -146,11 +148,44 @@ def _layer(
             is_gaussian=True,
             is_input=False,
         )
-        if spread is None:
-            return k.replace(**changes)
-        return k.replace(**changes, spread=spread, inputs1=None, inputs2=None)
+        excess = _excess(k, W_std, sigma0, noise)
+        if noise == "shared" or _is_zero(sigma0):
+            return out.replace(excess=excess) if isinstance(out, InputKernel) else out
+        return InputKernel.around(
+            out,
+            spread=spread,
+            noise1=_noisy(k, 1, W_std, sigma0),
+            noise2=_noisy(k, 2, W_std, sigma0),
+            excess=excess,
+        )
 
     return init_fn, apply_fn, kernel_fn
+
+
+def _is_zero(sigma0: Any) -> bool:
+    return isinstance(sigma0, int | float) and sigma0 == 0
+
+
+def _excess(k: Any, W_std: Any, sigma0: Any, noise: str) -> Array | None:
+    """cov1 − diag(nngp) behind the layer: what there is before, scaled, and the variance of its own noise."""
+    if k.nngp.ndim != 2 or k.cov1.ndim != 1 or k.cov2 is not None or k.mask1 is not None:
+        return None
+    before = getattr(k, "excess", None)
+    if before is None and getattr(k, "noise1", None) is not None:
+        return None
+    if noise == "shared":
+        return None if before is None else W_std**2 * (1 + sigma0**2) * before
+    return W_std**2 * (sigma0**2 * k.cov1 + (0 if before is None else before))
+
+
+def _noisy(k: Any, which: int, W_std: Any, sigma0: Any) -> Array | None:
+    """For each input whether noise reaches it: of this layer, where it has any size, or of one before."""
+    variance = get_diagonal(getattr(k, f"cov{which}"), k.diagonal_batch, k.diagonal_spatial)
+    if variance is None:
+        return None
+    before = getattr(k, f"noise{which}", None)
+    here = (variance.reshape(len(variance), -1) > 0).any(axis=1) & (sigma0 > 0) & (W_std > 0)
+    return here if before is None else here | before
 
 
 def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
@@ -158,7 +193,7 @@ def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
 
     It is N/W_std² times that when the scale is inside the weights.
     """
-    if isinstance(sigma0, int | float) and sigma0 == 0:
+    if _is_zero(sigma0):
         return None
     if not isinstance(k, InputKernel) or k.inputs1 is None:
         raise ValueError(

@@ -15,6 +15,9 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
 
     Var_ζ f(x, ζ) = cov1(x) - nngp(x, x)
 
+    Where that is a small difference it is computed by itself through dense layers and nonlinearities, so that it keeps
+    its digits however small the noise is; behind other layers (sums, products, normalisation) it is the difference.
+
     Args:
         kernel: `Kernel` of a network with independent noise, from `kernel_fn(x)` with one set of inputs and get=None.
 
@@ -43,4 +46,9 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
             f"expected one covariance for each pair of inputs, got nngp of shape {kernel.nngp.shape} and cov1 of shape "
             f"{kernel.cov1.shape}"
         )
-    return kernel.cov1 - jnp.diagonal(kernel.nngp)
+    difference = kernel.cov1 - jnp.diagonal(kernel.nngp)
+    small = getattr(kernel, "excess", None)
+    if small is None:
+        return difference
+    # Where the noise is small the difference is all rounding; layers carry it by itself, to the accuracy of an integral.
+    return jnp.where(difference < 0.01 * kernel.cov1, small, difference)

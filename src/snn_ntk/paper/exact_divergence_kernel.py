@@ -31,7 +31,7 @@ def whitened_product(
         Products, shape (n1, n), float64.
 
     Raises:
-        ValueError: If the inputs are of different dimension.
+        ValueError: If the inputs are of different dimension, or a training input is zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -45,7 +45,12 @@ def whitened_product(
     x1, x = np.asarray(x1, np.float64), np.asarray(x, np.float64)
     if x1.shape[1] != x.shape[1]:
         raise ValueError(f"expected inputs of dimension {x.shape[1]}, got {x1.shape[1]}")
-    units = x / np.linalg.norm(x, axis=1, keepdims=True)
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    if not norms.all():
+        raise ValueError(
+            f"expected training inputs other than 0, which has no direction, got row {norms.argmin()} of 0"
+        )
+    units = x / norms
     _, values, basis = np.linalg.svd(units, full_matrices=False)
     kept = values > (max(x.shape) * eps if rtol is None else rtol) * values[0]
     basis, values = basis[kept], values[kept]
@@ -74,7 +79,7 @@ def exact_kl_kernel(
 
     Raises:
         TypeError: If the activation is unknown.
-        ValueError: If the inputs are of different dimension.
+        ValueError: If the inputs are of different dimension, or a training input is zero.
 
     Example:
         >>> import jax.numpy as jnp

@@ -81,7 +81,9 @@ def init_parameters(
     )
 
 
-def preactivation_law(params: Parameters, x: Float[Array, "n d_in"]) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
+def preactivation_law(
+    params: Parameters, x: Num[ArrayLike, "n d_in"]
+) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
     """Mean and variance of the latent pre-activations z, W_μ x and (W_σ∘W_σ)(x∘x).
 
     Args:
@@ -101,6 +103,7 @@ def preactivation_law(params: Parameters, x: Float[Array, "n d_in"]) -> tuple[Fl
 
     Source: wang2024vae, Eq. 2 (which prints the variance W_σ x, which can be negative), Eq. 3; book, chapter 4.
     """
+    x = jnp.asarray(x, jnp.result_type(x, float))
     return x @ params.mu.T, (x * x) @ (params.sigma**2).T
 
 

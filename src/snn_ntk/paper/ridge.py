@@ -16,6 +16,7 @@ times the identity on the outputs, so every output is regressed by itself. Solve
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,30 @@ def checked_kernels(kernel, kernel_test, f0_test, beta, *outputs) -> tuple[Any, 
     kernel, kernel_test, f0_test, *outputs = (
         None if value is None else np.asarray(value, np.float64) for value in (kernel, kernel_test, f0_test, *outputs)
     )
-    if kernel.shape[0] != kernel.shape[1]:
-        raise ValueError(f"expected a square kernel, got shape {kernel.shape}")
-    if kernel_test is not None and kernel_test.shape[1] != kernel.shape[0]:
+    check_square(kernel)
+    if kernel_test is not None and kernel_test.shape[1:] != kernel.shape[:1]:
         raise ValueError(f"expected kernel_test of shape (n_test, {kernel.shape[0]}), got {kernel_test.shape}")
     if (kernel_test is None) != (f0_test is None):
         raise ValueError("expected kernel_test and f0_test together, got one of them")
-    if beta <= 0:
+    check_outputs(kernel, *outputs)
+    if f0_test is not None and f0_test.shape != (len(kernel_test), *outputs[0].shape[1:]):
+        raise ValueError(f"expected f0_test of shape {(len(kernel_test), *outputs[0].shape[1:])}, got {f0_test.shape}")
+    if not 0 < beta < math.inf:
         raise ValueError(f"expected beta > 0, got {beta}")
     return kernel, kernel_test, f0_test, *outputs
+
+
+def check_square(kernel):
+    """Raises an error unless a kernel is that of points with themselves."""
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
+        raise ValueError(f"expected a square kernel, got shape {kernel.shape}")
+
+
+def check_outputs(kernel, *outputs):
+    """Raises an error unless outputs and targets have one row for each point and one shape: NumPy would broadcast."""
+    shapes = [each.shape for each in outputs]
+    if len(set(shapes)) > 1 or shapes[0][:1] != kernel.shape[:1] or len(shapes[0]) > 2:
+        raise ValueError(f"expected outputs and targets of one shape ({len(kernel)}, d_out), got {shapes}")
 
 
 def ridge_as_printed(
@@ -69,7 +85,7 @@ def ridge_as_printed(
         Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-        ValueError: If a kernel is of the wrong shape, or β ≤ 0.
+        ValueError: If shapes do not fit, or β ≤ 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -78,7 +94,8 @@ def ridge_as_printed(
 
     Source: wang2024vae, Theorem 2 (as printed), Eq. 13.
     """
-    k, k_test, _, targets = checked_kernels(kernel, kernel_test, kernel_test, beta, y)
+    start_test = None if kernel_test is None else np.zeros((len(kernel_test), *np.shape(y)[1:]))
+    k, k_test, _, targets = checked_kernels(kernel, kernel_test, start_test, beta, y)
     return regress(k, k_test, beta, targets)
 
 
@@ -105,7 +122,7 @@ def ridge_corrected(
         Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-        ValueError: If a kernel is of the wrong shape, one of `kernel_test` and `f0_test` is missing, or β ≤ 0.
+        ValueError: If shapes do not fit, one of `kernel_test` and `f0_test` is missing, or β ≤ 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -145,7 +162,7 @@ def ridge_exact_kl(
         Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-        ValueError: If a kernel is of the wrong shape, one of `kernel_test` and `f0_test` is missing, β ≤ 0 or σ0 ≤ 0.
+        ValueError: If shapes do not fit, one of `kernel_test` and `f0_test` is missing, β ≤ 0 or σ0 ≤ 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -156,7 +173,7 @@ def ridge_exact_kl(
     Source: wang2024vae, Theorem 2 (for the objective of Eq. 4), Eq. 4; book, chapter 8.
     """
     k, k_test, start_test, targets, start = checked_kernels(kernel, kernel_test, f0_test, beta, y, f0)
-    if sigma0 <= 0:
+    if not 0 < sigma0 < math.inf:
         raise ValueError(f"expected sigma0 > 0 (without noise the divergence is infinite), got {sigma0}")
     return (start if k_test is None else start_test) + regress(k, k_test, beta / sigma0**2, targets - start)
 
@@ -180,6 +197,9 @@ def effective_ridge(
     Returns:
         ρ; nβ if Eq. 12 was minimised and the network is wide.
 
+    Raises:
+        ValueError: If shapes do not fit, or the outputs did not move.
+
     Example:
         >>> import jax.numpy as jnp
         >>> y, f0 = jnp.eye(2), jnp.zeros((2, 2))
@@ -189,5 +209,9 @@ def effective_ridge(
     Source: book, chapter 8.
     """
     kernel, y, f0, f = (np.asarray(value, np.float64) for value in (kernel, y, f0, f))
+    check_square(kernel)
+    check_outputs(kernel, y, f0, f)
     moved = f - f0
+    if not moved.any():
+        raise ValueError("expected outputs that training has moved, got f equal to f0")
     return float(np.sum(moved * (kernel @ (y - f))) / np.sum(moved**2))

@@ -13,6 +13,7 @@ from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.exact_divergence_kernel import whitened_product
 from snn_ntk.paper.network import Parameters, pre_activations
+from snn_ntk.paper.ridge import check_square
 
 __all__ = ["kernel_drift", "neuron_slopes", "path_averaged_kernel", "ridge_error_bound", "typical_ridge_error"]
 
@@ -47,7 +48,7 @@ def ridge_error_bound(
         The bound in Frobenius norm over the points; infinity if ε ≥ λ + ρ, where it says nothing.
 
     Raises:
-        ValueError: If only one of `kernel_test` and `test_error` is given.
+        ValueError: If only one of `kernel_test` and `test_error` is given, or shapes do not fit.
 
     Example:
         >>> import jax.numpy as jnp
@@ -59,6 +60,9 @@ def ridge_error_bound(
     if (kernel_test is None) != (test_error is None):
         raise ValueError("expected kernel_test and test_error together, got one of them")
     matrix = np.asarray(kernel, np.float64)
+    check_square(matrix)
+    if kernel_test is not None and np.shape(kernel_test)[1:] != matrix.shape[:1]:
+        raise ValueError(f"expected kernel_test of shape (n_test, {len(matrix)}), got {np.shape(kernel_test)}")
     floor = float(np.linalg.eigvalsh(matrix)[0]) + ridge
     if train_error >= floor:
         return float("inf")
@@ -228,6 +232,9 @@ def typical_ridge_error(
     Returns:
         The root mean square of the Frobenius norm.
 
+    Raises:
+        ValueError: If shapes do not fit, or only some of the three arrays of test points are given.
+
     Example:
         >>> import jax.numpy as jnp
         >>> one = typical_ridge_error(jnp.eye(2), jnp.eye(2), jnp.ones((2, 4)), jnp.ones((2, 3)), ridge=1.0, width=100)
@@ -238,10 +245,23 @@ def typical_ridge_error(
     Source: book, chapter 8.
     """
     kernel, product, slopes, residual = (np.asarray(a, np.float64) for a in (kernel, product, slopes, residual))
-    test = None
-    if kernel_test is not None:
+    check_square(kernel)
+    n = len(kernel)
+    if product.shape != (n, n) or any(a.ndim != 2 or len(a) != n for a in (slopes, residual)):
+        raise ValueError(
+            f"expected product ({n}, {n}), slopes ({n}, m) and residual ({n}, d_out), "
+            f"got {product.shape}, {slopes.shape} and {residual.shape}"
+        )
+    test, outputs = None, residual.shape[1]
+    if any(a is not None for a in (kernel_test, product_test, slopes_test)):
+        shapes = [np.shape(a) for a in (kernel_test, product_test, slopes_test)]
+        k = shapes[0][:1]
+        if shapes != [(*k, n), (*k, n), (*k, slopes.shape[1])]:
+            raise ValueError(
+                f"expected kernel_test and product_test (n_test, {n}) and slopes_test (n_test, {slopes.shape[1]}), "
+                f"got {', '.join(map(str, shapes))}"
+            )
         test = [np.asarray(a, np.float64) for a in (kernel_test, product_test, slopes_test)]
-    n, outputs = residual.shape
     inverse = np.linalg.inv(kernel + ridge * np.eye(n))
     weights = inverse @ residual
     # ‖B V‖_F depends on V only through V Vᵀ: a square root of it replaces the d outputs by n.

@@ -18,6 +18,7 @@ from snn_ntk.reporting.estimates import Estimate
 from snn_ntk.reporting.figures import figure_html, save_figure, use_style
 from snn_ntk.reporting.provenance import book_root, provenance
 from snn_ntk.reporting.scorecard import show_number, show_region, verdict_texts
+from snn_ntk.reporting.sweeps import PROFILES
 
 __all__ = ["Chapter", "load_records"]
 
@@ -31,9 +32,14 @@ class Chapter:
     Args:
         name: The notebook's stem, such as "05-stochastic-ntk".
         profile: "smoke", "laptop" or "gpu".
+
+    Raises:
+        ValueError: If there is no such chapter or profile.
     """
 
     def __init__(self, name: str, profile: str) -> None:
+        if profile not in PROFILES:
+            raise ValueError(f"expected a profile, one of {PROFILES}, got {profile!r}")
         root = book_root()
         self.name, self.profile = name, profile
         self._all_claims = load_claims(root / "book" / "claims")

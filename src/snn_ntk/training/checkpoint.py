@@ -26,6 +26,9 @@ class Checkpoint:
         path: The file; its folder is created.
         configuration: What has to be the same for a run to go on, text by name; the names appear in errors.
 
+    Raises:
+        ValueError: If nothing can be written there, which is better known before the first step than after many.
+
     Attributes:
         path: The file.
         configuration: As given.
@@ -33,6 +36,12 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike, configuration: Mapping[str, str]) -> None:
         self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"expected a folder for the checkpoint {self.path}, got none ({error})") from error
+        if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
+            raise ValueError(f"expected {self.path} to be a file that can be written, got a folder or no permission")
         self.configuration = configuration
 
     def write(self, state: PyTree, records: list[PyTree]) -> None:
@@ -63,6 +72,8 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
+        if self.path.stat().st_size == 0:
+            raise ValueError(f"expected {self.path} to be a checkpoint of a training, got an empty file: remove it")
         try:
             with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as content:
                 arrays = dict(content)  # numpy leaves a damaged file open that it opened by itself
@@ -70,7 +81,11 @@ class Checkpoint:
             raise ValueError(f"expected {self.path} to be a checkpoint of a training, got another file") from error
         for name, value in self.configuration.items():
             if str(arrays.get(f"configuration/{name}")) != value:
-                raise ValueError(f"expected {self.path} to continue this run, got a checkpoint of another {name}")
+                hint = "; to extend a finished run, read it with its own steps, and begin another run with its result"
+                raise ValueError(
+                    f"expected {self.path} to continue this run, got a checkpoint of another {name}"
+                    + (hint if name == "steps" else "")
+                )
 
         def filled(like: PyTree, prefix: str) -> PyTree:
             leaves, structure = jax.tree.flatten(like)

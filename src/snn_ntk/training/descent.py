@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 from tqdm import tqdm
 
+from snn_ntk import _validation as validation
 from snn_ntk.training.checkpoint import Checkpoint, digest, program_digest
 
 __all__ = ["Trajectory", "gradient_descent", "log_spaced_steps"]
@@ -174,7 +175,9 @@ def gradient_descent(
     start = jax.tree.map(lambda leaf: jnp.array(leaf), params)  # a copy: the loop overwrites it
     rate = jnp.asarray(learning_rate)
     observe = partial(_observe, loss if record is None else record, batched=batched, keyed=record is None)
-    every = max(1, -(-steps // 16)) if checkpoint_every is None else checkpoint_every
+    every = max(1, -(-steps // 16))
+    if checkpoint_every is not None:
+        every = validation.positive_integer(checkpoint_every, "checkpoint_every")
     store, kept, done, current = None, [], 0, start
     if checkpoint is not None:
         store = Checkpoint(

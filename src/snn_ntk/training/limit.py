@@ -5,6 +5,7 @@ With L = 1/(2n) ‖f(X) − Y‖² (Eq. 7) the limit moves as f(t) = Y + exp(−
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -24,17 +25,39 @@ class LimitFlow(NamedTuple):
 
 
 def _spectrum(kernel, f0, y):
+    dtype = getattr(kernel, "dtype", np.float64)
     kernel, f0, y = (np.asarray(a, dtype=np.float64) for a in (kernel, f0, y))
-    n = len(kernel)
-    if kernel.shape != (n, n) or f0.shape != y.shape or f0.ndim != 2 or len(f0) != n:
+    n = len(kernel) if kernel.ndim else 0
+    if not n or kernel.shape != (n, n) or f0.shape != y.shape or f0.ndim != 2 or len(f0) != n:
         raise ValueError(f"expected a kernel (n, n) and f0, y (n, d), got {kernel.shape}, {f0.shape} and {y.shape}")
+    if not all(np.isfinite(a).all() for a in (kernel, f0, y)):
+        raise ValueError("expected a finite kernel and finite outputs and targets, got NaN or infinity")
+    if not np.allclose(kernel, kernel.T, rtol=0, atol=1e-3 * np.abs(kernel).max(initial=0)):
+        raise ValueError("expected a symmetric kernel, that of the training points with themselves, got another one")
     values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
-    return values, vectors, vectors.T @ (y - f0)
+    if values[0] < -1e-3 * values[-1]:
+        raise ValueError(f"expected a kernel without negative eigenvalues, got {values[0]:.3g} beside {values[-1]:.3g}")
+    # What a unit in the last place of every entry can make of an eigenvalue, what the decomposition can, and what the
+    # most negative one shows.
+    unit = float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.floating) else 0.0
+    rounding = max(max(unit, n * np.finfo(np.float64).eps) * values[-1], -values[0])
+    return np.where(values <= rounding, 0.0, values), vectors, vectors.T @ (y - f0)
 
 
 def _filters(values, times, learning_rate, n):
-    # What is left of each eigenmode at each time, and (1 − left)/λ, which stays finite as λ goes to 0.
-    times = np.atleast_1d(np.asarray(times, dtype=np.float64))[:, None]
+    # What is left of each eigenmode at each time, and (1 − left)/λ. Without error a mode of eigenvalue 0 has no part in
+    # the kernel of test points either, which is then a multiple of 0 that rounding has moved: it must not grow with t.
+    left, gained = _all_filters(values, times, learning_rate, n)
+    null = (values == 0) & (values.max() > 0)
+    return np.where(null, 1.0, left), np.where(null, 0.0, gained)
+
+
+@np.errstate(invalid="ignore")  # 0 · ∞, in modes that are not looked at
+def _all_filters(values, times, learning_rate, n):
+    times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    if times.ndim != 1 or not (times >= 0).all():
+        raise ValueError(f"expected times of shape (r,), each at least 0, got {times}")
+    times = times[:, None]
     if learning_rate is None:
         exponent = -values * times / n
         slope = times / n
@@ -65,12 +88,15 @@ def limit_flow(
 
     On the training points f(t) = Y + e^{−Θt/n} (f(0) − Y); elsewhere
     f(x, t) = f(x, 0) + Θ(x, X) Θ^{−1} (I − e^{−Θt/n}) (Y − f(0)). Everything is computed in float64 on the host.
+    Eigenvalues of Θ that rounding of its entries (in the type they come in) can make of 0, those of inputs that are
+    there twice, count as 0: their modes are never learned, and test points do not see them.
 
     Args:
         kernel: Factor Θ of the tangent kernel Θ ⊗ I_d, shape (n, n).
         f0: Outputs before training, shape (n, d).
         y: Targets, shape (n, d).
-        times: Times of the flow of L = 1/(2n) ‖f − Y‖², or numbers of steps if `learning_rate` is given, shape (r,).
+        times: Times of the flow of L = 1/(2n) ‖f − Y‖², or numbers of steps if `learning_rate` is given, shape (r,);
+            infinity is the end.
         kernel_test: Kernel between test and training points, shape (k, n).
         f0_test: Outputs on test points before training, shape (k, d).
         learning_rate: The rate η of gradient descent; e^{−Θt/n} then becomes (I − ηΘ/n)^t, exactly.
@@ -79,7 +105,8 @@ def limit_flow(
         Both outputs; `test` is None without `kernel_test`.
 
     Raises:
-        ValueError: If shapes do not fit together, or only one of `kernel_test` and `f0_test` is given.
+        ValueError: If shapes do not fit together, the kernel is not symmetric and positive, a number is not finite, a time is
+            negative, or only one of `kernel_test` and `f0_test` is given.
 
     Example:
         >>> import numpy as np
@@ -96,8 +123,14 @@ def limit_flow(
         raise ValueError("expected kernel_test and f0_test together, got one of them")
     if kernel_test is None:
         return LimitFlow(train, None)
-    across = np.asarray(kernel_test, np.float64) @ vectors
-    test = np.asarray(f0_test, np.float64) + np.einsum("ik,rk,kd->rid", across, gained, modes)
+    kernel_test, f0_test = np.asarray(kernel_test, np.float64), np.asarray(f0_test, np.float64)
+    if kernel_test.shape != (len(f0_test), len(values)) or f0_test.shape[1:] != train.shape[2:]:
+        raise ValueError(
+            f"expected kernel_test (k, {len(values)}) and f0_test (k, {train.shape[2]}), "
+            f"got {kernel_test.shape} and {f0_test.shape}"
+        )
+    across = kernel_test @ vectors
+    test = f0_test + np.einsum("ik,rk,kd->rid", across, gained, modes)
     return LimitFlow(train, test)
 
 
@@ -126,7 +159,7 @@ def limit_movement(
         Frobenius norms, shape (r,), float64.
 
     Raises:
-        ValueError: If shapes do not fit together.
+        ValueError: As `limit_flow` raises it.
 
     Example:
         >>> import numpy as np
@@ -137,6 +170,9 @@ def limit_movement(
     """
     values, vectors, modes = _spectrum(kernel, f0, y)
     _, gained = _filters(values, times, learning_rate, len(values))
-    layer = vectors.T @ np.asarray(layer_kernel, np.float64) @ vectors
+    layer_kernel = np.asarray(layer_kernel, np.float64)
+    if layer_kernel.shape != vectors.shape:
+        raise ValueError(f"expected layer_kernel of shape {vectors.shape} like kernel, got {layer_kernel.shape}")
+    layer = vectors.T @ layer_kernel @ vectors
     moved = gained[:, :, None] * modes
     return np.sqrt(np.maximum(np.einsum("rkd,kl,rld->r", moved, layer, moved), 0.0))

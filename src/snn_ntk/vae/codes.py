@@ -1,11 +1,14 @@
 """What a trained VAE makes of many images: codes, reconstructions, the two terms of the bound."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from snn_ntk import _validation as validation
 from snn_ntk.vae.model import VAE, loss_terms
 
 __all__ = ["encode", "evaluate", "reconstruct"]
@@ -30,9 +33,14 @@ def _evaluated(model, images, noise):
     return loss_terms(model, images.astype(jnp.float32) / 255, noise)
 
 
+def _checked(model, images):
+    model.check_not_consumed()
+    return validation.image_bytes(images, model.shape)
+
+
 def _in_batches(function, model, *arrays, batch):
     parts = []
-    batch = min(batch, len(arrays[0]))
+    batch = min(validation.positive_integer(batch, "batch"), len(arrays[0]))
     for i in range(0, len(arrays[0]), batch):
         some = [np.asarray(each[i : i + batch]) for each in arrays]
         size = len(some[0])
@@ -42,9 +50,7 @@ def _in_batches(function, model, *arrays, batch):
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def encode(
-    model: VAE, images: np.ndarray, *, batch: int = 512
-) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]:
+def encode(model: VAE, images: Any, *, batch: int = 512) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]:
     """Means and standard deviations of the codes of many images.
 
     Args:
@@ -54,12 +60,16 @@ def encode(
 
     Returns:
         Means and standard deviations, each (n, m), float32.
+
+    Raises:
+        ValueError: If images are not bytes of the model's shape, there is none, or training has consumed the model.
     """
+    images = _checked(model, images)
     return _in_batches(_encoded, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
 
 def reconstruct(
-    model: VAE, images: np.ndarray, *, batch: int = 512
+    model: VAE, images: Any, *, batch: int = 512
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n h w c"]]:
     """What the decoder makes of the mean code of each image.
 
@@ -71,12 +81,16 @@ def reconstruct(
     Returns:
         The cross-entropy of each image in nats, (n,), and the pixels' probabilities, (n, height, width, channels),
         float32.
+
+    Raises:
+        ValueError: If images are not bytes of the model's shape, there is none, or training has consumed the model.
     """
+    images = _checked(model, images)
     return _in_batches(_reconstructed, model, images, batch=batch)  # pyright: ignore[reportReturnType]
 
 
 def evaluate(
-    model: VAE, images: np.ndarray, *, key: PRNGKeyArray, batch: int = 512
+    model: VAE, images: Any, *, key: PRNGKeyArray, batch: int = 512
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n m"]]:
     """The two terms of the evidence bound of many images, at one sample of the code each: see `loss_terms`.
 
@@ -89,7 +103,11 @@ def evaluate(
     Returns:
         The reconstruction term, (n,), and the divergence of each latent variable, (n, m), in nats, float32.
 
+    Raises:
+        ValueError: If images are not bytes of the model's shape, there is none, or training has consumed the model.
+
     Source: kingma2014vae, Section 3.
     """
-    noise = jax.random.normal(key, (len(images), model.latent))
+    images = _checked(model, images)
+    noise = jax.random.normal(key, (len(images), model.latent), jnp.float32)
     return _in_batches(_evaluated, model, images, noise, batch=batch)  # pyright: ignore[reportReturnType]

@@ -2,6 +2,7 @@
 
 XLA's convolutions with stride 2 and their derivatives are slow on a CPU; here every one of them is exactly one matrix
 product, because a 4×4 kernel with stride 2 is a 2×2 kernel with stride 1 on an image whose 2×2 blocks are channels.
+Weights are float32, whether double precision is on or not.
 """
 
 import equinox as eqx
@@ -69,7 +70,8 @@ class Dense(eqx.Module):
     bias: Float[Array, " b"]
 
     def __init__(self, key, inputs, outputs):
-        self.weight, self.bias = glorot(key, (inputs, outputs)), jnp.zeros(outputs)
+        self.weight = glorot(key, (inputs, outputs), jnp.float32)
+        self.bias = jnp.zeros(outputs, jnp.float32)
 
     def __call__(self, x):
         return x @ self.weight + self.bias
@@ -100,8 +102,8 @@ class Convolution(eqx.Module):
 
     def __init__(self, key, inputs, outputs, kernel):
         shape = (kernel, kernel, inputs, outputs)  # Glorot's bound needs the receptive field
-        self.weight = glorot(key, shape).reshape(-1, outputs)
-        self.bias, self.kernel = jnp.zeros(outputs), kernel
+        self.weight = glorot(key, shape, jnp.float32).reshape(-1, outputs)
+        self.bias, self.kernel = jnp.zeros(outputs, jnp.float32), kernel
 
     def __call__(self, x):
         if self.kernel == 2:
@@ -135,10 +137,10 @@ class Transposed(eqx.Module):
     bias: Float[Array, " o"]
 
     def __init__(self, key, inputs, outputs):
-        self.weight = glorot(key, (4, 4, outputs, inputs)).transpose(3, 0, 1, 2).reshape(inputs, 2, 2, 2, 2, outputs)
+        weight = glorot(key, (4, 4, outputs, inputs), jnp.float32).transpose(3, 0, 1, 2)
         # Pixel (2i + p, 2j + q) of the kernel at [:, i, j, p, q, :], as in `Convolution`.
-        self.weight = self.weight.transpose(0, 1, 3, 2, 4, 5)
-        self.bias = jnp.zeros(outputs)
+        self.weight = weight.reshape(inputs, 2, 2, 2, 2, outputs).transpose(0, 1, 3, 2, 4, 5)
+        self.bias = jnp.zeros(outputs, jnp.float32)
 
     def __call__(self, x):
         c, outputs = self.weight.shape[0], self.weight.shape[-1]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from snn_ntk import _validation as validation
 from snn_ntk.vae.layers import Convolution, Dense, Transposed
 
 __all__ = ["VAE", "loss_terms"]
@@ -71,11 +72,12 @@ class VAE(eqx.Module):
             activation: Of the decoder, "relu" or "tanh"; by default as above.
 
         Raises:
+            TypeError: If a number is not an integer.
             ValueError: If the architecture or activation is unknown, a size is below one, or a convolutional model's
                 side is neither 32 nor 64.
         """
-        if latent < 1 or (width is not None and width < 1):
-            raise ValueError(f"expected latent >= 1 and width >= 1, got {latent} and {width}")
+        shape, latent = validation.image_shape(shape), validation.positive_integer(latent, "latent")
+        width = None if width is None else validation.positive_integer(width, "width")
         if architecture not in ("convolutional", "dense"):
             raise ValueError(f"expected architecture 'convolutional' or 'dense', got {architecture!r}")
         activation = activation or ("tanh" if architecture == "dense" else "relu")
@@ -106,6 +108,18 @@ class VAE(eqx.Module):
         self.decoder = [Dense(next(keys), latent, width), Dense(next(keys), width, 1024)]
         self.decoder += [Transposed(next(keys), *sizes) for sizes in up]
 
+    def check_not_consumed(self) -> None:
+        """Raises an error if training has gone on from this model, which overwrites its arrays.
+
+        Raises:
+            ValueError: If so.
+        """
+        if any(leaf.is_deleted() for leaf in jax.tree.leaves(self) if isinstance(leaf, jax.Array)):
+            raise ValueError(
+                "expected a model whose arrays are there, got one that train_vae has gone on from and overwritten: "
+                "use the state that it returned, or start again with start_vae"
+            )
+
     @property
     def latent(self) -> int:
         """The number m of latent variables."""
@@ -119,7 +133,12 @@ class VAE(eqx.Module):
 
         Returns:
             Both, each (n, m).
+
+        Raises:
+            ValueError: If the images are not floats of the model's shape.
         """
+        if x.shape[1:] != self.shape or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"expected floats in [0, 1] of shape (n, *{self.shape}), got {x.dtype} of shape {x.shape}")
         if self.architecture == "dense":
             x = x.reshape(len(x), -1)
         for layer in self.encoder[:-1]:
@@ -137,7 +156,12 @@ class VAE(eqx.Module):
 
         Returns:
             Logits, shape (n, height, width, channels).
+
+        Raises:
+            ValueError: If the codes are of another shape.
         """
+        if z.shape[1:] != (self.latent,):
+            raise ValueError(f"expected codes of shape (n, {self.latent}), got {z.shape}")
         activation = jnp.tanh if self.activation == "tanh" else jax.nn.relu
         x = z
         for layer in self.decoder[:-1]:
@@ -163,9 +187,14 @@ def loss_terms(
     Returns:
         The reconstruction term, (n,), and the divergence of each latent variable, (n, m), in nats.
 
+    Raises:
+        ValueError: If images or noise are of another kind or shape.
+
     Source: kingma2014vae, Section 3, Appendix B, Appendix C.
     """
     mean, log_variance = model.encode(x)
+    if noise.shape != mean.shape:
+        raise ValueError(f"expected noise of shape {mean.shape}, got {noise.shape}")
     logits = model.decode(mean + jnp.exp(log_variance / 2) * noise)
     reconstruction = jnp.sum(jax.nn.softplus(logits) - x * logits, axis=(1, 2, 3))
     return reconstruction, 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance)

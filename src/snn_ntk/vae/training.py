@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
+from snn_ntk import _validation as validation
 from snn_ntk.training.checkpoint import Checkpoint, digest
 from snn_ntk.vae.model import VAE, loss_terms
 
@@ -74,11 +75,19 @@ def start_vae(
         The state before the first step.
 
     Raises:
+        TypeError: As `VAE` raises it.
         ValueError: If the optimiser is unknown, or as `VAE` raises it.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"expected an optimizer, one of {sorted(OPTIMIZERS)}, got {optimizer!r}")
+    _check_optimizer(optimizer)
+    # Before the compiled function, which would take NumPy's integers for arrays.
+    shape, latent = validation.image_shape(shape), validation.positive_integer(latent, "latent")
+    width = None if width is None else validation.positive_integer(width, "width")
     return _initial(key, shape, latent, optimizer, architecture=architecture, width=width, activation=activation)
+
+
+def _check_optimizer(name):
+    if name not in OPTIMIZERS:
+        raise ValueError(f"expected an optimizer, one of {sorted(OPTIMIZERS)}, got {name!r}")
 
 
 @eqx.filter_jit
@@ -101,23 +110,30 @@ def _advance(constant, state):
         reconstruction, kl = jnp.mean(reconstruction), jnp.mean(kl, axis=0)
         return reconstruction + beta * jnp.sum(kl), (reconstruction, kl)
 
-    def body(_, carry):
+    last = state.step + count
+
+    def going(carry):
+        _, _, step, (reconstruction, kl) = carry
+        return (step < last) & jnp.isfinite(reconstruction + jnp.sum(kl))  # a sum with NaN in it stays NaN
+
+    def body(carry):
         params, moments, step, sums = carry
         key_batch, key_noise = jax.random.split(jax.random.fold_in(state.key, step))
-        chosen = jax.random.randint(key_batch, (batch,), 0, len(images))
+        chosen = jax.random.randint(key_batch, (batch,), 0, len(images), jnp.int32)
         x = images[chosen].astype(jnp.float32) / 255
-        noise = jax.random.normal(key_noise, (batch, state.model.latent))
+        noise = jax.random.normal(key_noise, (batch, state.model.latent), jnp.float32)
         (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(params, x, noise)
         updates, moments = transform.update(gradient, moments, params)
         rate = learning_rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step / horizon, 1.0))) / 2
         params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
         return params, moments, step + 1, jax.tree.map(jnp.add, sums, terms)
 
-    zeros = (jnp.float32(0), jnp.zeros(state.model.latent))
+    zeros = (jnp.float32(0), jnp.zeros(state.model.latent, jnp.float32))
     carry = (eqx.filter(state.model, eqx.is_array), state.moments, state.step, zeros)
-    params, moments, step, sums = jax.lax.fori_loop(0, count, body, carry)
+    params, moments, step, sums = jax.lax.while_loop(going, body, carry)
     means = jax.tree.map(lambda s: s / count, sums)
-    return State(eqx.combine(params, static), moments, step, state.key), means
+    finite = jax.tree.reduce(jnp.logical_and, jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), (params, means)))
+    return State(eqx.combine(params, static), moments, step, state.key), means, finite
 
 
 def train_vae(
@@ -141,7 +157,7 @@ def train_vae(
     rows of the log. It is compiled once for a shape: other β, learning rates, horizons, seeds and lengths reuse it.
 
     Args:
-        state: Of `start_vae`, or of an earlier call. Its arrays are overwritten.
+        state: Of `start_vae`, or of an earlier call. It is consumed: its arrays are overwritten.
         images: Images of shape (n, height, width, channels), uint8, 255 is white.
         beta: Weight β of the divergence.
         steps: The step number to reach.
@@ -152,15 +168,20 @@ def train_vae(
         optimizer: The one that the state was started with.
         rows: Of the log, evenly spread over the steps to make.
         checkpoint: A file for progress, written at every row. If it exists, training goes on from there, with
-            results bit-identical to those of an uninterrupted run on the same device.
+            results bit-identical to those of an uninterrupted run on the same device. To extend a finished run, read
+            it with its own `steps` and call again with the state that this returns, more steps and another file.
         progress: Whether to show a bar once it takes longer than five seconds; by default unless CI is set.
 
     Returns:
         The state at step `steps`, and the log.
 
     Raises:
-        ValueError: If images are not bytes of the model's shape, `steps` lie behind the state, `rows`, `batch` or
-            `horizon` are below one, or optimiser or checkpoint belong to another configuration.
+        TypeError: If a number is of another kind.
+        ValueError: If images are not bytes of the model's shape, `steps` lie behind the state, `beta` or
+            `learning_rate` are negative, `rows`, `batch` or `horizon` below one, optimiser or checkpoint belong to
+            another configuration, or an earlier call has consumed the state.
+        FloatingPointError: If the loss or a parameter is no longer finite, at the step at which that happens; the
+            checkpoint keeps the row before.
 
     Example:
         >>> import jax, numpy as np
@@ -172,28 +193,33 @@ def train_vae(
 
     Source: higgins2017beta, Eq. 4; loshchilov2017sgdr, Eq. 5 (for the falling rate).
     """
-    images = jnp.asarray(images)
-    if images.dtype != jnp.uint8 or images.shape[1:] != state.model.shape:
-        raise ValueError(f"expected uint8 images of shape (n, *{state.model.shape}), got {images.dtype} {images.shape}")
+    state.model.check_not_consumed()
+    images = jnp.asarray(validation.image_bytes(images, state.model.shape))
+    validation.non_negative(beta, "beta")
+    validation.non_negative(learning_rate, "learning_rate")
+    rows, batch = validation.positive_integer(rows, "rows"), validation.positive_integer(batch, "batch")
     first = int(state.step)
-    if steps < first or rows < 1 or batch < 1:
-        raise ValueError(f"expected steps >= {first}, rows >= 1 and batch >= 1, got {steps}, {rows} and {batch}")
-    if horizon is not None and horizon < 1:
+    if not hasattr(steps, "__index__") or steps < first:
+        raise ValueError(f"expected a whole number of steps >= {first}, the state's own, got {steps}")
+    if horizon is not None and not horizon >= 1:
         raise ValueError(f"expected a horizon >= 1 or none, got {horizon}")
+    _check_optimizer(optimizer)
     if _matches(state, optimizer) is False:
         raise ValueError(f"expected the optimizer that the state was started with, got {optimizer!r}")
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
     kept: list[Any] = []
     store = None
     if checkpoint is not None:
-        settings = f"{beta} {learning_rate} {horizon} {batch} {optimizer} {stops.tolist()} {images.shape}"
         arrays = _arrays(state)
         store = Checkpoint(
             checkpoint,
             {
                 "model": digest(*(f"{leaf.shape} {leaf.dtype}" for leaf in jax.tree.leaves(arrays))),
                 "seed": digest(arrays[-1]),
-                "settings": settings,
+                "images": digest(images[:: -(-len(images) // 64)], str(images.shape)),  # of millions, a few
+                "settings": f"{float(beta)} {float(learning_rate)} {horizon} {batch} {optimizer}",
+                "steps": f"{first} to {steps}",
+                "rows": str(rows),
             },
         )
         if (found := store.read(arrays, (0.0, 0.0))) is not None:
@@ -203,7 +229,12 @@ def train_vae(
     with tqdm(total=steps, initial=int(state.step), delay=5, leave=False, disable=not show, unit="step") as bar:
         for stop in stops[len(kept) + 1 :]:
             count = jnp.int32(stop - int(state.step))
-            state, means = _advance((images, *numbers, count, batch, optimizer), state)
+            state, means, finite = _advance((images, *numbers, count, batch, optimizer), state)
+            if not finite:
+                raise FloatingPointError(
+                    f"expected the loss and the parameters to stay finite, got NaN or infinity at step "
+                    f"{int(state.step)}: a smaller learning rate than {float(learning_rate):g} may help"
+                )
             kept.append(jax.device_get(means))
             bar.update(int(count))
             if store is not None:
