@@ -115,11 +115,12 @@ def make_input_kernel(base: type) -> type:
 
 
 def remembering_inputs(make: Callable, kernel_class: Any) -> Callable:
-    """`_inputs_to_kernel` whose result remembers inputs of shape (n, d)."""
+    """`_inputs_to_kernel` whose result remembers inputs of shape (n, ..., d)."""
 
     def inputs_to_kernel(x1: Any, x2: Any, **requirements: Any) -> Any:
         kernel = make(x1, x2, **requirements)
-        if kernel.ntk is None or x1.ndim != 2 or requirements.get("mask_constant") is not None:
+        last = requirements["channel_axis"] in (-1, x1.ndim - 1)
+        if kernel.ntk is None or not last or kernel.batch_axis != 0 or requirements["mask_constant"] is not None:
             return kernel
         return kernel_class.around(kernel, inputs1=x1, inputs2=x2)
 
