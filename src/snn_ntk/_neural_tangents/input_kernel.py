@@ -115,13 +115,15 @@ def make_input_kernel(base: type) -> type:
 
 
 def remembering_inputs(make: Callable, kernel_class: Any) -> Callable:
-    """`_inputs_to_kernel` whose result remembers inputs of shape (n, ..., d)."""
+    """`_inputs_to_kernel` whose result remembers inputs of shape (n, ..., d), with 0 where they are masked."""
+    masked = importlib.import_module("neural_tangents._src.stax.requirements")._get_masked_array
 
     def inputs_to_kernel(x1: Any, x2: Any, **requirements: Any) -> Any:
         kernel = make(x1, x2, **requirements)
         last = requirements["channel_axis"] in (-1, x1.ndim - 1)
-        if kernel.ntk is None or not last or kernel.batch_axis != 0 or requirements["mask_constant"] is not None:
+        if kernel.ntk is None or not last or kernel.batch_axis != 0:
             return kernel
-        return kernel_class.around(kernel, inputs1=x1, inputs2=x2)
+        inputs1, inputs2 = (masked(x, requirements["mask_constant"]).masked_value for x in (x1, x2))
+        return kernel_class.around(kernel, inputs1=inputs1, inputs2=inputs2)
 
     return inputs_to_kernel

@@ -82,9 +82,10 @@ def StochasticDense(
 
 
 @stax.layer
+@stax.supports_masking(remask_kernel=True)
 def _layer(
     out_dim: int, W_std: Any, sigma0: Any, b_std: Any, noise: str, parameterization: str
-) -> tuple[Callable, Callable, Callable]:
+) -> tuple[Callable, Callable, Callable, Callable]:
     ntk_scaling = parameterization == "ntk"
 
     def init_fn(rng: Any, input_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple]:
@@ -164,7 +165,10 @@ def _layer(
             out, spread=spread, noise1=_noisy(k, 1, W_std, sigma0), noise2=_noisy(k, 2, W_std, sigma0)
         )
 
-    return init_fn, apply_fn, kernel_fn
+    def mask_fn(mask: Array, input_shape: tuple[int, ...]) -> Array:
+        return jnp.all(mask, axis=-1, keepdims=True)
+
+    return init_fn, apply_fn, kernel_fn, mask_fn
 
 
 def _is_zero(sigma0: Any) -> bool:
