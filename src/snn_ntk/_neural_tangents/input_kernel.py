@@ -96,12 +96,14 @@ def make_input_kernel(base: type) -> type:
     def multiply(self: Any, factor: Any) -> Any:
         return scaled(self, lambda k: k * factor, factor)
 
-    def dot_general(self: Any, other1: Any, other2: Any, *args: Any) -> Any:
-        if np.ndim(other1) == 0 and other1 is other2:
-            return scaled(self, lambda k: k.dot_general(other1, other2, *args), other1)
+    def dot_general(self: Any, other1: Any, other2: Any, *args: Any, **kwargs: Any) -> Any:
+        if other1 is None and other2 is None:
+            return self
+        if other1 is other2 and getattr(other1, "ndim", None) == 0:
+            return scaled(self, lambda k: k.dot_general(other1, other2, *args, **kwargs), other1)
         if self.spread is not None:
             raise Dropped
-        return passing(self, lambda k: k.dot_general(other1, other2, *args), 1)
+        return passing(self, lambda k: k.dot_general(other1, other2, *args, **kwargs), 1)
 
     kernel_class.asdict, kernel_class.replace, kernel_class.plain = asdict, replace, plain
     kernel_class.passing, kernel_class.around = passing, staticmethod(around)

@@ -198,7 +198,8 @@ def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
             "reads them directly, got a Kernel without them: its tangent kernel needs the products of squared inputs. "
             "Reshape the inputs before the network (instead of stax.Flatten inside it), or ask for get='nngp'"
         )
-    x1, x2 = (None if x is None else jnp.asarray(x, k.nngp.dtype) ** 2 for x in (k.inputs1, k.inputs2))
+    x1 = jnp.asarray(k.inputs1, k.nngp.dtype) ** 2
+    x2 = None if k.inputs2 is None else jnp.asarray(k.inputs2, k.nngp.dtype) ** 2
     with jax.default_matmul_precision("highest"):
         products = covariance(x1, x2, k.diagonal_spatial, 0, x1.ndim - 1)
     weight = W_std**4 / x1.shape[-1] if ntk_scaling else W_std**2
