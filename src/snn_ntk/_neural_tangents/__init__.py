@@ -3,6 +3,6 @@
 `input_kernel` is what we add to its kernels, `layers` what every layer does to that.
 """
 
-from snn_ntk._neural_tangents.compatibility import WORKING_VERSIONS, InputKernel, get_diagonal, nt, stax
+from snn_ntk._neural_tangents.compatibility import WORKING_VERSIONS, InputKernel, covariance, get_diagonal, nt, stax
 
-__all__ = ["WORKING_VERSIONS", "InputKernel", "get_diagonal", "nt", "stax"]
+__all__ = ["WORKING_VERSIONS", "InputKernel", "covariance", "get_diagonal", "nt", "stax"]

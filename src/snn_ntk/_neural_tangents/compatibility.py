@@ -25,7 +25,7 @@ import jax.interpreters.ad
 from snn_ntk._neural_tangents.input_kernel import make_input_kernel, remembering_inputs
 from snn_ntk._neural_tangents.layers import adding_curvature, handing_on
 
-__all__ = ["WORKING_VERSIONS", "InputKernel", "get_diagonal", "nt", "stax"]
+__all__ = ["WORKING_VERSIONS", "InputKernel", "covariance", "get_diagonal", "nt", "stax"]
 
 WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.7.1", "0.10.1", "0.11.2")}
 """For each release of neural-tangents, the releases of JAX with which its analytic kernels, its empirical kernels and
@@ -179,5 +179,10 @@ def _load() -> tuple[types.ModuleType, types.ModuleType, Any]:
 
 nt, stax, InputKernel = _load()
 
-get_diagonal: Callable = importlib.import_module("neural_tangents._src.stax.requirements").get_diagonal
+_requirements: Any = importlib.import_module("neural_tangents._src.stax.requirements")
+
+get_diagonal: Callable = _requirements.get_diagonal
 """The variances in a `cov1`, whatever its layout."""
+
+covariance: Callable = _requirements._cov
+"""Mean products of two sets of inputs over their last axis, in the layout of `nngp`."""

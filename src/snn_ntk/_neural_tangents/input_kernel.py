@@ -103,12 +103,14 @@ def make_input_kernel(base: type) -> type:
     def multiply(self: Any, factor: Any) -> Any:
         return scaled(self, lambda k: k * factor, factor)
 
-    def dot_general(self: Any, other1: Any, other2: Any, *args: Any) -> Any:
-        if np.ndim(other1) == 0 and other1 is other2:
-            return scaled(self, lambda k: k.dot_general(other1, other2, *args), other1)
+    def dot_general(self: Any, other1: Any, other2: Any, *args: Any, **kwargs: Any) -> Any:
+        if other1 is None and other2 is None:
+            return self
+        if other1 is other2 and getattr(other1, "ndim", None) == 0:
+            return scaled(self, lambda k: k.dot_general(other1, other2, *args, **kwargs), other1)
         if self.spread is not None:
             raise Dropped
-        return passing(self, lambda k: k.dot_general(other1, other2, *args), 1)
+        return passing(self, lambda k: k.dot_general(other1, other2, *args, **kwargs), 1)
 
     kernel_class.asdict, kernel_class.replace, kernel_class.plain = asdict, replace, plain
     kernel_class.passing, kernel_class.around = passing, staticmethod(around)
@@ -122,12 +124,15 @@ def make_input_kernel(base: type) -> type:
 
 
 def remembering_inputs(make: Callable, kernel_class: Any) -> Callable:
-    """`_inputs_to_kernel` whose result remembers inputs of shape (n, d)."""
+    """`_inputs_to_kernel` whose result remembers inputs of shape (n, ..., d), with 0 where they are masked."""
+    masked = importlib.import_module("neural_tangents._src.stax.requirements")._get_masked_array
 
     def inputs_to_kernel(x1: Any, x2: Any, **requirements: Any) -> Any:
         kernel = make(x1, x2, **requirements)
-        if kernel.ntk is None or x1.ndim != 2 or requirements.get("mask_constant") is not None:
+        last = requirements["channel_axis"] in (-1, x1.ndim - 1)
+        if kernel.ntk is None or not last or kernel.batch_axis != 0:
             return kernel
-        return kernel_class.around(kernel, inputs1=x1, inputs2=x2)
+        inputs1, inputs2 = (masked(x, requirements["mask_constant"]).masked_value for x in (x1, x2))
+        return kernel_class.around(kernel, inputs1=inputs1, inputs2=inputs2)
 
     return inputs_to_kernel

@@ -45,6 +45,11 @@ def handing_on(make: Callable, kernel_class: Any, base: type) -> Callable:
                     "expected a layer whose noise belongs to each input behind a stochastic layer, got stax.Dropout, "
                     "which takes inputs for the same, with the same noise, where the arrays are equal"
                 )
+            if noisy and name == "GlobalSelfAttention":
+                raise ValueError(
+                    "expected a layer whose kernel is derived behind a stochastic layer, got stax.GlobalSelfAttention, "
+                    "which multiplies noisy values by weights that the same noise moves"
+                )
             unknown = ValueError(
                 "expected a nonlinearity, or a layer with new weights, a sum, a scalar factor or a normalisation "
                 f"before it, behind a stochastic layer that reads raw inputs, got {name}: what it does to the tangent "

@@ -4,6 +4,7 @@
 |---|---|
 | a dense layer whose weights carry Gaussian noise | `dense` |
 | the variance of a network's output over its noise | `variance` |
+| which of neural-tangents' layers may stand behind noise | `known` |
 """
 
 from snn_ntk.layers.dense import StochasticDense

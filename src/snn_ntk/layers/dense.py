@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Num
 
 from snn_ntk import _validation as validation
-from snn_ntk._neural_tangents import InputKernel, get_diagonal, stax
+from snn_ntk._neural_tangents import InputKernel, covariance, get_diagonal, stax
 
 __all__ = ["StochasticDense"]
 
@@ -37,12 +37,12 @@ def StochasticDense(
     z = (W_std/√N) (W_μ + W_σ∘ζ) x + b_std b,     W_μ, b ~ N(0, I), W_σ = σ0, ζ ~ N(0, I)
 
     With independent noise (each input its own ζ) the kernels are those of the expected network f̂ = E_ζ f: `nngp` is
-    the covariance of f̂ and `ntk` its tangent kernel, with Θ^(σ) where the layer reads raw inputs of shape (n, d).
+    the covariance of f̂ and `ntk` its tangent kernel, with Θ^(σ) where the layer reads raw inputs.
     With shared noise (one ζ for all inputs) they are those of the network with that noise frozen; where such a layer
     reads raw inputs, its `ntk` holds to leading order in 1/N, as the noise of a weight is also in its pre-activation.
 
     `apply_fn` draws from `rng`, so it returns a sample of f. Independent noise is drawn once a neuron, with the
-    variance Σ_k W_σ[k]² x_k² that ζ would give.
+    variance Σ_k W_σ[k]² x_k² that ζ would give. Inputs of shape (n, ..., d) have one ζ for all their positions.
 
     Args:
         out_dim: Number of outputs.
@@ -82,9 +82,10 @@ def StochasticDense(
 
 
 @stax.layer
+@stax.supports_masking(remask_kernel=True)
 def _layer(
     out_dim: int, W_std: Any, sigma0: Any, b_std: Any, noise: str, parameterization: str
-) -> tuple[Callable, Callable, Callable]:
+) -> tuple[Callable, Callable, Callable, Callable]:
     ntk_scaling = parameterization == "ntk"
 
     def init_fn(rng: Any, input_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple]:
@@ -106,6 +107,10 @@ def _layer(
         inputs = jnp.asarray(inputs, jnp.result_type(inputs, float))
         if noise == "shared":
             outputs = inputs @ (W_mu + W_sigma * jax.random.normal(rng, W_mu.shape, W_mu.dtype))
+        elif inputs.ndim > 2:
+            # The positions of an input share its weights, hence its noise, which has to be drawn weight by weight.
+            zeta = jax.random.normal(rng, (len(inputs), *W_mu.shape), W_mu.dtype)
+            outputs = inputs @ W_mu + jnp.einsum("n...k,nkr->n...r", inputs, W_sigma * zeta)
         else:
             variance = inputs**2 @ W_sigma**2
             # The square root's slope at 0 is infinite: where the variance is 0, so is its gradient.
@@ -126,7 +131,13 @@ def _layer(
             between = noisy
 
         def total(cov: Array | None) -> Array | None:
-            return None if cov is None else noisy * cov + shift
+            if cov is None:
+                return None
+            if k.diagonal_batch or noise == "shared":
+                return noisy * cov + shift
+            # Different inputs have different noise.
+            same = jnp.eye(len(cov), dtype=bool).reshape(len(cov), len(cov), *[1] * (cov.ndim - 2))
+            return jnp.where(same, noisy, between) * cov + shift
 
         ntk, spread = k.ntk, None
         if ntk is not None:
@@ -159,7 +170,10 @@ def _layer(
             excess=excess,
         )
 
-    return init_fn, apply_fn, kernel_fn
+    def mask_fn(mask: Array, input_shape: tuple[int, ...]) -> Array:
+        return jnp.all(mask, axis=-1, keepdims=True)
+
+    return init_fn, apply_fn, kernel_fn, mask_fn
 
 
 def _is_zero(sigma0: Any) -> bool:
@@ -189,7 +203,7 @@ def _noisy(k: Any, which: int, W_std: Any, sigma0: Any) -> Array | None:
 
 
 def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
-    """What κ'' of the next nonlinearity is multiplied by, (W_std⁴/N²) σ0² ⟨x∘x, x'∘x'⟩.
+    """What κ'' of the next nonlinearity is multiplied by, (W_std⁴/N²) σ0² ⟨x∘x, x'∘x'⟩, for each pair of positions.
 
     It is N/W_std² times that when the scale is inside the weights.
     """
@@ -197,14 +211,13 @@ def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
         return None
     if not isinstance(k, InputKernel) or k.inputs1 is None:
         raise ValueError(
-            "expected inputs of shape (n, d), or a Kernel made from such inputs, for a stochastic layer that reads "
-            "them directly, got a Kernel without them: its tangent kernel needs the products of squared inputs. "
+            "expected inputs of shape (n, ..., d), or a Kernel made from such inputs, for a stochastic layer that "
+            "reads them directly, got a Kernel without them: its tangent kernel needs the products of squared inputs. "
             "Reshape the inputs before the network (instead of stax.Flatten inside it), or ask for get='nngp'"
         )
-    dtype = k.nngp.dtype
-    x1 = jnp.asarray(k.inputs1, dtype)
-    x2 = x1 if k.inputs2 is None else jnp.asarray(k.inputs2, dtype)
-    products = jnp.matmul(x1 * x1, (x2 * x2).T, precision="highest")
-    width = x1.shape[1]
-    weight = W_std**4 / width**2 if ntk_scaling else W_std**2 / width
+    x1 = jnp.asarray(k.inputs1, k.nngp.dtype) ** 2
+    x2 = None if k.inputs2 is None else jnp.asarray(k.inputs2, k.nngp.dtype) ** 2
+    with jax.default_matmul_precision("highest"):
+        products = covariance(x1, x2, k.diagonal_spatial, 0, x1.ndim - 1)
+    weight = W_std**4 / x1.shape[-1] if ntk_scaling else W_std**2
     return weight * sigma0**2 * products

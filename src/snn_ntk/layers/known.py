@@ -1,0 +1,34 @@
+"""Every layer of neural-tangents behind noise: exact, with what says so, or refused, with the reason."""
+
+__all__ = []
+
+_DUAL = "Lemma 1 with the duals of snn_ntk.activations, which are compared with quadrature"
+_LINEAR = "its own apply_fn as a matrix between positions, behind a nonlinearity; before one it is refused by name"
+_WEIGHTS = "new weights end the term: κ + Θ κ', and networks of finite width averaged over their noise"
+_NEURONS = "neurons whose noise is averaged in closed form, gradients by autodiff"
+
+SUPPORTED: dict[str, str] = {
+    **dict.fromkeys(
+        ("ABRelu", "Abs", "Cos", "Elementwise", "Erf", "Exp", "Gabor", "Gaussian", "Gelu", "LeakyRelu"), _DUAL
+    ),
+    **dict.fromkeys(("Monomial", "Polynomial", "Rbf", "Relu", "Sigmoid_like", "Sin"), _DUAL),
+    "ElementwiseNumerical": "the same to the accuracy of its own rule, which falls with noise: raise its degree",
+    **dict.fromkeys(("RectifiedMonomial", "Sign"), "quadrature over neurons; of a jump on inputs (n, d) only"),
+    "ExpNormalized": "a function of the kernel alone, no network: σ0 → 0 is neural-tangents",
+    **dict.fromkeys(("Conv", "ConvLocal", "ConvTranspose", "Dense"), _WEIGHTS),
+    **dict.fromkeys(("AvgPool", "SumPool", "GlobalAvgPool", "GlobalSumPool", "ImageResize", "Aggregate"), _LINEAR),
+    "DotGeneral": "a number: neurons; anything else: " + _LINEAR,
+    "Flatten": _NEURONS,
+    "Index": "the network on the chosen positions alone",
+    **dict.fromkeys(("FanInConcat", "FanInSum", "FanOut", "Identity", "LayerNorm"), _NEURONS),
+    "FanInProd": "products of Gaussians in closed form",
+    **dict.fromkeys(("parallel", "repeat", "serial"), "the layers that they are made of"),
+}
+"""What may stand behind a stochastic layer, and what its kernel is tested against."""
+
+REFUSED: dict[str, str] = {
+    "Dropout": "takes inputs for the same, with the same noise, where the arrays are equal (but mode='test' does nothing)",
+    "GlobalSelfAttention": "not derived: it multiplies noisy values by weights that the same noise moves",
+    "Hermite": "is evaluated as if its input had unit variance: write it as stax.Polynomial",
+}
+"""What behind a stochastic layer raises an error, and why."""
