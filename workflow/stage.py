@@ -102,6 +102,15 @@ def _mathjax(extra: Path) -> None:
     shutil.copytree(source / "input" / "tex" / "extensions", target / "input" / "tex" / "extensions")
 
 
+def _two_columns(first: str, second: str, rows: dict[str, str]) -> str:
+    """A table in Markdown, names with one remark in one row."""
+    by_remark: dict[str, list[str]] = {}
+    for name, remark in rows.items():
+        by_remark.setdefault(remark, []).append(f"`{name}`")
+    lines = [f"| {', '.join(names)} | {remark} |" for remark, names in by_remark.items()]
+    return "\n".join([f"| {first} | {second} |", "|---|---|", *lines])
+
+
 def _stage_notebook(executed: Path, target: Path) -> None:
     """Copies an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
     notebook = nbformat.read(executed, as_version=4)
@@ -119,6 +128,7 @@ def stage(paths: Paths) -> dict[str, Any]:
         ValueError: if a claim of a chapter has no record, or a page of book/ or a notebook is not in the table of contents.
     """
     from snn_ntk import reporting
+    from snn_ntk.layers.known import REFUSED, SUPPORTED
 
     profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
     shutil.rmtree(paths.staging, ignore_errors=True)
@@ -166,6 +176,8 @@ def stage(paths: Paths) -> dict[str, Any]:
     sphinx["myst_substitutions"] = {
         "r": reporting.substitutions(records, claims, profile),
         "profile": profile,
+        "supported_layers": _two_columns("behind noise", "tested against", SUPPORTED),
+        "refused_layers": _two_columns("behind noise", "why it is refused", REFUSED),
         "summary": reporting.summary(records, claims, profile),
     }
     staged.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
