@@ -114,7 +114,9 @@ def _resolve(activation: Any) -> Activation:
     if isinstance(activation, np.ufunc):
         raise TypeError(f"expected a function of JAX, such as jnp.{activation.__name__}, got NumPy's {activation!r}")
     if str(getattr(activation, "__module__", "")).startswith("neural_tangents"):
-        raise TypeError(f"expected a layer, stax.{activation.__name__}(…), got the function that makes it")
+        raise TypeError(
+            f"expected a layer, stax.{getattr(activation, '__name__', '?')}(…), got the function that makes it"
+        )
     if callable(activation) and not isinstance(activation, type):
         for function, known in _BY_FUNCTION:
             if activation is function:

@@ -162,7 +162,7 @@ class FactorDataset:
             # Neither fractions nor a mask, which NumPy would take for the levels 0 and 1.
             places = wanted.astype(int) if wanted.dtype.kind in "iu" and wanted.ndim < 2 else np.empty(0, int)
             if places.ndim == 0:
-                places = np.arange(places) * size // max(int(places), 1)
+                places = np.arange(int(places)) * size // max(int(places), 1)
             if not (0 < len(places) == len(set(places)) and 0 <= min(places) and max(places) < size):
                 raise ValueError(f"expected 1 to {size} different levels of {factor}, got {keep[factor]}")
             levels[k] = levels[k][places]

@@ -35,17 +35,19 @@ def regress(kernel, kernel_test, ridge, residual):
 
 def checked_kernels(kernel, kernel_test, f0_test, beta, *outputs) -> tuple[Any, ...]:
     """The arguments of a ridge formula as float64 arrays whose shapes fit."""
-    kernel, kernel_test, f0_test, *outputs = (
-        None if value is None else np.asarray(value, np.float64) for value in (kernel, kernel_test, f0_test, *outputs)
-    )
+    kernel, *outputs = (np.asarray(value, np.float64) for value in (kernel, *outputs))
+    kernel_test = None if kernel_test is None else np.asarray(kernel_test, np.float64)
+    f0_test = None if f0_test is None else np.asarray(f0_test, np.float64)
     check_square(kernel)
     if kernel_test is not None and kernel_test.shape[1:] != kernel.shape[:1]:
         raise ValueError(f"expected kernel_test of shape (n_test, {kernel.shape[0]}), got {kernel_test.shape}")
     if (kernel_test is None) != (f0_test is None):
         raise ValueError("expected kernel_test and f0_test together, got one of them")
     check_outputs(kernel, *outputs)
-    if f0_test is not None and f0_test.shape != (len(kernel_test), *outputs[0].shape[1:]):
-        raise ValueError(f"expected f0_test of shape {(len(kernel_test), *outputs[0].shape[1:])}, got {f0_test.shape}")
+    if kernel_test is not None and f0_test is not None:
+        fitting = (len(kernel_test), *outputs[0].shape[1:])
+        if f0_test.shape != fitting:
+            raise ValueError(f"expected f0_test of shape {fitting}, got {f0_test.shape}")
     if not 0 < beta < math.inf:
         raise ValueError(f"expected beta > 0, got {beta}")
     return kernel, kernel_test, f0_test, *outputs
@@ -94,7 +96,7 @@ def ridge_as_printed(
 
     Source: wang2024vae, Theorem 2 (as printed), Eq. 13.
     """
-    start_test = None if kernel_test is None else np.zeros((len(kernel_test), *np.shape(y)[1:]))
+    start_test = None if kernel_test is None else np.zeros((*np.shape(kernel_test)[:1], *np.shape(y)[1:]))
     k, k_test, _, targets = checked_kernels(kernel, kernel_test, start_test, beta, y)
     return regress(k, k_test, beta, targets)
 

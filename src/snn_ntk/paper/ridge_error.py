@@ -254,7 +254,7 @@ def typical_ridge_error(
         )
     test, outputs = None, residual.shape[1]
     if any(a is not None for a in (kernel_test, product_test, slopes_test)):
-        shapes = [np.shape(a) for a in (kernel_test, product_test, slopes_test)]
+        shapes = [() if a is None else np.shape(a) for a in (kernel_test, product_test, slopes_test)]
         k = shapes[0][:1]
         if shapes != [(*k, n), (*k, n), (*k, slopes.shape[1])]:
             raise ValueError(
