@@ -81,6 +81,12 @@ def derivative_of(phi: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return lambda u: jax.jvp(phi, (u,), (jnp.ones_like(u),))[1]
 
 
+def standard_deviation(variance: Array) -> Array:
+    """√variance with derivative 0 where it is 0, which is where W_σ = 0 or x = 0: the slope of f̂ in W_σ is 0 there."""
+    positive = variance > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1)), 0)
+
+
 def gaussian_expectation(phi: Callable[[Array], Array], power: int = 0) -> Callable[[Array, Array], Array]:
     """(u, s) -> E[gᵏ φ(u + s g)] with k = `power`, by quadrature.
 

@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._neural_tangents import InputKernel, covariance, get_diagonal, stax
+from snn_ntk.activations.base import standard_deviation
 
 __all__ = ["StochasticDense"]
 
@@ -112,10 +113,7 @@ def _layer(
             zeta = jax.random.normal(rng, (len(inputs), *W_mu.shape), W_mu.dtype)
             outputs = inputs @ W_mu + jnp.einsum("n...k,nkr->n...r", inputs, W_sigma * zeta)
         else:
-            variance = inputs**2 @ W_sigma**2
-            # The square root's slope at 0 is infinite: where the variance is 0, so is its gradient.
-            positive = variance > 0
-            scale = jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1)), 0)
+            scale = standard_deviation(inputs**2 @ W_sigma**2)
             outputs = inputs @ W_mu + scale * jax.random.normal(rng, scale.shape, scale.dtype)
         if ntk_scaling:
             outputs = W_std / inputs.shape[-1] ** 0.5 * outputs

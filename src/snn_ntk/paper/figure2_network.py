@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from snn_ntk.activations.base import standard_deviation
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.divergence import gaussian_kl
-from snn_ntk.paper.network import standard_deviation
 
 __all__ = ["Figure2Parameters", "in_basis", "init_figure2", "kl_to_start", "latent_law", "noisy_outputs"]
 

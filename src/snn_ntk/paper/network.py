@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
+from snn_ntk.activations.base import standard_deviation
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["Parameters", "expected_output", "init_parameters", "output_variance", "preactivation_law", "sampled_output"]
@@ -111,12 +112,6 @@ def pre_activations(params: Parameters, x: Array) -> tuple[Array, Array]:
     """Mean u and standard deviation s of every pre-activation, each (n, m)."""
     mean, variance = preactivation_law(params, x)
     return mean, standard_deviation(variance)
-
-
-def standard_deviation(variance: Array) -> Array:
-    """√variance with derivative 0 where it is 0, which is where W_σ = 0 or x = 0: the slope of f̂ in W_σ is 0 there."""
-    positive = variance > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1)), 0)
 
 
 def checked(params: Parameters, x: Any, name: str = "x") -> Array:
