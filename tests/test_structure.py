@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from paths import Paths
-from where import places, sources_of
+from where import places, proofs, read_statements, sources_of, status
 
 from snn_ntk.reporting import load_claims
 
@@ -148,6 +148,22 @@ def test_source_lines_name_known_works():
             keys = sources_of(docstring) if "\nSource: " in docstring else {}
             unknown += [f"{name}.{node.name}: {key}" for key in keys if key not in works | {"book", "lecture"}]
     assert not unknown
+
+
+def test_every_numbered_statement_of_a_source_is_accounted_for():
+    paths = Paths(ROOT)
+    statements = read_statements(paths.pages / "statements.yml")
+    found = places(paths, load_claims(paths.claims).values())
+    assert statements.keys() == found.keys()
+    proved, pages = proofs(paths.pages), {path.stem: path.read_text("utf-8") for path in paths.pages.glob("[0-9]*.md")}
+    for letter, listed in statements.items():
+        named = {item for item in found[letter] if not item.startswith("Section")}
+        assert named <= listed.keys(), f"[{letter}]: a docstring or claim names what statements.yml lacks"
+        for item, statement in listed.items():
+            assert status(statement, found[letter].get(item)), f"[{letter}] {item}: skipped in silence"
+            assert set(statement) <= {"says", "proved", "quoted", "outside"}
+            assert set(statement.get("proved", ())) <= proved, f"[{letter}] {item}: no proof follows its label"
+            assert statement.get("quoted", "01-ntk-primer") in pages
 
 
 def test_every_numbered_statement_of_the_paper_leads_somewhere():

@@ -158,7 +158,8 @@ def stage(paths: Paths) -> dict[str, Any]:
     if modules := _modules(paths):
         chapter_of = {claim.id: claim.chapter for claim in claims.values()}
         generated["api"] = api_page(modules)
-        generated["where"] = where.where_page(where.places(paths, claims.values()), chapter_of)
+        statements = where.read_statements(paths.pages / "statements.yml")
+        generated["where"] = where.where_page(statements, where.places(paths, claims.values()), chapter_of)
     for name, text in generated.items():
         page = staged.pages / f"{name}.md"
         if not page.exists():

@@ -1,21 +1,24 @@
-"""The page "Where is Lemma 4?": from an item of a source to function, test, page, notebook and claims.
+"""The page "Where is Lemma 4?": from every item of a source to function, test, page, notebook and claims.
 
 It is made from what stands in the project already: the `Source:` lines of docstrings, the pages' links to functions, the
-notebooks' code, the tests, and the claims' `source`.
+notebooks' code, the tests, and the claims' `source`. `book/statements.yml` lists what the sources number, so that nothing is
+skipped in silence, and names the proofs.
 """
 
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from paths import Paths
 
-__all__ = ["Place", "items_of", "places", "sources_of", "where_page"]
+__all__ = ["Place", "items_of", "places", "proofs", "read_statements", "sources_of", "status", "where_page"]
 
 # Keys of docstrings and of claims, and how the page calls them.
 SOURCES = {
@@ -24,8 +27,8 @@ SOURCES = {
     "S": ("lecture", "The lecture"),
     "A": ("caron2023overparameterised", "Asymmetrical node scaling"),
 }
-KINDS = ("Eq.", "Definition", "Assumption", "Condition", "Lemma", "Proposition", "Theorem", "Corollary", "Algorithm",
-         "Figure", "Section")  # fmt: skip
+KINDS = ("Eq.", "Definition", "Assumption", "Condition", "Remark", "Lemma", "Proposition", "Theorem", "Corollary",
+         "Algorithm", "Figure", "Section")  # fmt: skip
 _NUMBER = r"[A-Z]?\d+(?:\.\d+)*"
 _ITEM = re.compile(
     rf"(Eqs?\.|Equations?|{'|'.join(kind for kind in KINDS[1:])})s? ({_NUMBER}(?:(?:, | and |–|-){_NUMBER})*)"
@@ -128,16 +131,45 @@ def places(paths: Paths, claims: Iterable[Any]) -> dict[str, dict[str, Place]]:
     return found
 
 
+def read_statements(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """For each source, by its letter, what it numbers: `says` and, where there is one, `proved`, `quoted` or `outside`."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def proofs(pages: Path) -> set[str]:
+    """Labels of the theorems, lemmas, propositions and corollaries that a proof follows."""
+    found = set()
+    for path in pages.glob("[0-9]*.md"):
+        blocks = re.findall(r"^`{3,}\{prf:(\w+)\}.*\n(?::label: (.*))?", path.read_text(encoding="utf-8"), re.MULTILINE)
+        found |= {label for (_, label), (after, _) in itertools.pairwise(blocks) if after == "proof"}
+    return found - {""}
+
+
+def status(statement: Mapping[str, Any], place: Place | None) -> list[str]:
+    """What is done about a statement: proved, run (in a notebook, or judged), quoted, outside; none of them if nothing is.
+
+    >>> status({"says": "…", "quoted": "01-ntk-primer"}, None)
+    ['quoted']
+    """
+    run = place is not None and bool(place.notebooks or place.claims)
+    return ["proved"] * ("proved" in statement) + ["run"] * run + [k for k in ("quoted", "outside") if k in statement]
+
+
 def _order(item: str) -> tuple[int, list[Any]]:
     kind, _, number = item.partition(" ")
     parts = [(part.isdigit(), int(part) if part.isdigit() else part) for part in re.findall(r"\d+|[A-Z]", number)]
     return KINDS.index(kind), parts
 
 
-def where_page(found: Mapping[str, Mapping[str, Place]], chapter_of: Mapping[str, str]) -> str:
+def where_page(
+    statements: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    found: Mapping[str, Mapping[str, Place]],
+    chapter_of: Mapping[str, str],
+) -> str:
     """The page (MyST Markdown): one table a source.
 
     Args:
+        statements: of `read_statements`.
         found: from `places`.
         chapter_of: the chapter of each claim, for links to the scorecard.
     """
@@ -145,23 +177,35 @@ def where_page(found: Mapping[str, Mapping[str, Place]], chapter_of: Mapping[str
         "(sec:where)=",
         "# Where is Lemma 4?",
         "",
-        "Every numbered item of a source that this book computes, checks or judges, and where. Made from the functions' own",
-        "docstrings, the pages' links and the claims.",
-        "Our own theorems are listed where they are proved; a source's numbers are never ours.",
+        "Every numbered statement of the four sources, and what this book does about it.",
+        "*Proved*: a proof stands here, linked; of the corrected form where the printed one fails. *Run*: a notebook computes it, or a claim judges it. *Quoted*: it is stated and not",
+        "derived. *Outside*: nothing is done, and the reason is given.",
+        "A source's numbers are never ours.",
     ]
     for letter, (key, title) in SOURCES.items():
         cite = f"{{cite}}`{key}`" if key != "lecture" else "on over-parameterisation and tangent kernels"
+        listed = statements[letter] | {item: {"says": ""} for item in found[letter] if item.startswith("Section")}
+        done = {item: status(statement, found[letter].get(item)) for item, statement in statements[letter].items()}
+        counts = ", ".join(
+            f"{sum(kind in kinds for kinds in done.values())} {kind}" for kind in ("proved", "run", "quoted", "outside")
+        )
         lines += ["", f"(where-{letter})=", f"## [{letter}] {title}", "", f"{title} {cite}.", ""]
-        lines += [":::{list-table}", ":header-rows: 1", ":widths: 12 26 24 6 10 22", ":class: where", ""]
-        rows = [("Item", "Function", "Test", "Page", "Notebook", "Claims")]
-        for item in sorted(found[letter], key=_order):
-            place = found[letter][item]
+        lines += [f"{len(done)} numbered statements: {counts}.", ""]
+        lines += [":::{list-table}", ":header-rows: 1", ":widths: 18 16 22 20 5 7 16", ":class: where", ""]
+        rows = [("Item", "Here", "Function", "Test", "Page", "Notebook", "Claims")]
+        for item in sorted(listed, key=_order):
+            place = found[letter].get(item, Place([], [], [], [], []))
+            statement = listed[item]
+            here = ", ".join(done.get(item, []))
+            links = ", ".join(f"{{prf:ref}}`{label}`" for label in statement.get("proved", ()))
+            pages = sorted({*place.pages, *([statement["quoted"]] if "quoted" in statement else [])})
             rows.append(
                 (
-                    f"**{item}**",
+                    f"**{item}** {statement['says']}".rstrip(),
+                    ": ".join(filter(None, (here, links or statement.get("outside", "")))),
                     ", ".join(f"{{py:obj}}`~{name}`" for name in place.functions),
                     ", ".join(f"`{name}`" for name in place.tests),
-                    ", ".join(f"{{doc}}`{name[:2]} <{name}>`" for name in sorted(place.pages)),
+                    ", ".join(f"{{doc}}`{name[:2]} <{name}>`" for name in pages),
                     ", ".join(f"{{doc}}`{name[:2]} <../notebooks/{name}>`" for name in sorted(place.notebooks)),
                     ", ".join(f"[{name}](scorecard-{chapter_of[name]})" for name in place.claims),
                 )

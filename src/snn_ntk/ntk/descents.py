@@ -136,7 +136,7 @@ def online_logistic(
         >>> bool(online_logistic(net, x, jnp.ones(50), learning_rate=1.0)[1][-1])
         False
 
-    Source: lecture, slide "Algorithm (SGD)"; cao2019generalization, Algorithm 1.
+    Source: lecture, Algorithm 1; cao2019generalization, Algorithm 1.
     """
 
     def body(net, sample):
