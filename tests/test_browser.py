@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import urllib.parse
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).parents[1]
 BOOK = Path(os.environ.get("SNN_NTK_BOOK", ROOT / "_build" / "smoke" / "html"))
@@ -221,6 +223,51 @@ def test_every_page_is_as_it_should_be(book, browser):
     assert wrong == {}
 
 
+# What the scorecard shows: claims in sight, and what the filter says of their number.
+SHOWN = """
+const rows = [...document.querySelectorAll('article table.scorecard tbody tr')].filter(row => row.checkVisibility());
+return [rows.map(row => row.querySelector('a[id]').id.replace('claim-', '')),
+        document.querySelector('.scorecard-filter output').textContent];
+"""
+CHOOSE = """
+const [label, value] = arguments, control = document.querySelector(`.scorecard-filter [aria-label="${label}"]`);
+control.value = value;
+control.dispatchEvent(new Event('input'));
+"""
+
+
+def test_the_scorecard_filters_and_sorts(book, browser):
+    rows = json.loads((book / "scorecard.json").read_text(encoding="utf-8"))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get((book / "book" / "scorecard.html").absolute().as_uri())
+
+    def shown(**choices: str) -> list[str]:
+        for label, value in {"verdict": "", "source": "", "chapter": "", "words": "", **choices}.items():
+            browser.execute_script(CHOOSE, label, value)
+        names, says = browser.execute_script(SHOWN)
+        assert says == f"{len(names)} of {len(rows)} claims"
+        return names
+
+    everything = [row["claim"] for row in rows]
+    assert sorted(shown()) == sorted(everything)
+    for verdict in {row["verdict"] for row in rows}:
+        assert set(shown(verdict=verdict)) == {row["claim"] for row in rows if row["verdict"] == verdict}
+    assert set(shown(source="P")) == {row["claim"] for row in rows if re.search(r"\[(\w)\]", row["source"])[1] == "P"}
+    last = rows[-1]
+    assert last["claim"] in shown(words=last["claim"].upper())
+    assert shown(words="no such words at all") == []
+    # A link to a claim that is filtered away shows it.
+    browser.execute_script("location.hash = arguments[0]", f"claim-{last['claim']}")
+    WebDriverWait(browser, 20).until(lambda session: last["claim"] in session.execute_script(SHOWN)[0])
+    for sign in (1, -1):
+        values = browser.execute_script("""
+            const table = document.querySelector('article table.scorecard');
+            table.tHead.rows[0].cells[2].querySelector('button').click();
+            return [...table.tBodies[0].rows].map(row => row.cells[2].textContent);""")
+        numbers = [sign * float(value.split(",")[0]) for value in values if value[:1] in "-0123456789"]
+        assert numbers == sorted(numbers)
+
+
 def test_a_dark_system_gets_a_dark_page(book, browser):
     for mode in ("dark", "light"):
         preference = {"name": "prefers-color-scheme", "value": mode}
@@ -231,14 +278,11 @@ def test_a_dark_system_gets_a_dark_page(book, browser):
 
 def test_index_leads_to_the_first_page(book, browser):
     browser.get((book / "index.html").absolute().as_uri())
-    from selenium.webdriver.support.ui import WebDriverWait
-
     WebDriverWait(browser, 20).until(lambda session: session.current_url.endswith("intro.html"))
 
 
 def test_search_finds_price(book, browser):
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
 
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.get((book / "search.html").absolute().as_uri() + "?q=Price")

@@ -8,6 +8,7 @@ or an interrupted build, sees the old book or the new one and nothing between.
 from __future__ import annotations
 
 import argparse
+import csv
 import fnmatch
 import importlib.util
 import json
@@ -111,6 +112,15 @@ def _two_columns(first: str, second: str, rows: dict[str, str]) -> str:
     return "\n".join([f"| {first} | {second} |", "|---|---|", *lines])
 
 
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes rows with the same keys as JSON and as CSV, for readers to download."""
+    path.with_suffix(".json").write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+    with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, rows[0] if rows else [])
+        table.writeheader()
+        table.writerows(rows)
+
+
 def _stage_notebook(executed: Path, target: Path) -> None:
     """Copies an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
     notebook = nbformat.read(executed, as_version=4)
@@ -165,6 +175,7 @@ def stage(paths: Paths) -> dict[str, Any]:
         if not page.exists():
             page.write_text(text, encoding="utf-8")
     _mathjax(extra)
+    _write_rows(extra / "scorecard", reporting.scorecard_rows(records, claims, profile))
 
     pages = {path.relative_to(staged.root).with_suffix("").as_posix() for path in staged.pages.rglob("*.md")}
     toc = expand_toc(yaml.safe_load(paths.toc.read_text(encoding="utf-8")), pages, set(chapters))

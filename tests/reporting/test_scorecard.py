@@ -1,11 +1,13 @@
 """What people read: verdicts beside the committed ones, the scorecard, the build's report."""
 
+import json
+import math
 import re
 from dataclasses import replace
 
 import pytest
 
-from snn_ntk.reporting import Claim, Record, report, scorecard, substitutions, summary
+from snn_ntk.reporting import Claim, Record, report, scorecard, scorecard_rows, substitutions, summary
 from snn_ntk.reporting.scorecard import verdict_texts
 
 SLOPE = Claim("slope", "c", "[P]", "slope −1/2", (-0.6, -0.4), -0.35, "", expect={"laptop": "reproduced"})
@@ -19,12 +21,34 @@ def test_pages_are_made_from_records():
     assert summary([AS_COMMITTED], CLAIMS, "laptop") == "2 claims: 1 reproduced, 1 not run"
     page = scorecard([AS_COMMITTED], CLAIMS, "laptop")
     assert "-0.5, [-0.54, -0.46]" in page
-    assert "**not run**" in page
+    assert "[not run]{.verdict .not-run}" in page
     assert "otherwise" not in page
     assert "near an edge" not in page
     prose = substitutions([AS_COMMITTED], CLAIMS, "laptop")
     assert prose["slope"]["value"] == "-0.5"
     assert prose["other"]["value"] == "*not run*"
+
+
+def test_sources_and_this_book_are_counted_apart():
+    own = replace(OTHER, id="own", source="[B] what follows from [P] Lemma 1")
+    page = scorecard([AS_COMMITTED], CLAIMS | {"own": own}, "laptop")
+    rows = {line.split("|")[1].strip()[1]: line.split("|")[2:-1] for line in page.split("\n") if line.startswith("| [")}
+    counts = {letter: [cell.strip() for cell in cells] for letter, cells in rows.items()}
+    assert counts["P"] == ["1", "–", "–", "–", "–", "1"]
+    assert counts["J"] == counts["B"] == ["–", "–", "–", "–", "1", "1"]
+    assert counts["A"] == ["–"] * 6
+
+
+def test_rows_hold_what_the_page_rounds_and_are_json():
+    exact = replace(AS_COMMITTED, value=-0.123456789, interval=(-0.2, -0.1))
+    slope, other = scorecard_rows(
+        [exact], CLAIMS | {"other": replace(OTHER, accept=(0, math.inf), near_miss=-1)}, "laptop"
+    )
+    assert (slope["value"], slope["low"], slope["verdict"], slope["expected"]) == (
+        -0.123456789, -0.2, "not reproduced", "reproduced",
+    )  # fmt: skip
+    assert (other["value"], other["verdict"], other["accept_low"], other["accept_high"]) == (None, "not run", 0, None)
+    json.dumps([slope, other], allow_nan=False)
 
 
 def test_what_came_out_otherwise_is_marked_everywhere():
@@ -36,7 +60,7 @@ def test_what_came_out_otherwise_is_marked_everywhere():
     box, rows = page.split("## c")
     assert "{admonition} Claims that came out otherwise than committed (1)" in box
     assert "- `slope`: expected **reproduced**, here **inconclusive**; measured -0.5, [-0.58, -0.42]" in box
-    assert f"  - **{marked}**" in rows
+    assert f"  - [{marked}]{{.verdict .inconclusive}}" in rows
     assert report([OTHERWISE], CLAIMS, "laptop")["unexpected"] == [
         {
             "claim": "slope",

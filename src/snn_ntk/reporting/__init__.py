@@ -27,7 +27,7 @@ from snn_ntk.reporting.estimates import (
 from snn_ntk.reporting.figures import plot_runs
 from snn_ntk.reporting.provenance import book_root
 from snn_ntk.reporting.results import committed_runs, gather_runs, load_published, load_results, write_results
-from snn_ntk.reporting.scorecard import report, scorecard, substitutions, summary
+from snn_ntk.reporting.scorecard import report, scorecard, scorecard_rows, source_of, substitutions, summary
 
 __all__ = [
     "Chapter",
@@ -53,7 +53,9 @@ __all__ = [
     "plot_runs",
     "report",
     "scorecard",
+    "scorecard_rows",
     "slope_interval",
+    "source_of",
     "substitutions",
     "summary",
     "unexpected",

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from snn_ntk.reporting.claims import VERDICTS, Claim, Record, near_edge, unexpected, verdicts
 
-__all__ = ["report", "scorecard", "show_number", "show_region", "substitutions", "summary", "verdict_texts"]
+__all__ = [
+    "report",
+    "scorecard",
+    "scorecard_rows",
+    "show_number",
+    "show_region",
+    "source_of",
+    "substitutions",
+    "summary",
+    "verdict_texts",
+]
 
 SOURCES = {
     "P": "Wang & Huang, the paper",
@@ -17,6 +28,15 @@ SOURCES = {
     "A": "asymmetrical node scaling",
     "B": "this book",
 }
+
+
+def source_of(claim: Claim) -> str:
+    """The letter of the source that a claim is first of all about.
+
+    >>> source_of(Claim("a", "c", "[A] Theorem 4.1, as [J] has it", "t", (0, 1), 2, ""))
+    'A'
+    """
+    return re.search(r"\[([A-Z])\]", claim.source)[1]
 
 
 def show_number(value: float) -> str:
@@ -144,6 +164,33 @@ def _marked(said: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _by_source(outcome: Mapping[str, str], claims: Mapping[str, Claim]) -> list[str]:
+    """How the claims of each source came out, those of this book itself apart."""
+    lines = ["", "| claims of | " + " | ".join(VERDICTS) + " | all |", "|---" * (2 + len(VERDICTS)) + "|"]
+    for letter, name in SOURCES.items():
+        mine = [outcome[claim.id] for claim in claims.values() if source_of(claim) == letter]
+        counts = [*(mine.count(verdict) for verdict in VERDICTS), len(mine)]
+        lines.append(f"| [{letter}] {name} | " + " | ".join(str(count or "–") for count in counts) + " |")
+    return lines
+
+
+def _row(claim: Claim, record: Record | None, outcome: str, shown: str) -> tuple[str, ...]:
+    """A claim as a row of the scorecard; `scorecard.js` reads its verdict and source off the classes and brackets."""
+    note = f" *{record.note}*" if record and record.note else ""
+    why = " ".join(f"Why this region: {claim.why} It must be able to reject {show_number(claim.near_miss)}.".split())
+    other = claim.corrected_by
+    correction = f' by <a href="#claim-{other}"><code>{other}</code></a>' if outcome == "corrected" else ""
+    return (
+        f'<a id="claim-{claim.id}" href="#claim-{claim.id}"><code>{claim.id}</code></a> {claim.source}: '
+        f"{' '.join(claim.statement.split())}{note} [{why}]{{.why}}",
+        f"[{shown}]{{.verdict .{outcome.replace(' ', '-')}}}{correction}",
+        _measured(record) if record else "–",
+        show_region(claim.accept),
+        "–" if claim.published is None else str(claim.published),
+        str(record.seeds) if record else "–",
+    )
+
+
 def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> str:
     """The scorecard page (MyST Markdown): a table of every claim for each chapter, made from records alone."""
     by_id = {record.id: record for record in records}
@@ -155,46 +202,64 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         f"Profile **{profile}**: {summary(by_id.values(), claims, profile)}.",
         "",
         "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`intro` has the rule.",
-        "Sources: " + "; ".join(f"[{key}] {name}" for key, name in SOURCES.items()) + ".",
+        "*Corrected* means: fails as printed, and a correction, itself a claim, holds.",
+        "",
+        'All of it as a file: <a href="../scorecard.json" download>JSON</a>, <a href="../scorecard.csv" download>CSV</a>.',
     ]
+    lines += _by_source(outcome, claims)
     lines += _marked(report(by_id.values(), claims, profile))
-    chapters = sorted({claim.chapter for claim in claims.values()})
-    by_chapter = {name: [claim for claim in claims.values() if claim.chapter == name] for name in chapters}
-    lines += ["", "| chapter | " + " | ".join(VERDICTS) + " |", "|---" * (1 + len(VERDICTS)) + "|"]
-    for chapter, mine in by_chapter.items():
-        counts = [sum(outcome[claim.id] == verdict for claim in mine) for verdict in VERDICTS]
-        lines.append(f"| [{chapter}](scorecard-{chapter}) | " + " | ".join(str(n or "–") for n in counts) + " |")
-    for chapter, mine in by_chapter.items():
+    lines += ["", ":::{div} scorecard-filter", ":::"]
+    for chapter in sorted({claim.chapter for claim in claims.values()}):
+        mine = [claim for claim in claims.values() if claim.chapter == chapter]
         ran = any(claim.id in by_id for claim in mine)
-        title = f"{{doc}}`../notebooks/{chapter}`" if ran else f"{chapter} (not run)"
         lines += [
             "",
             f"(scorecard-{chapter})=",
             f"## {chapter}",
             "",
-            f"Executed in {title}." if ran else "Not run at this profile.",
+            f"Executed in {{doc}}`../notebooks/{chapter}`." if ran else "Not run at this profile.",
             "",
         ]
         lines += [":::{list-table}", ":header-rows: 1", ":class: scorecard", ""]
-        header = ("Claim", "Verdict", "Measured, 95 % interval", "Accepted", "Published", "Runs")
-        rows: list[tuple[str, ...]] = [header]
-        for claim in mine:
-            record = by_id.get(claim.id)
-            measured = _measured(record) if record else "–"
-            note = f" *{record.note}*" if record and record.note else ""
-            correction = f" → `{claim.corrected_by}`" if outcome[claim.id] == "corrected" else ""
-            published = "–" if claim.published is None else str(claim.published)
-            rows.append(
-                (
-                    f"`{claim.id}` {claim.source}: {' '.join(claim.statement.split())}{note}",
-                    f"**{shown[claim.id]}**{correction}",
-                    measured,
-                    show_region(claim.accept),
-                    published,
-                    str(record.seeds) if record else "–",
-                )
-            )
+        rows: list[tuple[str, ...]] = [("Claim", "Verdict", "Measured, 95 % interval", "Accepted", "Published", "Runs")]
+        rows += [_row(claim, by_id.get(claim.id), outcome[claim.id], shown[claim.id]) for claim in mine]
         for row in rows:
             lines += [("* - " if index == 0 else "  - ") + cell for index, cell in enumerate(row)]
         lines += [":::"]
     return "\n".join(lines) + "\n"
+
+
+def scorecard_rows(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> list[dict[str, Any]]:
+    """The scorecard as data: one mapping a claim, numbers unrounded, None where nothing was measured or published.
+
+    An end of a region that is open is None too: JSON has no infinity.
+    """
+    by_id = {record.id: record for record in records}
+    outcome, committed = verdicts(claims, by_id.values()), unexpected(by_id.values(), claims, profile)
+    rows = []
+    for claim in claims.values():
+        record = by_id.get(claim.id)
+        low, high = (end if math.isfinite(end) else None for end in claim.accept)
+        rows.append(
+            {
+                "claim": claim.id,
+                "chapter": claim.chapter,
+                "source": claim.source,
+                "statement": " ".join(claim.statement.split()),
+                "profile": profile,
+                "verdict": outcome[claim.id],
+                "expected": committed.get(claim.id, claim.expect.get(profile)),
+                "corrected_by": claim.corrected_by,
+                "value": record.value if record else None,
+                "low": record.interval[0] if record else None,
+                "high": record.interval[1] if record else None,
+                "runs": record.seeds if record else None,
+                "note": record.note if record else None,
+                "accept_low": low,
+                "accept_high": high,
+                "near_miss": claim.near_miss,
+                "why": " ".join(claim.why.split()),
+                "published": claim.published,
+            }
+        )
+    return rows
