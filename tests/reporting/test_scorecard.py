@@ -32,8 +32,8 @@ def test_pages_are_made_from_records():
 def test_sources_and_this_book_are_counted_apart():
     own = replace(OTHER, id="own", source="[B] what follows from [P] Lemma 1")
     page = scorecard([AS_COMMITTED], CLAIMS | {"own": own}, "laptop")
-    rows = {line.split("|")[1].strip()[1]: line.split("|")[2:-1] for line in page.split("\n") if line.startswith("| [")}
-    counts = {letter: [cell.strip() for cell in cells] for letter, cells in rows.items()}
+    tables = [block.split(":::")[0].split("* - ")[2:] for block in page.split(":class: scorecard-sources")[1:]]
+    counts = {row[1]: [cell.strip() for cell in row.split("  - ")[1:]] for row in tables[0]}
     assert counts["P"] == ["1", "–", "–", "–", "–", "1"]
     assert counts["J"] == counts["B"] == ["–", "–", "–", "–", "1", "1"]
     assert counts["A"] == ["–"] * 6

@@ -166,12 +166,18 @@ def _marked(said: Mapping[str, Any]) -> list[str]:
 
 def _by_source(outcome: Mapping[str, str], claims: Mapping[str, Claim]) -> list[str]:
     """How the claims of each source came out, those of this book itself apart."""
-    lines = ["", "| claims of | " + " | ".join(VERDICTS) + " | all |", "|---" * (2 + len(VERDICTS)) + "|"]
+    rows = [("claims of", *VERDICTS, "all")]
     for letter, name in SOURCES.items():
         mine = [outcome[claim.id] for claim in claims.values() if source_of(claim) == letter]
         counts = [*(mine.count(verdict) for verdict in VERDICTS), len(mine)]
-        lines.append(f"| [{letter}] {name} | " + " | ".join(str(count or "–") for count in counts) + " |")
-    return lines
+        rows.append((f"[{letter}] {name}", *(str(count or "–") for count in counts)))
+    return ["", *_list_table("scorecard-sources", rows)]
+
+
+def _list_table(name: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in MyST, its first row the header."""
+    cells = [("* - " if index == 0 else "  - ") + cell for row in rows for index, cell in enumerate(row)]
+    return [":::{list-table}", ":header-rows: 1", f":class: {name}", "", *cells, ":::"]
 
 
 def _row(claim: Claim, record: Record | None, outcome: str, shown: str) -> tuple[str, ...]:
@@ -220,12 +226,9 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
             f"Executed in {{doc}}`../notebooks/{chapter}`." if ran else "Not run at this profile.",
             "",
         ]
-        lines += [":::{list-table}", ":header-rows: 1", ":class: scorecard", ""]
         rows: list[tuple[str, ...]] = [("Claim", "Verdict", "Measured, 95 % interval", "Accepted", "Published", "Runs")]
         rows += [_row(claim, by_id.get(claim.id), outcome[claim.id], shown[claim.id]) for claim in mine]
-        for row in rows:
-            lines += [("* - " if index == 0 else "  - ") + cell for index, cell in enumerate(row)]
-        lines += [":::"]
+        lines += _list_table("scorecard", rows)
     return "\n".join(lines) + "\n"
 
 
