@@ -13,7 +13,6 @@ import fnmatch
 import importlib.util
 import json
 import os
-import pkgutil
 import re
 import shutil
 import subprocess
@@ -26,9 +25,10 @@ import gate
 import nbformat
 import where
 import yaml
+from api import api_pages
 from paths import PROFILES, WORKFLOW, Paths, write_atomically
 
-__all__ = ["api_page", "expand_toc", "publish", "render", "stage"]
+__all__ = ["expand_toc", "publish", "render", "stage"]
 
 BIBLIOGRAPHY = "# Bibliography\n\n```{bibliography}\n:all:\n```\n"
 
@@ -69,26 +69,6 @@ def _toc_files(toc: Any) -> set[str]:
         mine = {toc[key] for key in ("root", "file") if key in toc}
         return mine.union(*map(_toc_files, toc.values()))
     return set().union(*map(_toc_files, toc)) if isinstance(toc, list) else set()
-
-
-def api_page(modules: list[str]) -> str:
-    """One section a module, from docstrings."""
-    lines = ["(sec:api)=", "# API reference", ""]
-    for name in modules:
-        title = name.removeprefix("snn_ntk.")
-        lines += [f"## `{title}`", "", "```{eval-rst}", f".. automodule:: {name}", "```", ""]
-    return "\n".join(lines)
-
-
-def _modules(paths: Paths) -> list[str]:
-    """What the API page describes: each public folder of the package, or its files where it re-exports nothing."""
-    names = []
-    for folder in sorted(path.parent for path in (paths.source / "snn_ntk").glob("[!_]*/__init__.py")):
-        if "__all__" in (folder / "__init__.py").read_text(encoding="utf-8"):
-            names.append(folder.name)
-        else:
-            names += sorted(f"{folder.name}.{item.name}" for item in pkgutil.iter_modules([str(folder)]))
-    return [f"snn_ntk.{name}" for name in sorted(names, key=lambda name: (name == "reporting", name))]
 
 
 def _mathjax(extra: Path) -> None:
@@ -165,14 +145,16 @@ def stage(paths: Paths) -> dict[str, Any]:
     ignored = shutil.ignore_patterns(paths.claims.name, ".ipynb_checkpoints")
     shutil.copytree(paths.pages, staged.pages, ignore=ignored)
     generated = {"scorecard": reporting.scorecard(records, claims, profile), "bibliography": BIBLIOGRAPHY}
-    if modules := _modules(paths):
+    package = paths.source / "snn_ntk"
+    if package.is_dir():
         chapter_of = {claim.id: claim.chapter for claim in claims.values()}
-        generated["api"] = api_page(modules)
+        generated |= api_pages(package, re.findall(r"book/api/(\w+)", paths.toc.read_text(encoding="utf-8")))
         statements = where.read_statements(paths.pages / "statements.yml")
         generated["where"] = where.where_page(statements, where.places(paths, claims.values()), chapter_of)
     for name, text in generated.items():
         page = staged.pages / f"{name}.md"
         if not page.exists():
+            page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
     _mathjax(extra)
     _write_rows(extra / "scorecard", reporting.scorecard_rows(records, claims, profile))
