@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ SOURCES = {
     "A": "asymmetrical node scaling",
     "B": "this book",
 }
+SHOWN = {"corrected": "fails as printed; a correction holds"}  # what people read for a verdict's name
 
 
 def show_number(value: float) -> str:
@@ -54,9 +56,9 @@ def verdict_texts(records: Iterable[Record], claims: Mapping[str, Claim], profil
     """The verdict of every claim as it is shown, with the committed one beside it where that is another."""
     records = list(records)
     committed = unexpected(records, claims, profile)
-    return {
-        name: f"expected {committed[name]}, here {verdict}" if name in committed else verdict
-        for name, verdict in verdicts(claims, records).items()
+    shown = {name: SHOWN.get(verdict, verdict) for name, verdict in verdicts(claims, records).items()}
+    return shown | {
+        name: f"expected {SHOWN.get(verdict, verdict)}, here {shown[name]}" for name, verdict in committed.items()
     }
 
 
@@ -64,7 +66,7 @@ def summary(records: Iterable[Record], claims: Mapping[str, Claim], profile: str
     """One line: how many claims came out which way, and how many otherwise than committed."""
     records = list(records)
     outcome = list(verdicts(claims, records).values())
-    counts = [f"{outcome.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in outcome]
+    counts = [f"{outcome.count(verdict)} {SHOWN.get(verdict, verdict)}" for verdict in VERDICTS if verdict in outcome]
     committed = unexpected(records, claims, profile)
     otherwise = f"; {len(committed)} otherwise than committed" if committed else ""
     return f"{len(outcome)} claims: {', '.join(counts)}{otherwise}"
@@ -155,15 +157,26 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         f"Profile **{profile}**: {summary(by_id.values(), claims, profile)}.",
         "",
         "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`intro` has the rule.",
+        "A value without an interval has no sampling error: it is the worst of several runs, or computed. Where a note says",
+        "*range*, the interval runs from the smallest run to the largest.",
         "Sources: " + "; ".join(f"[{key}] {name}" for key, name in SOURCES.items()) + ".",
     ]
     lines += _marked(report(by_id.values(), claims, profile))
     chapters = sorted({claim.chapter for claim in claims.values()})
     by_chapter = {name: [claim for claim in claims.values() if claim.chapter == name] for name in chapters}
-    lines += ["", "| chapter | " + " | ".join(VERDICTS) + " |", "|---" * (1 + len(VERDICTS)) + "|"]
-    for chapter, mine in by_chapter.items():
-        counts = [sum(outcome[claim.id] == verdict for claim in mine) for verdict in VERDICTS]
-        lines.append(f"| [{chapter}](scorecard-{chapter}) | " + " | ".join(str(n or "–") for n in counts) + " |")
+
+    def counted(mine: Iterable[Claim]) -> str:
+        tally = Counter(outcome[claim.id] for claim in mine)
+        return " | ".join(str(tally[verdict] or "–") for verdict in VERDICTS) + " |"
+
+    columns = " | ".join(SHOWN.get(verdict, verdict) for verdict in VERDICTS) + " |"
+    rule = "|---" * (1 + len(VERDICTS)) + "|"
+    lines += ["", f"| who says it | {columns}", rule]
+    for key, name in SOURCES.items():
+        if mine := [claim for claim in claims.values() if claim.source.startswith(f"[{key}]")]:
+            lines.append(f"| [{key}] {name} | {counted(mine)}")
+    lines += ["", f"| chapter | {columns}", rule]
+    lines += [f"| [{chapter}](scorecard-{chapter}) | {counted(mine)}" for chapter, mine in by_chapter.items()]
     for chapter, mine in by_chapter.items():
         ran = any(claim.id in by_id for claim in mine)
         title = f"{{doc}}`../notebooks/{chapter}`" if ran else f"{chapter} (not run)"
