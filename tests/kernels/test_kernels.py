@@ -103,7 +103,7 @@ def test_each_part_is_symmetric_and_positive(x, x64):
             assert part.dtype == jnp.float64
 
 
-def test_variance_weights_are_inert_in_high_dimension():
+def test_variance_weights_have_a_small_share_of_the_trace_in_high_dimension():
     """⟨x∘x, x'∘x'⟩ is about 3/d for equal directions on the sphere and 1/d for others."""
     for d in (100, 1000):
         x = unit_vectors(jax.random.PRNGKey(d), 40, d)
@@ -111,6 +111,15 @@ def test_variance_weights_are_inert_in_high_dimension():
         off = squares[~np.eye(40, dtype=bool)]
         assert float(jnp.diagonal(squares).mean()) * d == pytest.approx(3.0, rel=0.2)
         assert float(off.mean()) * d == pytest.approx(1.0, rel=0.1)
+
+
+def test_variance_weights_of_an_activation_with_an_even_part_are_not_small_in_norm(x64):
+    """In trace their kernel is of order 1/d of that of the mean weights; in norm only if the activation is odd."""
+    x = unit_vectors(jax.random.PRNGKey(0), 400, 50)
+    for activation, low, high in ((stax.Erf(), 0, 0.01), (stax.Relu(), 0.1, 0.3), (jnp.square, 0.8, 1)):
+        kernels = tangent_kernels(x, activation=activation, sigma0=1.0)
+        assert float(jnp.trace(kernels.sigma) / jnp.trace(kernels.mu)) < 4 / 50
+        assert low < float(jnp.linalg.norm(kernels.sigma, 2) / jnp.linalg.norm(kernels.mu, 2)) < high
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -150,6 +150,15 @@ def test_power_coefficients_of_a_polynomial():
     np.testing.assert_allclose(values[2:], 0, atol=1e-14)
 
 
+@pytest.mark.parametrize("p", [4, 6])
+@pytest.mark.parametrize("a", [1.0, 1.7, 2.3, 3.1])
+def test_membership_of_powers_is_decided_by_the_exponent(a, p):
+    """The terms of ‖|x_1|^a‖² in the RKHS go like k^(p−2−2a), so that they can be summed if a > (p−1)/2 only."""
+    k = np.array([20_000, 40_000])
+    terms = multiplicity(k, p) * (2 * power_coefficients(a, k, p)) ** 2 / mercer_eigenvalues(k, p)
+    np.testing.assert_allclose(np.log2(terms[1] / terms[0]), p - 2 - 2 * a, atol=2e-3)
+
+
 @pytest.mark.parametrize(
     "call",
     [

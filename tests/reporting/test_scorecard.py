@@ -72,6 +72,16 @@ def test_what_came_out_otherwise_is_marked_everywhere():
     ]
 
 
+def test_a_corrected_claim_says_that_it_fails_as_printed():
+    printed = replace(SLOPE, id="printed", corrected_by="slope", expect={})
+    records = [AS_COMMITTED, replace(AS_COMMITTED, id="printed", value=-1.0, interval=(-1.1, -0.9))]
+    claims = {"printed": printed, **CLAIMS}
+    words = "fails as printed; a correction holds"
+    assert verdict_texts(records, claims, "laptop")["printed"] == words
+    assert summary(records, claims, "laptop") == f"3 claims: 1 reproduced, 1 {words}, 1 not run"
+    assert f'[{words}]{{.verdict .corrected}} by <a href="#claim-slope">' in scorecard(records, claims, "laptop")
+
+
 def test_what_is_not_committed_for_the_profile_is_not_marked():
     assert verdict_texts([OTHERWISE], CLAIMS, "smoke")["slope"] == "inconclusive"
     assert report([OTHERWISE], CLAIMS, "smoke")["unexpected"] == []

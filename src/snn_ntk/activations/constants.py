@@ -13,8 +13,8 @@ class ActivationConstants(NamedTuple):
 
     Attributes:
         B: Supremum of |φ|.
-        L: Supremum of |φ'|, the paper's Lipschitz constant L.
-        beta: Supremum of |φ''|, the paper's smoothness constant β (not the weight of the KL term).
+        L: Supremum of |φ'|; the paper's L bounds σ' and ψ' one by one, so that |φ'| ≤ its L².
+        beta: Supremum of |φ''|; of the kind of the paper's smoothness constant β, not the weight of the KL term.
 
     Source: wang2024vae, Assumption 4.2 (and boundedness); book, chapter 6.
     """

@@ -72,12 +72,12 @@ def feature_distances(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> Featu
 def phi0_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: bool = False) -> Float[Array, "*b"]:
     """Part 2 of Proposition 4: a bound on ‖φ0(x) − φ0(y)‖ for inputs of any norm.
 
-    Corrected: √(‖x − y‖ / min(‖x‖, ‖y‖)). As the slide prints it: √(1 / min(‖x‖, ‖y‖)) ‖x − y‖.
+    Corrected: √(‖x − y‖ / min(‖x‖, ‖y‖)). As the lecture was transcribed: √(1 / min(‖x‖, ‖y‖)) ‖x − y‖.
 
     Args:
         x: First inputs, shape (…, d), non-zero.
         y: Second inputs, the same shape, non-zero.
-        as_printed: The slide's formula, which fails, in place of the corrected one.
+        as_printed: The transcribed formula, which fails, in place of the corrected one.
 
     Returns:
         The bound, pair by pair, shape (…).
@@ -87,7 +87,7 @@ def phi0_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: 
         >>> float(phi0_bound(jnp.asarray([1.0, 0.0]), jnp.asarray([1.0, 0.01])))  # doctest: +ELLIPSIS
         0.1...
 
-    Source: lecture, Proposition 4 (misprinted); bietti2019inductive, Proposition 4; book, chapter 3 (corrected).
+    Source: lecture, Proposition 4 (its root as in the next); bietti2019inductive, Proposition 4; book, chapter 3 (corrected).
     """
     distance = jnp.linalg.norm(x - y, axis=-1)
     smaller = jnp.minimum(jnp.linalg.norm(x, axis=-1), jnp.linalg.norm(y, axis=-1))
@@ -97,12 +97,12 @@ def phi0_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: 
 def phi_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: bool = False) -> Float[Array, "*b"]:
     """Part 3 of Proposition 4: a bound on ‖Φ(x) − Φ(y)‖ for inputs of any norm.
 
-    Corrected: √(min(‖x‖, ‖y‖) ‖x − y‖) + 2‖x − y‖. As the slide prints it: √min(‖x‖, ‖y‖) ‖x − y‖ + 2‖x − y‖.
+    Corrected: √(min(‖x‖, ‖y‖) ‖x − y‖) + 2‖x − y‖. As the lecture was transcribed: √min(‖x‖, ‖y‖) ‖x − y‖ + 2‖x − y‖.
 
     Args:
         x: First inputs, shape (…, d), non-zero.
         y: Second inputs, the same shape, non-zero.
-        as_printed: The slide's formula, which fails, in place of the corrected one.
+        as_printed: The transcribed formula, which fails, in place of the corrected one.
 
     Returns:
         The bound, pair by pair, shape (…).
@@ -112,7 +112,7 @@ def phi_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: b
         >>> round(float(phi_bound(jnp.asarray([1.0, 0.0]), jnp.asarray([0.0, 1.0]))), 3)
         4.018
 
-    Source: lecture, Proposition 4 (misprinted); bietti2019inductive, Proposition 4; book, chapter 3 (corrected).
+    Source: lecture, Proposition 4 (its root as in the next); bietti2019inductive, Proposition 4; book, chapter 3 (corrected).
     """
     distance = jnp.linalg.norm(x - y, axis=-1)
     smaller = jnp.minimum(jnp.linalg.norm(x, axis=-1), jnp.linalg.norm(y, axis=-1))

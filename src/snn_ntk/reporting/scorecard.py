@@ -28,6 +28,7 @@ SOURCES = {
     "A": "asymmetrical node scaling",
     "B": "this book",
 }
+SHOWN = {"corrected": "fails as printed; a correction holds"}  # what people read for a verdict's name
 
 
 def source_of(claim: Claim) -> str:
@@ -74,9 +75,9 @@ def verdict_texts(records: Iterable[Record], claims: Mapping[str, Claim], profil
     """The verdict of every claim as it is shown, with the committed one beside it where that is another."""
     records = list(records)
     committed = unexpected(records, claims, profile)
-    return {
-        name: f"expected {committed[name]}, here {verdict}" if name in committed else verdict
-        for name, verdict in verdicts(claims, records).items()
+    shown = {name: SHOWN.get(verdict, verdict) for name, verdict in verdicts(claims, records).items()}
+    return shown | {
+        name: f"expected {SHOWN.get(verdict, verdict)}, here {shown[name]}" for name, verdict in committed.items()
     }
 
 
@@ -84,7 +85,7 @@ def summary(records: Iterable[Record], claims: Mapping[str, Claim], profile: str
     """One line: how many claims came out which way, and how many otherwise than committed."""
     records = list(records)
     outcome = list(verdicts(claims, records).values())
-    counts = [f"{outcome.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in outcome]
+    counts = [f"{outcome.count(verdict)} {SHOWN.get(verdict, verdict)}" for verdict in VERDICTS if verdict in outcome]
     committed = unexpected(records, claims, profile)
     otherwise = f"; {len(committed)} otherwise than committed" if committed else ""
     return f"{len(outcome)} claims: {', '.join(counts)}{otherwise}"
@@ -166,7 +167,7 @@ def _marked(said: Mapping[str, Any]) -> list[str]:
 
 def _by_source(outcome: Mapping[str, str], claims: Mapping[str, Claim]) -> list[str]:
     """How the claims of each source came out, those of this book itself apart."""
-    rows = [("claims of", *VERDICTS, "all")]
+    rows = [("claims of", *(SHOWN.get(verdict, verdict) for verdict in VERDICTS), "all")]
     for letter, name in SOURCES.items():
         mine = [outcome[claim.id] for claim in claims.values() if source_of(claim) == letter]
         counts = [*(mine.count(verdict) for verdict in VERDICTS), len(mine)]
@@ -208,7 +209,8 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         f"Profile **{profile}**: {summary(by_id.values(), claims, profile)}.",
         "",
         "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`intro` has the rule.",
-        "*Corrected* means: fails as printed, and a correction, itself a claim, holds.",
+        "A value without an interval has no sampling error: it is the worst of several runs, or computed. Where a note says",
+        "*range*, the interval runs from the smallest run to the largest.",
         "",
         'All of it as a file: <a href="../scorecard.json" download>JSON</a>, <a href="../scorecard.csv" download>CSV</a>.',
     ]
