@@ -152,7 +152,7 @@ def start(root: Path, *arguments: str, check: bool = False) -> subprocess.Popen[
 
 def build(root: Path, *arguments: str, check: bool = False) -> tuple[int, str]:
     process = start(root, *arguments, check=check)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 
@@ -709,17 +709,17 @@ def test_interrupting_a_chapter_leaves_the_book_alone(book, how):
     wait_for(lambda: (book / "01-one.pid").is_file() and (book / "01-one.pid").read_text())
     if how is signal.SIGINT:
         process.send_signal(how)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
         assert process.returncode == 130
         assert "Interrupted" in output
         kernel = int((book / "01-one.pid").read_text())
-        wait_for(lambda: not Path(f"/proc/{kernel}").exists(), 20)
+        wait_for(lambda: not Path(f"/proc/{kernel}").exists())
     else:
         # The harshest case: every process of the build is gone at once.
         engine = children(process.pid)
         for pid in (process.pid, *engine):
             os.kill(pid, how)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert fingerprint(book) == before
     assert not executed(book, "01-one").exists()
 
@@ -730,20 +730,49 @@ def test_interrupting_a_chapter_leaves_the_book_alone(book, how):
     assert "02-two: running" not in output
 
 
-def test_interrupting_the_rendering_leaves_the_book_alone(book):
+WAITING = """\
+import os, pathlib, time
+
+def setup(app):
+    trap = pathlib.Path(os.environ["TRAP"])
+    if trap.exists():
+        trap.with_name("rendering.pid").write_text(str(os.getpid()))
+        time.sleep(600)
+"""
+
+
+def test_interrupting_the_rendering_leaves_the_book_alone(book, tmp_path, monkeypatch):
     before = fingerprint(book)
+    # An extension that waits, so that the interruption comes while Sphinx runs, however fast or slow the machine is.
+    (tmp_path / "waiting.py").write_text(WAITING)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("TRAP", str(tmp_path / "trap"))
+    (tmp_path / "trap").write_text("")
+    config = yaml.safe_load((book / "_config.yml").read_text())
+    config["sphinx"]["config"]["extensions"].append("waiting")
+    later(book / "_config.yml", yaml.safe_dump(config))
     later(book / "book" / "intro.md", "# Introduction\n\nAnother text.\n")
     process = start(book)
-    wait_for(lambda: (book / "_build" / "smoke" / "rendering").is_dir())
-    time.sleep(1)
+    pid = tmp_path / "rendering.pid"
+    wait_for(lambda: pid.is_file() and pid.read_text())
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "The published book is as it was" in output
     assert fingerprint(book) == before
+    wait_for(lambda: not Path(f"/proc/{pid.read_text()}").exists())
+
+    (tmp_path / "trap").unlink()
     status, output = build(book)
     assert status == 0, output
     assert "running" not in output
     assert "Another text" in (book / "_build" / "smoke" / "html" / "book" / "intro.html").read_text()
+
+
+def test_an_interruption_says_whether_the_book_was_published_before_it():
+    assert "is as it was" in workflow_build._interruption("editions/1", "editions/1")
+    assert "is as it was" in workflow_build._interruption(None, None)
+    assert "was published before" in workflow_build._interruption("editions/1", "editions/2")
 
 
 def children(pid: int) -> list[int]:

@@ -67,6 +67,18 @@ def _say(outcome: dict[str, Any], check: bool) -> int:
     return int(check)
 
 
+def _published(paths: Paths) -> str | None:
+    """The edition that readers see, by its path; None before the first."""
+    return os.path.realpath(paths.html) if paths.html.exists() else None
+
+
+def _interruption(before: str | None, after: str | None) -> str:
+    """What an interruption left of the book."""
+    if before != after:
+        return "Interrupted. The new book was published before the interruption; the same command goes on from here."
+    return "Interrupted. The published book is as it was; the same command goes on from here."
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("."))
@@ -84,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    page = paths.html / "index.html"
+    page, before = paths.html / "index.html", _published(paths)
     if not page.is_file():
         paths.outcome.unlink(missing_ok=True)
     targets = [paths.executed(name).relative_to(root).as_posix() for name in options.chapter] or ["book"]
@@ -106,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     engine = subprocess.Popen(command, start_new_session=True, pass_fds=[lock])
     status = engine.wait()
     if interrupted:
-        print("\nInterrupted. The published book is as it was; the same command goes on from here.", file=sys.stderr)
+        print(f"\n{_interruption(before, _published(paths))}", file=sys.stderr)
         return 128 + interrupted
     if status:
         print(
