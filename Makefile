@@ -1,8 +1,17 @@
 # make help says what there is. Each target sets up what it needs: Python 3.11 to 3.13 and make are enough.
 
 PROFILE ?= laptop
-CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+ifeq ($(origin CORES),undefined)
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+endif
 UV ?= uv
+# What a caller gives is text. Neither make nor a shell reads it as code: recipes take it from the environment.
+override PROFILE := $(value PROFILE)
+override CORES := $(value CORES)
+override CHAPTER := $(value CHAPTER)
+export PROFILE CORES CHAPTER
+# The build ends with make, even if that is killed; `exec` leaves no shell between the two.
+BUILD = exec $(BIN)/python workflow/build.py --parent "$$PPID" --profile="$$PROFILE" --cores="$$CORES"
 
 # CUDA's packages go into an environment of their own.
 ifeq ($(PROFILE),gpu)
@@ -55,15 +64,15 @@ $(READY): $(LOCK) pyproject.toml
 setup: $(READY)
 
 book: $(READY)
-	@$(BIN)/python workflow/build.py --profile $(PROFILE) --cores $(CORES)
+	@$(BUILD)
 
 chapter: $(READY)
-	@test -n "$(CHAPTER)" || { echo "Which one? make chapter CHAPTER=NAME, NAME a file of notebooks/ without .md" >&2; exit 2; }
-	@$(BIN)/python workflow/build.py --profile $(PROFILE) --cores $(CORES) --chapter $(CHAPTER)
+	@test -n "$$CHAPTER" || { echo "Which one? make chapter CHAPTER=NAME, NAME a file of notebooks/ without .md" >&2; exit 2; }
+	@$(BUILD) --chapter="$$CHAPTER"
 
 results: $(READY)
-	@test -n "$(CHAPTER)" || { echo "Which one? make results CHAPTER=NAME PROFILE=gpu, NAME a chapter with a sweep" >&2; exit 2; }
-	@$(BIN)/python workflow/collect.py --profile $(PROFILE) $(CHAPTER)
+	@test -n "$$CHAPTER" || { echo "Which one? make results CHAPTER=NAME PROFILE=gpu, NAME a chapter with a sweep" >&2; exit 2; }
+	@$(BIN)/python workflow/collect.py --profile="$$PROFILE" -- "$$CHAPTER"
 
 lint: $(READY)
 	@$(BIN)/ruff check
@@ -79,11 +88,11 @@ format: $(READY)
 	@$(BIN)/python workflow/check_notebooks.py --fix notebooks/*.md notebooks/sweeps/*.md
 
 unit: $(READY)
-	@$(BIN)/python -m pytest --numprocesses $(CORES) --ignore tests/test_browser.py
+	@$(BIN)/python -m pytest --numprocesses="$$CORES" --ignore tests/test_browser.py
 
 test: lint types
-	@$(BIN)/python workflow/build.py --profile smoke --cores $(CORES)
-	@$(BIN)/python -m pytest --numprocesses $(CORES)
+	@$(BUILD) --profile=smoke
+	@$(BIN)/python -m pytest --numprocesses="$$CORES"
 
 heavy: $(READY)
 	@$(BIN)/python -m pytest -m heavy

@@ -13,6 +13,8 @@ import pytest
 # The build's scripts are not part of the package; the type checker below is imported by name.
 sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).parent)]
 
+from project import book, built  # noqa: E402, F401  (fixtures)
+
 # From here on, importing the package checks every annotation at every call; users do not pay for that.
 jaxtyping.install_import_hook("snn_ntk", "typechecker.check")
 

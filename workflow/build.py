@@ -7,44 +7,69 @@ With CHECK=1 in the environment a verdict other than the committed one is a fail
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
+import queue
+import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from leftovers import check_folders, clear
 from parameters import write_runs
 from paths import WORKFLOW, Paths
+from processes import PARENT, command, take_lock, watch_parent
+from progress import Progress
 
 __all__ = ["main"]
 
 
-def _lock(path: Path) -> int:
-    """Takes the build's lock; the system releases it when the last process that has it ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("Another build of this profile is running; waiting for it to end.", flush=True)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
-
-
-def _snakemake(root: Path, profile: str, cores: int, targets: list[str]) -> list[str]:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(root)]
-    command += ["--config", f"profile={profile}", "--cores", str(cores), "--resources", "gpu=1"]
+def _snakemake(root: Path, profile: str, cores: int, targets: list[str], again: list[str]) -> list[str]:
+    engine = [*command("snakemake.cli"), "--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(root)]
+    engine += ["--config", f"profile={profile}", "--cores", str(cores), "--resources", "gpu=1"]
     # A chapter that fails must not stop the others; one that was cut off is run again.
-    command += ["--keep-going", "--rerun-incomplete"]
+    engine += ["--keep-going", "--rerun-incomplete"]
     # The build's own lock dies with its processes; Snakemake's would outlive a kill -9.
-    command += ["--nolock"]
+    engine += ["--nolock"]
     # Times decide, not contents: touching a source re-runs what depends on it.
-    command += ["--max-checksum-file-size", "0"]
-    command += ["--scheduler", "greedy", "--quiet", "all", "--", *targets]
-    return command
+    engine += ["--max-checksum-file-size", "0"]
+    engine += ["--forcerun", *again] if again else []
+    engine += ["--scheduler", "greedy", "--quiet", "all", "--", *targets]
+    return engine
+
+
+def _follow(engine: subprocess.Popen[str], progress: Progress) -> int:
+    """Passes on what the engine and its jobs say until they have ended; returns the engine's status."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read(stream: TextIO) -> None:
+        for line in stream:
+            lines.put(line.rstrip("\n"))
+
+    assert engine.stdout is not None
+    reader = threading.Thread(target=read, args=[engine.stdout], daemon=True)
+    reader.start()
+    while True:
+        try:
+            progress.line(lines.get(timeout=0.5))
+        except queue.Empty:
+            # A kernel may hold the pipe for a moment longer than the engine that was killed.
+            if engine.poll() is not None and (not reader.is_alive() or not _group_lives(engine.pid)):
+                break
+            progress.tick()
+    progress.close()
+    return engine.wait()
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _table(rows: list[dict[str, str]]) -> str:
@@ -67,29 +92,66 @@ def _say(outcome: dict[str, Any], check: bool) -> int:
     return int(check)
 
 
+def _published(paths: Paths) -> str | None:
+    """The edition that readers see, by its path; None before the first."""
+    return os.path.realpath(paths.html) if paths.html.exists() else None
+
+
+def _interruption(before: str | None, after: str | None) -> str:
+    """What an interruption left of the book."""
+    if before != after:
+        return "Interrupted. The new book was published before the interruption; the same command goes on from here."
+    return "Interrupted. The published book is as it was; the same command goes on from here."
+
+
+def _prepare(options: argparse.Namespace) -> tuple[Paths, int]:
+    """Looks at everything that was given before anything is run, takes the lock and clears what others left.
+
+    Returns:
+        The paths, and the descriptor of the lock.
+
+    Raises:
+        ValueError: naming what was expected and what came.
+    """
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", options.cores):
+        raise ValueError(f"expected a number of cores from 1 to 9999, got {options.cores!r}")
+    if (fresh := os.environ.get("FRESH", "")) not in ("", "0", "1"):
+        raise ValueError(f"expected FRESH to be 1 or nothing, got {fresh!r}")
+    paths = Paths(options.root.resolve(), options.profile)
+    if unknown := sorted(set(options.chapter) - set(paths.chapters())):
+        raise ValueError(f"expected chapters of notebooks/, one of {paths.chapters()}, got {unknown}")
+    check_folders(paths)
+    lock = take_lock(paths.build_lock)
+    clear(paths)
+    write_runs(paths)
+    return paths, lock
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("."))
     parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--cores", default=str(os.cpu_count() or 1))
     parser.add_argument("--chapter", action="append", default=[], help="run this chapter and do not render the book")
+    parser.add_argument("--parent", type=int, help="end when this process, which started the build, is gone")
     options = parser.parse_args(arguments)
-    root = options.root.resolve()
+    print(f"Profile {options.profile}: looking for what has changed", flush=True)
     try:
-        paths = Paths(root, options.profile)
-        if unknown := sorted(set(options.chapter) - set(paths.chapters())):
-            raise ValueError(f"expected chapters of notebooks/, one of {paths.chapters()}, got {unknown}")
-        lock = _lock(paths.build_lock)
-        write_runs(paths)
-    except ValueError as error:
+        paths, lock = _prepare(options)
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    page = paths.html / "index.html"
+    page, before = paths.html / "index.html", _published(paths)
     if not page.is_file():
         paths.outcome.unlink(missing_ok=True)
-    targets = [paths.executed(name).relative_to(root).as_posix() for name in options.chapter] or ["book"]
-    command = _snakemake(root, options.profile, options.cores, targets)
-    engine: subprocess.Popen[bytes] | None = None
+    names = options.chapter or paths.chapters()
+    # What a committed run may stand in for is trained anew.
+    again = [name for name in names if os.environ.get("FRESH") == "1" and paths.results(name)[0].is_dir()]
+    targets, again = (
+        [paths.executed(name).relative_to(paths.root).as_posix() for name in chosen]
+        for chosen in (options.chapter, again)
+    )
+    engine: subprocess.Popen[str] | None = None
     interrupted = 0
 
     def pass_on(number: int, _frame: object) -> None:
@@ -100,17 +162,30 @@ def main(arguments: list[str] | None = None) -> int:
             os.killpg(engine.pid, signal.SIGINT if first else signal.SIGKILL)
 
     # Before the engine starts: it must not inherit "ignore", which a shell gives to background jobs.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, pass_on)
+    if options.parent is not None:
+        watch_parent(options.parent, lambda: os.kill(os.getpid(), signal.SIGTERM))
     # A process group of its own, so that an interruption reaches every process exactly once, however it was sent.
-    engine = subprocess.Popen(command, start_new_session=True, pass_fds=[lock])
-    status = engine.wait()
+    engine = subprocess.Popen(
+        _snakemake(paths.root, options.profile, int(options.cores), targets or ["book"], again),
+        start_new_session=True,
+        pass_fds=[lock],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | {PARENT: str(os.getpid())},
+    )
+    live = sys.stdout.isatty() and not os.environ.get("CI")
+    status = _follow(engine, Progress(paths, int(options.cores), live=live))
     if interrupted:
-        print("\nInterrupted. The published book is as it was; the same command goes on from here.", file=sys.stderr)
+        print(f"\n{_interruption(before, _published(paths))}", file=sys.stderr)
         return 128 + interrupted
     if status:
+        why = f"the engine was killed by signal {-status}" if status < 0 else "see the messages above"
         print(
-            f"\nThe book of profile {options.profile} was not updated: see the messages above. "
+            f"\nThe book of profile {options.profile} was not updated: {why}. "
             f"What is finished is kept; the same command goes on from here.",
             file=sys.stderr,
         )

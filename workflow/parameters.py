@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import ast
+import math
 from typing import Any
 
 import yaml
-from paths import Paths, library, write_atomically
+from paths import Paths, is_name, library, write_atomically
 
-__all__ = ["check_parameters", "known_parameters", "read_profile", "read_run", "stages", "write_runs"]
+# A file of a profile, and the stages of a sweep.
+PROFILE = {"type": ["object", "null"], "propertyNames": {"type": "string"}, "description": "a mapping of parameters"}
+SWEEP = {
+    "type": "array",
+    "items": {"type": "object", "description": "a stage: a mapping of parameters"},
+    "description": "a list of stages",
+}
+
+__all__ = ["check_parameters", "known_parameters", "read_notebook", "read_profile", "read_run", "stages", "write_runs"]
 
 
 def known_parameters(text: str, name: str) -> dict[str, Any]:
     """Names assigned in the cell tagged `parameters` of a notebook, with their defaults (None where not a literal).
 
     Raises:
-        ValueError: if there is not exactly one such cell.
+        ValueError: if there is not exactly one such cell, or it is not Python.
     """
     cells = [cell for cell in library("reporting.dependencies").code_cells(text) if "parameters" in cell.tags]
     if len(cells) != 1:
         raise ValueError(f"notebooks/{name}.md: expected one cell tagged `parameters`, got {len(cells)}")
+    try:
+        statements = ast.parse(cells[0].source).body
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"notebooks/{name}.md: expected Python in the cell tagged `parameters`, got {error}") from None
     known = {}
-    for node in ast.parse(cells[0].source).body:
+    for node in statements:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         try:
@@ -33,34 +46,65 @@ def known_parameters(text: str, name: str) -> dict[str, Any]:
     return known
 
 
-def _numbers_as_text(value: Any, default: Any) -> list[str]:
-    """Strings where the default has numbers: YAML reads 1e-3 as text."""
-    if isinstance(value, list):
-        example = default[0] if isinstance(default, list) and default else default
-        return [text for item in value for text in _numbers_as_text(item, example)]
-    is_number = isinstance(default, int | float) and not isinstance(default, bool)
-    return [value] if isinstance(value, str) and is_number else []
+# What a value of a profile is, seen by its default; None says nothing.
+KINDS = (
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "a text"),
+    ((list, tuple), "a list"),
+    (dict, "a mapping"),
+)
+
+
+def _kind(value: Any) -> str:
+    return next((name for kind, name in KINDS if isinstance(value, kind)), "nothing")
+
+
+def _check_kind(value: Any, default: Any, where: str) -> None:
+    if default is None:
+        return
+    if _kind(value) != _kind(default):
+        hint = (
+            " (YAML reads 1e-3 as text: write 1.0e-3)"
+            if isinstance(value, str) and _kind(default) == "a number"
+            else ""
+        )
+        raise ValueError(f"{where}: expected {_kind(default)}, got {value!r}{hint}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where}: expected a finite number, got {value}")
+    if isinstance(value, list) and len({_kind(item) for item in default}) == 1:
+        for number, item in enumerate(value):
+            _check_kind(item, default[0], f"{where}[{number}]")
 
 
 def check_parameters(parameters: dict[str, Any], known: dict[str, Any], where: str) -> None:
     """Papermill only warns about a parameter that the notebook does not have.
 
     Raises:
-        ValueError: on an unknown name, saying which are known, or on text where the default is a number.
+        ValueError: on an unknown name, saying which are known, or on a value of another kind than the default.
     """
     if unknown := sorted(set(parameters) - set(known)):
         raise ValueError(f"{where}: expected parameters of the notebook, one of {sorted(known)}, got {unknown}")
     for name, value in parameters.items():
-        if texts := _numbers_as_text(value, known[name]):
-            raise ValueError(
-                f"{where}: expected numbers for {name}, got text {texts} (YAML reads 1e-3 as text: write 1.0e-3)"
-            )
+        _check_kind(value, known[name], f"{where}, {name}")
 
 
 def read_profile(paths: Paths, chapter: str) -> dict[str, Any]:
     """What the profile sets for a chapter; nothing where it has no file, as `laptop` never has."""
     path, _ = paths.settings(chapter)
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
+    return (library("reporting.documents").read_yaml(path, PROFILE) if path.exists() else None) or {}
+
+
+def read_notebook(paths: Paths, chapter: str) -> dict[str, Any]:
+    """The parameters of a chapter at the profile: the notebook's defaults and what the profile sets.
+
+    Raises:
+        ValueError: if the notebook or the profile's file cannot be read, or they do not fit each other.
+    """
+    text = library("reporting.documents").read_text(paths.notebook(chapter))
+    known, chosen = known_parameters(text, chapter), read_profile(paths, chapter)
+    check_parameters(chosen, known, f"profile {paths.profile}, {chapter}")
+    return known | chosen
 
 
 def stages(paths: Paths) -> dict[str, list[dict[str, dict[str, Any]]]]:
@@ -73,13 +117,17 @@ def stages(paths: Paths) -> dict[str, list[dict[str, dict[str, Any]]]]:
         ValueError: if a sweep names no runs, or two by one name.
     """
     made = {}
-    for chapter in filter(lambda name: paths.sweep(name).is_file(), paths.chapters()):
-        defaults = known_parameters(paths.notebook(chapter).read_text(encoding="utf-8"), chapter)
-        if sweep := (defaults | read_profile(paths, chapter)).get("sweep"):
+    for chapter in paths.chapters():
+        sweep = read_notebook(paths, chapter).get("sweep")
+        if sweep and paths.sweep(chapter).is_file():
+            where = f"{chapter}, profile {paths.profile}, sweep"
+            library("reporting.documents").check_schema(sweep, SWEEP, where)
             try:
                 made[chapter] = library("reporting.sweeps").expand(sweep)
             except ValueError as error:
-                raise ValueError(f"{chapter}, profile {paths.profile}: {error}") from None
+                raise ValueError(f"{where}: {error}") from None
+            if odd := [name for stage in made[chapter] for name in stage if not is_name(name)]:
+                raise ValueError(f"{where}: expected values that make names of files, got {odd}")
     return made
 
 
@@ -105,4 +153,4 @@ def write_runs(paths: Paths) -> dict[str, list[dict[str, dict[str, Any]]]]:
 
 def read_run(paths: Paths, chapter: str, run: str) -> dict[str, Any]:
     """The parameters of a run, as `write_runs` wrote them."""
-    return yaml.safe_load(paths.block(chapter, run).read_text(encoding="utf-8"))
+    return library("reporting.documents").read_yaml(paths.block(chapter, run), {"type": "object"})

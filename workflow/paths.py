@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROFILES", "WORKFLOW", "Paths", "files", "library", "write_atomically"]
+__all__ = ["PROFILES", "WORKFLOW", "Paths", "files", "is_name", "library", "remove", "write_atomically"]
 
 WORKFLOW = Path(__file__).resolve().parent
 
@@ -29,6 +31,11 @@ def library(name: str) -> Any:
 
 
 PROFILES: tuple[str, ...] = library("reporting.sweeps").PROFILES
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can stand in paths and in commands: letters, digits and a few signs."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._,=-]*", text) is not None
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,15 @@ class Paths:
         return self.root / "_toc.yml"
 
     def chapters(self) -> list[str]:
-        """Stems of the notebooks, in the order of their numbers."""
-        return sorted(path.stem for path in self.notebooks.glob("*.md"))
+        """Stems of the notebooks, in the order of their numbers.
+
+        Raises:
+            ValueError: On a name that is more than letters, digits and a few signs: names become parts of paths.
+        """
+        names = sorted(path.stem for path in self.notebooks.glob("*.md"))
+        if odd := [name for name in names if not is_name(name)]:
+            raise ValueError(f"notebooks/: expected names of letters, digits, '-', '_' and '.', got {odd}")
+        return names
 
     def notebook(self, chapter: str) -> Path:
         return self.notebooks / f"{chapter}.md"
@@ -108,6 +122,11 @@ class Paths:
     @property
     def build_lock(self) -> Path:
         return self.out / ".lock"
+
+    @property
+    def durations(self) -> Path:
+        """How long each job took when it last ran."""
+        return self.out / "durations.json"
 
     @property
     def outcome(self) -> Path:
@@ -157,6 +176,14 @@ def files(*paths: Path) -> list[str]:
         found += [path] if path.is_file() else [item for item in sorted(path.rglob("*")) if item.is_file()]
     skipped = {"__pycache__", ".ipynb_checkpoints"}
     return [path.as_posix() for path in found if not skipped & set(path.parts)]
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder, whichever it is, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

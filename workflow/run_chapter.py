@@ -10,7 +10,6 @@ import argparse
 import logging
 import os
 import re
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,7 +21,8 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from parameters import check_parameters, known_parameters, read_profile, read_run
-from paths import PROFILES, Paths
+from paths import PROFILES, Paths, remove
+from processes import PARENT, end_with_parent
 
 __all__ = ["run", "sweep_run"]
 
@@ -30,7 +30,7 @@ __all__ = ["run", "sweep_run"]
 def _environment(folder: Path, profile: str) -> None:
     """What the kernel inherits."""
     os.environ["SNN_NTK_OUTPUT"] = str(folder.resolve())
-    # A chapter's own bars would end up in its page; papermill's bar shows the progress of the build.
+    # A chapter's own bars would end up in its page.
     os.environ["TQDM_DISABLE"] = "1"
     # One card may serve other programs too, and preallocation takes three quarters of it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -74,7 +74,6 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
     _environment(running, profile)
     # It warns about names that it cannot find by its own reading of the cell; check_parameters has read it properly.
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
     started = time.monotonic()
     print(f"{name}: running ({profile})", flush=True)
 
@@ -87,7 +86,7 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
             kernel_name="python3",
             language="python",
             cwd=source.parent,
-            progress_bar=not quiet and {"desc": name},  # pyright: ignore[reportArgumentType]
+            progress_bar=False,
             # A kernel's own messages; it logs the signal that shuts it down as an error. Failures arrive by the notebook.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
@@ -122,9 +121,9 @@ def run(paths: Paths, chapter: str) -> None:
         SystemExit: after a message, if the notebook fails.
     """
     running, final = paths.running(chapter), paths.chapter(chapter)
-    shutil.rmtree(running, ignore_errors=True)
+    remove(running)
     seconds = _execute(paths.notebook(chapter), running, paths.profile, read_profile(paths, chapter), chapter)
-    shutil.rmtree(final, ignore_errors=True)
+    remove(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     os.rename(running, final)
     print(f"{chapter}: done in {seconds:.0f} s", flush=True)
@@ -145,7 +144,7 @@ def sweep_run(paths: Paths, chapter: str, name: str) -> None:
     result.parent.mkdir(parents=True, exist_ok=True)
     os.replace(running / "notebook.ipynb", result.with_suffix(".ipynb"))
     os.replace(running / "run.json", result)
-    shutil.rmtree(running)
+    remove(running)
     print(f"{label}: done in {seconds:.0f} s", flush=True)
 
 
@@ -156,11 +155,13 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, default=Path("."))
     parser.add_argument("--run", help="this run of the chapter's sweep, instead of the chapter")
     arguments = parser.parse_args()
+    if PARENT in os.environ:
+        end_with_parent()
     paths = Paths(arguments.root, arguments.profile)
     try:
         if arguments.run:
             sweep_run(paths, arguments.chapter, arguments.run)
         else:
             run(paths, arguments.chapter)
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"{arguments.chapter}: {error}") from None

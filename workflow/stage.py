@@ -26,7 +26,8 @@ import nbformat
 import where
 import yaml
 from api import api_pages
-from paths import PROFILES, WORKFLOW, Paths, write_atomically
+from paths import PROFILES, WORKFLOW, Paths, remove, write_atomically
+from processes import PARENT, command, end_with_parent
 
 __all__ = ["expand_toc", "publish", "render", "stage"]
 
@@ -121,7 +122,7 @@ def stage(paths: Paths) -> dict[str, Any]:
     from snn_ntk.layers.known import REFUSED, SUPPORTED
 
     profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
-    shutil.rmtree(paths.staging, ignore_errors=True)
+    remove(paths.staging)
     chapters = paths.chapters()
     records = []
     for chapter in chapters:
@@ -187,14 +188,14 @@ def render(paths: Paths) -> Path:
     Raises:
         SystemExit: after Sphinx's own messages, if there was a warning.
     """
-    shutil.rmtree(paths.rendering, ignore_errors=True)
-    entry = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
-    command = [sys.executable, "-c", entry, "build", "-q", "-n", "-W", "--keep-going"]
-    command += ["--path-output", str(paths.rendering), str(paths.staging)]
+    remove(paths.rendering)
+    sphinx = [*command("jupyter_book.cli.main"), "build", "-q", "-n", "-W", "--keep-going"]
+    sphinx += ["--path-output", str(paths.rendering), str(paths.staging)]
     # Sphinx imports an extension from here, and the package's modules.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKFLOW), os.environ.get("PYTHONPATH", "")])}
+    environment[PARENT] = str(os.getpid())
     finished = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        sphinx, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if finished.returncode:
         message = re.sub(r"\x1b\[[0-9;]*m", "", finished.stdout)
@@ -207,7 +208,7 @@ def render(paths: Paths) -> Path:
     edition = paths.editions / time.strftime("%Y%m%d-%H%M%S")
     edition.parent.mkdir(exist_ok=True)
     os.rename(paths.rendering / "_build" / "html", edition)
-    shutil.rmtree(paths.rendering)
+    remove(paths.rendering)
     return edition
 
 
@@ -216,12 +217,12 @@ def publish(paths: Paths, edition: Path) -> None:
     link = paths.out / f".html.{os.getpid()}"
     link.unlink(missing_ok=True)
     link.symlink_to(edition.relative_to(paths.out), target_is_directory=True)
-    if paths.html.is_dir() and not paths.html.is_symlink():
-        shutil.rmtree(paths.html)
+    if not paths.html.is_symlink():
+        remove(paths.html)
     os.replace(link, paths.html)
     for old in edition.parent.iterdir():
         if old != edition:
-            shutil.rmtree(old)
+            remove(old)
 
 
 def main() -> None:
@@ -229,15 +230,17 @@ def main() -> None:
     parser.add_argument("--profile", default="laptop", choices=PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
     arguments = parser.parse_args()
+    if PARENT in os.environ:
+        end_with_parent()
     paths = Paths(arguments.root, arguments.profile)
     started = time.monotonic()
     print("book: checking and rendering", flush=True)
     try:
         outcome = stage(paths)
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        publish(paths, render(paths))
+        write_atomically(paths.outcome, json.dumps(outcome, indent=1))
+    except (ValueError, RuntimeError, OSError) as error:
         raise SystemExit(f"book: {error}") from None
-    publish(paths, render(paths))
-    write_atomically(paths.outcome, json.dumps(outcome, indent=1))
     print(f"book: done in {time.monotonic() - started:.0f} s", flush=True)
 
 

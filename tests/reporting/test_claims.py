@@ -196,9 +196,10 @@ ENTRY = {"id": "a", "source": "[P]", "statement": "s", "accept": [0, 1], "near_m
         ({"accept": [1, 0]}, "low, high"),
         ({"expect": {"laptop": "fine"}}, "laptop: fine"),
         ({"corrected_by": "nobody"}, "'nobody'"),
-        ({"colour": "red"}, "colour"),
+        ({"corrected_by": "a"}, "corrected_by to name another, got 'a'"),
+        ({"colour": "red"}, r"got \['colour'\]"),
         ({"chapter": "06-c"}, "'chapter'"),
-        ({"accept": None}, "expected the keys"),
+        ({"accept": None}, r"accept: expected \[low, high\], got None"),
     ],
 )
 def test_a_malformed_claim_is_refused(tmp_path, change, message):

@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from snn_ntk.reporting.documents import check_schema, read_yaml
 from snn_ntk.reporting.sweeps import PROFILES
 
 __all__ = [
@@ -37,6 +36,29 @@ __all__ = [
 ]
 
 VERDICTS = ("reproduced", "corrected", "not reproduced", "inconclusive", "not run")
+
+_NUMBER = {"type": "number", "description": "a number"}
+_TEXT = {"type": "string", "minLength": 1, "description": "a text"}
+_END = {"type": ["number", "null"], "description": "a number, or null for no bound"}
+_REGION = {"type": "array", "items": _END, "minItems": 2, "maxItems": 2, "description": "[low, high]"}
+_CLAIMS = {
+    "type": "array",
+    "items": {"type": "object", "description": "a claim: a mapping with an id"},
+    "description": "a list of claims",
+}
+# What a file says of one claim; its chapter is the file's name.
+_CLAIM = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("id", "source", "statement", "why", "corrected_by"), _TEXT),
+        "accept": _REGION,
+        "near_miss": _NUMBER,
+        "published": {"type": ["number", "string", "null"], "description": "a number or a text"},
+        "expect": {"type": "object", "description": "{profile: verdict}"},
+    },
+    "required": ["id", "source", "statement", "accept", "near_miss", "why"],
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True)
@@ -89,13 +111,6 @@ class Record:
             )
 
 
-def _number(claim: str, name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        hint = " (YAML reads 1e-3 as text; write 1.0e-3)" if isinstance(value, str) else ""
-        raise ValueError(f"claim {claim}: expected a number for {name}, got {value!r}{hint}")
-    return float(value)
-
-
 def load_claims(folder: str | Path) -> dict[str, Claim]:
     """Reads and checks `book/claims`, one file a chapter.
 
@@ -103,32 +118,23 @@ def load_claims(folder: str | Path) -> dict[str, Claim]:
         Claims by id, in the order of the chapters and of their files.
 
     Raises:
-        ValueError: On a duplicate id, an unknown or missing key, a region without a near miss outside it,
-            or a `corrected_by` that names no claim.
+        ValueError: On a file that is not YAML, a duplicate id, an unknown or missing key, a value of another kind, a
+            region without a near miss outside it, or a `corrected_by` that names no other claim.
     """
     claims: dict[str, Claim] = {}
-    listed = [
-        (path.stem, entry)
-        for path in sorted(Path(folder).glob("*.yml"))
-        for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or []
-    ]
-    for chapter, entry in listed:
-        name = str(entry.get("id", "without id"))
+    listed = [(path, entry) for path in sorted(Path(folder).glob("*.yml")) for entry in read_yaml(path, _CLAIMS)]
+    for path, entry in listed:
+        check_schema(entry, _CLAIM, f"{path}, claim {entry.get('id', 'without id')}")
+        name = entry["id"]
         if name in claims:
             raise ValueError(f"claim {name}: expected unique ids, got it twice")
-        try:
-            low, high = entry["accept"]
-            accept = (
-                -math.inf if low is None else _number(name, "accept", low),
-                math.inf if high is None else _number(name, "accept", high),
-            )
-            near_miss = _number(name, "near_miss", entry["near_miss"])
-            claims[name] = Claim(chapter=chapter, **{**entry, "accept": accept, "near_miss": near_miss})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"claim {name}: expected the keys of {Claim.__name__}, got {error}") from error
+        low, high = entry["accept"]
+        accept = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+        near_miss = float(entry["near_miss"])
+        claims[name] = Claim(chapter=path.stem, **{**entry, "accept": accept, "near_miss": near_miss})
     for claim in claims.values():
-        if claim.corrected_by and claim.corrected_by not in claims:
-            raise ValueError(f"claim {claim.id}: expected corrected_by to name a claim, got {claim.corrected_by!r}")
+        if claim.corrected_by and claim.corrected_by not in claims.keys() - {claim.id}:
+            raise ValueError(f"claim {claim.id}: expected corrected_by to name another, got {claim.corrected_by!r}")
     return claims
 
 

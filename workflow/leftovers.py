@@ -1,0 +1,51 @@
+"""What builds that were cut off leave behind, cleared by the next one, and folders that are none."""
+
+from __future__ import annotations
+
+import os
+
+from parameters import stages
+from paths import Paths, remove
+
+__all__ = ["check_folders", "clear"]
+
+
+def check_folders(paths: Paths) -> None:
+    """Looks at the folders that a build writes to.
+
+    Raises:
+        ValueError: if something else is where one belongs, or it cannot be written to.
+    """
+    build = paths.out.parent
+    kept = [paths.editions, paths.chapter("x").parent, paths.running("x").parent, paths.result("x", "y").parent.parent]
+    for folder in (build, paths.out, *kept, paths.root / ".snakemake"):
+        if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+            raise ValueError(f"{os.path.relpath(folder)}: expected a folder, got something else; remove it")
+        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+            raise ValueError(
+                f"{os.path.relpath(folder)}: expected a folder that can be written to, got one that cannot"
+            )
+
+
+def clear(paths: Paths) -> None:
+    """Removes what builds of the profile that were cut off have left. Only who has the build's lock may call it.
+
+    What a run of a sweep has left stays while the run is wanted: it goes on from there.
+    """
+    remove(paths.rendering)
+    shown = paths.html.resolve()
+    for edition in paths.editions.glob("*"):
+        if edition.resolve() != shown:
+            remove(edition)
+    for folder in paths.running("x").parent.glob("*"):
+        if folder.name != "sweeps":
+            remove(folder)
+    wanted = {
+        paths.running(chapter, run) for chapter, listed in stages(paths).items() for stage in listed for run in stage
+    }
+    for folder in paths.running("x", "y").parent.parent.glob("*/*"):
+        if folder not in wanted:
+            remove(folder)
+    for pattern in (".html.*", "**/.*.part"):
+        for path in paths.out.glob(pattern):
+            remove(path)
