@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-import tarfile
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from snn_ntk.datasets import _store
+from snn_ntk.datasets._reading import expecting, read, tar_files, unpacked
 from snn_ntk.datasets.factors import FactorDataset
 from snn_ntk.datasets.stand_ins import rendered_cars
 
@@ -25,6 +26,7 @@ _URL = f"http://www.scottreed.info/files/{_ARCHIVE}"
 _NAMES = ("elevation", "azimuth", "object")
 _SIZES = (rendered_cars.ELEVATIONS, rendered_cars.AZIMUTHS, rendered_cars.OBJECTS)
 _SIDE = 64
+_LARGEST_MESH, _LARGEST_ARCHIVE = 2**26, 2**32  # bytes; a mesh has 5 million
 _MESH = re.compile(r"car_\d+_mesh\.mat")
 
 
@@ -33,29 +35,47 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in path.iterdir():
             if _MESH.fullmatch(file.name):
-                yield str(file), file.read_bytes()
+                with expecting(file, "a mesh file of Cars3D"):
+                    yield str(file), read(file, _LARGEST_MESH)
         return
-    try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                if _MESH.fullmatch(Path(member.name).name) and (stream := archive.extractfile(member)):
-                    yield member.name, stream.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{path}: expected the official archive of Cars3D, got a corrupt one ({error})") from error
+    with expecting(path, "the official archive of Cars3D"), unpacked(path, _LARGEST_ARCHIVE) as stream:
+        yield from tar_files(stream, _MESH.fullmatch, _LARGEST_MESH)
+
+
+def _inflated(content: bytes) -> bytes:
+    """A MATLAB file of version 5 with its compressed elements unpacked: SciPy would unpack whatever size they have."""
+    head, left = content[:128], _LARGEST_MESH
+    if head[124:] != b"\x00\x01IM":
+        raise ValueError("no header of a little-endian MATLAB file of version 5")
+    parts, start = [head], 128
+    while start < len(content):
+        kind, size = struct.unpack_from("<II", content, start)
+        element = content[start : start + 8 + size]
+        if len(element) < 8 + size:
+            raise ValueError("it ends early")
+        if kind == 15:  # miCOMPRESSED
+            stream = zlib.decompressobj()
+            element = stream.decompress(element[8:], left + 1)
+            if not stream.eof:
+                raise ValueError("an element is cut off or too large")
+        left -= len(element)
+        if left < 0:
+            raise ValueError(f"it unpacks to more than {_LARGEST_MESH:,} bytes")
+        parts.append(element)
+        start += 8 + size
+    return b"".join(parts)
 
 
 def _views(name: str, content: bytes) -> UInt8[np.ndarray, "elevations azimuths 64 64 3"]:
     """The views of one car, halved in size with antialiasing."""
     elevations, azimuths = _SIZES[:2]
-    try:
-        image = scipy.io.loadmat(io.BytesIO(content), variable_names=["im"])["im"]
-    except Exception as error:  # scipy raises nearly anything on bytes that are not a MATLAB file
-        raise ValueError(
-            f"{name}: expected a MATLAB file with the array im, got a corrupt or other one ({error!r})"
-        ) from error
-    expected = (2 * _SIDE, 2 * _SIDE, 3, azimuths, elevations)
-    if image.shape != expected or image.dtype != np.uint8:
-        raise ValueError(f"{name}: expected bytes im of shape {expected}, got {image.dtype} of shape {image.shape}")
+    expected = ("im", (2 * _SIDE, 2 * _SIDE, 3, azimuths, elevations), "uint8")
+    with expecting(name, f"a MATLAB file with the array {expected}"):
+        file = io.BytesIO(_inflated(content))
+        found = scipy.io.whosmat(file)  # reads the headers only
+        if expected not in found:
+            raise ValueError(f"arrays {found}")
+        image = scipy.io.loadmat(file, variable_names=["im"])["im"]
     views = np.empty((elevations, azimuths, _SIDE, _SIDE, 3), np.uint8)
     for elevation, azimuth in np.ndindex(elevations, azimuths):
         large = Image.fromarray(np.ascontiguousarray(image[..., azimuth, elevation]))
