@@ -111,10 +111,10 @@ def test_precomputed_features(folder):
     with pytest.raises(ValueError, match=r"test_labels has dtype int64 and shape \(3,\)"):
         cifar10_features()
     np.savez(path, **(arrays | {"train": np.array([{}], dtype=object)}), allow_pickle=True)
-    with pytest.raises(ValueError, match="expected arrays of the shapes .* corrupt or different"):
+    with pytest.raises(ValueError, match=r"expected arrays of the shapes .* corrupt or different"):
         cifar10_features()
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="expected arrays of the shapes .* corrupt or different"):
+    with pytest.raises(ValueError, match=r"expected arrays of the shapes .* corrupt or different"):
         cifar10_features()
 
 

@@ -96,7 +96,7 @@ def test_files_that_are_half_there_or_of_another_data_set_are_refused(official, 
     with pytest.raises(ValueError, match=r"got no t10k-images-idx3-ubyte\.gz beside .*train-images"):
         mnist(split="test")
     labels.write_bytes(gzip.compress(idx_bytes(np.arange(20) + 7)))
-    with pytest.raises(ValueError, match="train-labels.*labels, 0 to 9, got up to 26: a file of EMNIST"):
+    with pytest.raises(ValueError, match=r"train-labels.*labels, 0 to 9, got up to 26: a file of EMNIST"):
         mnist()
     labels.unlink()
     with pytest.raises(ValueError, match=r"got no train-labels-idx1-ubyte\.gz beside .*train-images"):

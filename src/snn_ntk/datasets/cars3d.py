@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import itertools
+import math
 import re
 import struct
 import zlib
@@ -10,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -27,6 +27,7 @@ _NAMES = ("elevation", "azimuth", "object")
 _SIZES = (rendered_cars.ELEVATIONS, rendered_cars.AZIMUTHS, rendered_cars.OBJECTS)
 _SIDE = 64
 _LARGEST_MESH, _LARGEST_ARCHIVE = 2**26, 2**32  # bytes; a mesh has 5 million
+_MATRIX, _COMPRESSED, _BYTES = 14, 15, 9  # numbers of MATLAB's format: two kinds of elements, a kind of array
 _MESH = re.compile(r"car_\d+_mesh\.mat")
 
 
@@ -42,40 +43,51 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
         yield from tar_files(stream, _MESH.fullmatch, _LARGEST_MESH)
 
 
-def _inflated(content: bytes) -> bytes:
-    """A MATLAB file of version 5 with its compressed elements unpacked: SciPy would unpack whatever size they have."""
-    head, left = content[:128], _LARGEST_MESH
-    if head[124:] != b"\x00\x01IM":
-        raise ValueError("no header of a little-endian MATLAB file of version 5")
-    parts, start = [head], 128
+def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and content of each element of a MATLAB file of version 5, or of those in an element."""
+    start = 0
     while start < len(content):
         kind, size = struct.unpack_from("<II", content, start)
-        element = content[start : start + 8 + size]
-        if len(element) < 8 + size:
+        head, padding = 8, 0 if kind == _COMPRESSED else -size % 8
+        if kind >> 16:  # up to four bytes share eight with their kind and size
+            head, kind, size = 4, kind & 0xFFFF, kind >> 16
+            padding = 4 - size
+        start += head
+        if not 0 <= size <= len(content) - start or padding < 0:
             raise ValueError("it ends early")
-        if kind == 15:  # miCOMPRESSED
+        yield kind, content[start : start + size]
+        start += size + padding
+
+
+def _image(content: bytes) -> UInt8[np.ndarray, ...]:
+    """The array im of bytes in a MATLAB file. SciPy's reader is not used: bytes that are not what they say crash it."""
+    if content[124:128] != b"\x00\x01IM":
+        raise ValueError("no header of a little-endian MATLAB file of version 5")
+    for kind, element in _elements(content[128:]):
+        if kind == _COMPRESSED:
             stream = zlib.decompressobj()
-            element = stream.decompress(element[8:], left + 1)
+            unpacked_element = stream.decompress(element, _LARGEST_MESH)
             if not stream.eof:
-                raise ValueError("an element is cut off or too large")
-        left -= len(element)
-        if left < 0:
-            raise ValueError(f"it unpacks to more than {_LARGEST_MESH:,} bytes")
-        parts.append(element)
-        start += 8 + size
-    return b"".join(parts)
+                raise ValueError(f"an element is cut off, or unpacks to more than {_LARGEST_MESH:,} bytes")
+            kind, element = next(_elements(unpacked_element))
+        parts = itertools.islice(_elements(element), 5) if kind == _MATRIX else ()
+        match list(parts):
+            case [(_, flags), (_, sizes), (_, b"im"), (_, values)]:
+                shape = struct.unpack(f"<{len(sizes) // 4}i", sizes)
+                if flags[0] != _BYTES or len(values) != math.prod(shape):
+                    raise ValueError(f"{len(values):,} bytes of kind {flags[0]} for an array im of shape {shape}")
+                return np.frombuffer(values, np.uint8).reshape(shape, order="F")
+    raise ValueError("no array im of bytes")
 
 
 def _views(name: str, content: bytes) -> UInt8[np.ndarray, "elevations azimuths 64 64 3"]:
     """The views of one car, halved in size with antialiasing."""
     elevations, azimuths = _SIZES[:2]
-    expected = ("im", (2 * _SIDE, 2 * _SIDE, 3, azimuths, elevations), "uint8")
-    with expecting(name, f"a MATLAB file with the array {expected}"):
-        file = io.BytesIO(_inflated(content))
-        found = scipy.io.whosmat(file)  # reads the headers only
-        if expected not in found:
-            raise ValueError(f"arrays {found}")
-        image = scipy.io.loadmat(file, variable_names=["im"])["im"]
+    expected = (2 * _SIDE, 2 * _SIDE, 3, azimuths, elevations)
+    with expecting(name, f"a MATLAB file with the array im of bytes of shape {expected}"):
+        image = _image(content)
+        if image.shape != expected:
+            raise ValueError(f"shape {image.shape}")
     views = np.empty((elevations, azimuths, _SIDE, _SIDE, 3), np.uint8)
     for elevation, azimuth in np.ndindex(elevations, azimuths):
         large = Image.fromarray(np.ascontiguousarray(image[..., azimuth, elevation]))
