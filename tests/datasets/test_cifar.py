@@ -1,6 +1,7 @@
 """CIFAR-10 from small files in the official binary format, written here; features from a file and from random patches."""
 
 import io
+import sys
 import tarfile
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 from snn_ntk.datasets.cifar import cifar10, cifar10_features, convolutional_features, read_cifar
 
+module = sys.modules[cifar10.__module__]
 NAMES = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
 
 
@@ -18,7 +20,10 @@ def batch(seed, count=4):
 
 
 @pytest.fixture
-def folder(empty):
+def folder(empty, monkeypatch):
+    monkeypatch.setattr(module, "_PER_FILE", 4)
+    shapes = {"train": (3, 5), "train_labels": (3,), "test": (2, 5), "test_labels": (2,)}
+    monkeypatch.setattr(module, "_FEATURE_SHAPES", shapes)
     (empty / "cifar10").mkdir()
     return empty / "cifar10"
 
@@ -69,7 +74,7 @@ def test_missing_files_name_what_to_put_where(folder):
 def test_damaged_archives(folder):
     path = folder / "cifar-10-binary.tar.gz"
     write_archive(path, NAMES[1:])
-    with pytest.raises(ValueError, match=r"expected it to contain 'data_batch_1\.bin'"):
+    with pytest.raises(ValueError, match=r"tar\.gz: expected .* \(no data_batch_1\.bin\)"):
         cifar10()
     write_archive(path)
     path.write_bytes(path.read_bytes()[:-5000])
@@ -103,13 +108,13 @@ def test_precomputed_features(folder):
     assert features.train.shape == (3, 5)
     assert "ResNet-18" in features.source
     np.savez(path, **(arrays | {"test_labels": np.arange(3)}))
-    with pytest.raises(ValueError, match=r"labels \(n,\)"):
+    with pytest.raises(ValueError, match=r"test_labels has dtype int64 and shape \(3,\)"):
         cifar10_features()
     np.savez(path, **(arrays | {"train": np.array([{}], dtype=object)}), allow_pickle=True)
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match=r"expected arrays of the shapes .* corrupt or different"):
         cifar10_features()
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match=r"expected arrays of the shapes .* corrupt or different"):
         cifar10_features()
 
 

@@ -137,7 +137,7 @@ def test_images_that_end_early_are_noticed(official):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    with pytest.raises(ValueError, match="imgs ends early"):
+    with pytest.raises(ValueError, match=r"imgs has .* bytes where its shape"):
         load()
 
 

@@ -39,10 +39,18 @@ def find(dataset: str, *names: str, inside: Sequence[str] = (), folder: bool = F
 
     Returns:
         The file, or None.
+
+    Raises:
+        ValueError: If there is no such file, but something else of its name.
     """
     places = [place / part for place in folders() for part in (dataset, ".")]
     candidates = [place / part / name for part in (".", *inside) for place in places for name in names]
-    return next((path for path in candidates if path.is_file() or (folder and path.is_dir())), None)
+    found = next((path for path in candidates if path.is_file() or (folder and path.is_dir())), None)
+    other = next((path for path in candidates if os.path.lexists(path)), None)
+    if found is None and other is not None:
+        kind = "a folder" if other.is_dir() else "a broken link" if other.is_symlink() else "a pipe or device"
+        raise ValueError(f"{other}: expected a file of {dataset}, got {kind}")
+    return found
 
 
 @functools.cache

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import io
+import itertools
+import math
 import re
-import tarfile
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from jaxtyping import UInt8
 from PIL import Image
 
 from snn_ntk.datasets import _store
+from snn_ntk.datasets._reading import expecting, read, tar_files, unpacked
 from snn_ntk.datasets.factors import FactorDataset
 from snn_ntk.datasets.stand_ins import rendered_cars
 
@@ -25,6 +26,8 @@ _URL = f"http://www.scottreed.info/files/{_ARCHIVE}"
 _NAMES = ("elevation", "azimuth", "object")
 _SIZES = (rendered_cars.ELEVATIONS, rendered_cars.AZIMUTHS, rendered_cars.OBJECTS)
 _SIDE = 64
+_LARGEST_MESH, _LARGEST_ARCHIVE = 2**26, 2**32  # bytes; a mesh has 5 million
+_MATRIX, _COMPRESSED, _BYTES = 14, 15, 9  # numbers of MATLAB's format: two kinds of elements, a kind of array
 _MESH = re.compile(r"car_\d+_mesh\.mat")
 
 
@@ -33,29 +36,58 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in path.iterdir():
             if _MESH.fullmatch(file.name):
-                yield str(file), file.read_bytes()
+                with expecting(file, "a mesh file of Cars3D"):
+                    yield str(file), read(file, _LARGEST_MESH)
         return
-    try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                if _MESH.fullmatch(Path(member.name).name) and (stream := archive.extractfile(member)):
-                    yield member.name, stream.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{path}: expected the official archive of Cars3D, got a corrupt one ({error})") from error
+    with expecting(path, "the official archive of Cars3D"), unpacked(path, _LARGEST_ARCHIVE) as stream:
+        yield from tar_files(stream, _MESH.fullmatch, _LARGEST_MESH)
+
+
+def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and content of each element of a MATLAB file of version 5, or of those in an element."""
+    start = 0
+    while start < len(content):
+        kind, size = struct.unpack_from("<II", content, start)
+        head, padding = 8, 0 if kind == _COMPRESSED else -size % 8
+        if kind >> 16:  # up to four bytes share eight with their kind and size
+            head, kind, size = 4, kind & 0xFFFF, kind >> 16
+            padding = 4 - size
+        start += head
+        if not 0 <= size <= len(content) - start or padding < 0:
+            raise ValueError("it ends early")
+        yield kind, content[start : start + size]
+        start += size + padding
+
+
+def _image(content: bytes) -> UInt8[np.ndarray, ...]:
+    """The array im of bytes in a MATLAB file. SciPy's reader is not used: bytes that are not what they say crash it."""
+    if content[124:128] != b"\x00\x01IM":
+        raise ValueError("no header of a little-endian MATLAB file of version 5")
+    for kind, element in _elements(content[128:]):
+        if kind == _COMPRESSED:
+            stream = zlib.decompressobj()
+            unpacked_element = stream.decompress(element, _LARGEST_MESH)
+            if not stream.eof:
+                raise ValueError(f"an element is cut off, or unpacks to more than {_LARGEST_MESH:,} bytes")
+            kind, element = next(_elements(unpacked_element))
+        parts = itertools.islice(_elements(element), 5) if kind == _MATRIX else ()
+        match list(parts):
+            case [(_, flags), (_, sizes), (_, b"im"), (_, values)]:
+                shape = struct.unpack(f"<{len(sizes) // 4}i", sizes)
+                if flags[0] != _BYTES or len(values) != math.prod(shape):
+                    raise ValueError(f"{len(values):,} bytes of kind {flags[0]} for an array im of shape {shape}")
+                return np.frombuffer(values, np.uint8).reshape(shape, order="F")
+    raise ValueError("no array im of bytes")
 
 
 def _views(name: str, content: bytes) -> UInt8[np.ndarray, "elevations azimuths 64 64 3"]:
     """The views of one car, halved in size with antialiasing."""
     elevations, azimuths = _SIZES[:2]
-    try:
-        image = scipy.io.loadmat(io.BytesIO(content), variable_names=["im"])["im"]
-    except Exception as error:  # scipy raises nearly anything on bytes that are not a MATLAB file
-        raise ValueError(
-            f"{name}: expected a MATLAB file with the array im, got a corrupt or other one ({error!r})"
-        ) from error
     expected = (2 * _SIDE, 2 * _SIDE, 3, azimuths, elevations)
-    if image.shape != expected or image.dtype != np.uint8:
-        raise ValueError(f"{name}: expected bytes im of shape {expected}, got {image.dtype} of shape {image.shape}")
+    with expecting(name, f"a MATLAB file with the array im of bytes of shape {expected}"):
+        image = _image(content)
+        if image.shape != expected:
+            raise ValueError(f"shape {image.shape}")
     views = np.empty((elevations, azimuths, _SIDE, _SIDE, 3), np.uint8)
     for elevation, azimuth in np.ndindex(elevations, azimuths):
         large = Image.fromarray(np.ascontiguousarray(image[..., azimuth, elevation]))

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from snn_ntk.datasets import _store
+from snn_ntk.datasets._reading import expecting, read, zip_member
 from snn_ntk.datasets.factors import FactorDataset, checked_indices
 from snn_ntk.datasets.stand_ins import drawn_faces
 
@@ -23,6 +24,8 @@ _IMAGES, _ATTRIBUTES = "img_align_celeba", "list_attr_celeba.txt"
 _TABLE = "list_attr_celeba.csv"  # Kaggle's spelling of the attributes
 _SIDE, _CROP = 64, 148
 _WIDTH, _HEIGHT = 178, 218
+_COUNT = 202_599
+_LARGEST_TABLE, _LARGEST_IMAGE = 10**8, 10**6  # bytes; theirs have 27 million and about ten thousand
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,34 +102,33 @@ class AttributeDataset:
 
 def _attributes(path: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     """Names of the attributes, names of the images, and the table."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    try:
+    with expecting(path, "CelebA's attribute list (a count, the names, then a name and −1 or 1 for each attribute)"):
+        lines = read(path, _LARGEST_TABLE).decode("utf-8-sig").splitlines()
         if path.suffix == ".csv":
             rows = [line.split(",") for line in lines[1:] if line.strip()]
-            count, names = len(rows), tuple(lines[0].split(",")[1:])
+            count, names = _COUNT, tuple(lines[0].split(",")[1:])
         else:
             count, names = int(lines[0]), tuple(lines[1].split())
             rows = [line.split() for line in lines[2:] if line.strip()]
+        if count != _COUNT or len(rows) != count or len({row[0] for row in rows}) != count:
+            raise ValueError(f"{len(rows)} rows, the head says {count}, where there are {_COUNT} different ones")
         table = np.array([row[1:] for row in rows], dtype=np.int64)
-        if len(rows) != count or table.shape != (count, len(names)) or not np.isin(table, (-1, 1)).all():
-            raise ValueError(f"{len(rows)} rows of shape {table.shape[1:]} where the head says {count} of {len(names)}")
-    except (ValueError, IndexError) as error:
-        raise ValueError(
-            f"{path}: expected CelebA's attribute list (a count, the names, then a name and −1 or 1 for each attribute), "
-            f"got a corrupt or other file ({error})"
-        ) from error
+        if table.shape != (count, len(names)) or not np.isin(table, (-1, 1)).all():
+            raise ValueError(
+                f"values from {table.min()} to {table.max()} of shape {table.shape} for {len(names)} names"
+            )
     return names, [row[0] for row in rows], (table + 1) // 2
 
 
 def _photograph(name: str, content: bytes) -> UInt8[np.ndarray, "64 64 3"]:
     """The middle square of an aligned photograph, reduced with antialiasing."""
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert("RGB")
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{name}: expected an image, got a corrupt or truncated one ({error})") from error
-    if image.size != (_WIDTH, _HEIGHT):
-        raise ValueError(f"{name}: expected an aligned image of {_WIDTH} × {_HEIGHT} pixels, got {image.size}")
+    with (
+        expecting(name, f"an aligned image of {_WIDTH} × {_HEIGHT} pixels"),
+        Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as opened,
+    ):
+        if opened.size != (_WIDTH, _HEIGHT):  # known from the header, before anything is unpacked
+            raise ValueError(f"{opened.size[0]} × {opened.size[1]} pixels")
+        image = opened.convert("RGB")
     left, top = (_WIDTH - _CROP) // 2, (_HEIGHT - _CROP) // 2
     square = image.crop((left, top, left + _CROP, top + _CROP))
     return np.asarray(square.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
@@ -136,24 +138,21 @@ def _reader(path: Path) -> tuple[Callable[[str], bytes], set[str]]:
     """A function from an image's name to its content, and the names that there are."""
     if path.is_dir():
         path = path / _IMAGES if (path / _IMAGES).is_dir() else path  # so Kaggle packs it
-        return lambda name: (path / name).read_bytes(), {file.name for file in path.iterdir()}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {Path(member).name: member for member in archive.namelist()}
-    except zipfile.BadZipFile as error:
-        raise ValueError(
-            f"{path}: expected the zip file of CelebA's aligned images, got a corrupt one ({error})"
-        ) from error
 
-    def read(name: str) -> bytes:
+        def read_file(name: str) -> bytes:
+            with expecting(path / name, "an image"):
+                return read(path / name, _LARGEST_IMAGE)
+
+        return read_file, {file.name for file in path.iterdir()}
+    with expecting(path, "the zip file of CelebA's aligned images"), zipfile.ZipFile(path) as archive:
+        members = {Path(member).name: member for member in archive.namelist()}
+
+    def read_member(name: str) -> bytes:
         # Opened for each image: an open archive could not be shared by processes.
-        with zipfile.ZipFile(path) as archive:
-            try:
-                return archive.read(members[name])
-            except zipfile.BadZipFile as error:
-                raise ValueError(f"{name} in {path}: expected an image, got a corrupt one ({error})") from error
+        with expecting(f"{name} in {path}", "an image"), zipfile.ZipFile(path) as archive:
+            return zip_member(archive, members[name], _LARGEST_IMAGE)
 
-    return read, set(members)
+    return read_member, set(members)
 
 
 def celeba() -> AttributeDataset | FactorDataset:
@@ -208,7 +207,7 @@ def celeba() -> AttributeDataset | FactorDataset:
     if missing:
         raise ValueError(f"{images}: expected all images of {found}, got none for {len(missing)}, such as {missing[0]}")
 
-    def read(indices: np.ndarray) -> np.ndarray:
+    def photographs(indices: np.ndarray) -> np.ndarray:
         return np.stack([_photograph(files[i], content(files[i])) for i in indices.tolist()])
 
-    return AttributeDataset("CelebA", "CelebA, official aligned images", names, (_SIDE, _SIDE, 3), table, read)
+    return AttributeDataset("CelebA", "CelebA, official aligned images", names, (_SIDE, _SIDE, 3), table, photographs)

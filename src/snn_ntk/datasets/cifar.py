@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import io
-import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from snn_ntk.datasets import _store
+from snn_ntk.datasets._reading import expecting, npz_member, read, tar_files, unpacked
 from snn_ntk.datasets.mnist import Images
 
 __all__ = ["Features", "cifar10", "cifar10_features", "convolutional_features", "read_cifar"]
@@ -26,7 +24,9 @@ _MD5 = "md5:c32a1d4ab5d03f1284b67883e8d87530"
 _ARCHIVE = "cifar-10-binary.tar.gz"
 _FILES = {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test": ("test_batch.bin",)}
 _RECORD = 1 + 3 * 32 * 32
+_PER_FILE = 10_000
 _FEATURES = "cifar10-resnet18-features.npz"
+_FEATURE_SHAPES = {"train": (50_000, 512), "train_labels": (50_000,), "test": (10_000, 512), "test_labels": (10_000,)}
 
 
 class Features(NamedTuple):
@@ -75,11 +75,16 @@ def read_cifar(content: bytes, name: str = "CIFAR-10 file") -> tuple[np.ndarray,
     return table[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), table[:, 0]
 
 
-def _contents(names: tuple[str, ...], download: bool) -> list[bytes]:
-    """The files' bytes, from loose files or from the archive."""
+def _contents(names: tuple[str, ...], download: bool) -> dict[str, bytes]:
+    """The files' bytes, from loose files or from the archive, with what to call each in an error."""
+    size = _PER_FILE * _RECORD
     loose = [_store.find("cifar10", name) or _store.find("cifar10", f"cifar-10-batches-bin/{name}") for name in names]
+    contents = {}
     if all(loose):
-        return [path.read_bytes() for path in loose if path]
+        for path in filter(None, loose):
+            with expecting(path, f"CIFAR-10's {size:,} bytes"):
+                contents[str(path)] = read(path, size)
+        return contents
     archive = _store.find("cifar10", _ARCHIVE)
     if archive is None and download:
         archive = _store.retrieve("cifar10", _ARCHIVE, _URL, _MD5)
@@ -88,19 +93,16 @@ def _contents(names: tuple[str, ...], download: bool) -> list[bytes]:
         raise FileNotFoundError(
             f"CIFAR-10 is not on disk: put {_ARCHIVE} (the binary version, from {_URL}) or its {', '.join(names)} into {places}"
         )
-    return _unpacked(archive, names)
-
-
-def _unpacked(archive: Path, names: tuple[str, ...]) -> list[bytes]:
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            members = {Path(member.name).name: member for member in tar if member.isfile()}
-            files = [tar.extractfile(members[name]) for name in names]
-            return [file.read() for file in files if file]
-    except KeyError as error:
-        raise ValueError(f"{archive}: expected it to contain {error}, got {sorted(members)}") from error
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{archive}: expected a whole .tar.gz file, got a corrupt one ({error})") from error
+    # Six files of this size, and a few small ones.
+    with (
+        expecting(archive, f"the whole archive with {', '.join(names)}"),
+        unpacked(archive, 7 * size + 10**6) as stream,
+    ):
+        found = {Path(name).name: content for name, content in tar_files(stream, names.__contains__, size)}
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise ValueError(f"no {', '.join(missing)}")
+        return {f"{name} in {archive}": found[name] for name in names}
 
 
 def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, download: bool = False) -> Images:
@@ -124,7 +126,11 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
     if split not in _FILES:
         raise ValueError(f"expected split 'train' or 'test', got {split!r}")
     names = _FILES[split]
-    parts = [read_cifar(content, name) for content, name in zip(_contents(names, download), names, strict=True)]
+    parts = []
+    for name, content in _contents(names, download).items():
+        parts.append(read_cifar(content, name))
+        if len(content) != _PER_FILE * _RECORD:
+            raise ValueError(f"{name}: expected CIFAR-10's {_PER_FILE:,} images, got {len(content) // _RECORD:,}")
     images, labels = (np.concatenate(group) for group in zip(*parts, strict=True))
     if n is not None and not 0 < n <= len(images):
         raise ValueError(f"expected 0 < n ≤ {len(images)} images of CIFAR-10's {split} set, got n = {n}")
@@ -146,7 +152,7 @@ def cifar10_features() -> Features:
 
     Raises:
         FileNotFoundError: If the file is neither in `SNN_NTK_DATA` nor in the user's cache folder.
-        ValueError: If it is damaged or its arrays do not fit together.
+        ValueError: If it is damaged, holds objects, or its arrays are not of these shapes, finite, and labels 0 to 9.
 
     Source: he2016deep.
     """
@@ -154,29 +160,28 @@ def cifar10_features() -> Features:
     if path is None:
         places = " or ".join(str(folder / "cifar10") for folder in _store.folders())
         raise FileNotFoundError(f"{_FEATURES} is not on disk; put it into {places} (how to make it: see this function)")
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:  # np.load leaves damaged files open
-            train, train_labels, test, test_labels = (file[name] for name in Features._fields[:4])
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path}: expected arrays {', '.join(Features._fields[:4])}, got a damaged file ({error})"
-        ) from error
-    if (
-        train.ndim != 2
-        or train.shape[1:] != test.shape[1:]
-        or (len(train), len(test)) != (len(train_labels), len(test_labels))
-    ):
-        raise ValueError(
-            f"{path}: expected features (n, f), (k, f) and labels (n,), (k,), got {train.shape}, {test.shape}"
-        )
+    with expecting(path, f"arrays of the shapes {_FEATURE_SHAPES}"), zipfile.ZipFile(path) as archive:
+        train, train_labels, test, test_labels = (_features(archive, name) for name in _FEATURE_SHAPES)
     source = "CIFAR-10, features of a frozen ResNet-18 trained on ImageNet"
-    return Features(
-        np.asarray(train, np.float32),
-        train_labels.astype(np.int64),
-        np.asarray(test, np.float32),
-        test_labels.astype(np.int64),
-        source,
-    )
+    return Features(train, train_labels, test, test_labels, source)
+
+
+def _features(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Features as float32, or labels as int64."""
+    labels = name.endswith("labels")
+    with npz_member(archive, name) as (stream, shape, dtype):
+        if shape != _FEATURE_SHAPES[name] or dtype.kind not in ("iu" if labels else "f"):
+            raise ValueError(f"{name} has dtype {dtype} and shape {shape}")
+        array = np.frombuffer(stream.read(), dtype).reshape(shape)
+    if labels:
+        if not ((array >= 0) & (array <= 9)).all():
+            raise ValueError(f"{name} goes from {array.min()} to {array.max()} where labels go from 0 to 9")
+        return array.astype(np.int64)
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has {np.count_nonzero(~np.isfinite(array))} numbers that are not finite")
+    return array
 
 
 def convolutional_features(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import io
+import itertools
+import logging
 import math
 import zipfile
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from snn_ntk._files import replacing
 from snn_ntk.datasets import _store
+from snn_ntk.datasets._reading import expecting, npz_member
 from snn_ntk.datasets.factors import FactorDataset
 
 __all__ = ["dsprites"]
@@ -72,62 +76,86 @@ def _render(factors: Int[np.ndarray, "n 6"]) -> UInt8[np.ndarray, "n 64 64 1"]:
     return windows[shape, scale, orientation, _SIZES[5] - 1 - row, _SIZES[4] - 1 - column][..., None]
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> tuple[zipfile.ZipExtFile, tuple[int, ...], np.dtype]:
-    """An array of an .npz file opened for reading, its shape and type; objects are refused, so nothing is unpickled."""
-    stream = cast(zipfile.ZipExtFile, archive.open(f"{name}.npy"))
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError(f"{name} is not an array of version 1.0")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if fortran or dtype.hasobject:
-        raise ValueError(f"{name} has dtype {dtype}{' in Fortran order' if fortran else ''}")
-    return stream, shape, dtype
+def _expected() -> str:
+    grid = math.prod(_SIZES)
+    return (
+        f"the official dSprites file with imgs of shape {(grid, _SIDE, _SIDE)} and latents_classes of shape "
+        f"{(grid, len(_SIZES))}"
+    )
 
 
 def _unpack(path: Path) -> Path:
     """The images of the official file, 8 pixels to a byte, in the user's cache folder: 377 MB, mapped and not read.
 
+    The unpacked file ends in its SHA-256. One that is not whole is unpacked again.
+
     Raises:
         ValueError: If the file is corrupt, truncated, or not the official one.
+        OSError: If the cache folder cannot be written.
     """
     grid = math.prod(_SIZES)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            stream, shape, dtype = _member(archive, "latents_classes")
-            if shape != (grid, len(_SIZES)):
-                raise ValueError(f"latents_classes has shape {shape}")
+    with expecting(path, _expected()), zipfile.ZipFile(path) as archive:
+        with npz_member(archive, "latents_classes") as (stream, shape, dtype):
+            if shape != (grid, len(_SIZES)) or dtype.kind not in "iu":
+                raise ValueError(f"latents_classes has shape {shape} and dtype {dtype}")
             classes = np.frombuffer(stream.read(), dtype).reshape(shape)
-            if not np.array_equal(classes, np.stack(np.unravel_index(np.arange(grid), _SIZES), axis=1)):
-                raise ValueError("latents_classes is not the grid of factors in order")
-            stream, shape, dtype = _member(archive, "imgs")
+        if not np.array_equal(classes, np.stack(np.unravel_index(np.arange(grid), _SIZES), axis=1)):
+            raise ValueError("latents_classes is not the grid of factors in order")
+        with npz_member(archive, "imgs") as (_, shape, dtype):
             if (shape, dtype) != ((grid, _SIDE, _SIDE), np.dtype(np.uint8)):
                 raise ValueError(f"imgs has shape {shape} and dtype {dtype}")
-            target = _store.folders()[-1] / "dsprites" / f"{archive.getinfo('imgs.npy').CRC:08x}.npy"
-            if target.is_file():
-                return target
-            with replacing(target) as part:
-                _pack(stream, grid, Path(part.name))
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path}: expected the official dSprites file with imgs of shape {(grid, _SIDE, _SIDE)} and latents_classes "
-            f"of shape {(grid, len(_SIZES))}, got a corrupt or different one ({error})"
-        ) from error
+        target = _store.folders()[-1] / "dsprites" / f"{archive.getinfo('imgs.npy').CRC:08x}.npy"
+    if _is_whole(target, grid):
+        return target
+    digest = hashlib.sha256()
+    try:
+        with replacing(target) as file:
+            for part in itertools.chain([_header(grid)], _packed(path, grid)):
+                digest.update(part)
+                file.write(part)
+            file.write(digest.digest())
+    except OSError as error:
+        raise OSError(f"{target}: expected to unpack {grid * _SIDE**2 // 8:,} bytes into it, got {error}") from error
     return target
 
 
-def _pack(stream: zipfile.ZipExtFile, count: int, target: Path) -> None:
-    packed = np.lib.format.open_memmap(target, "w+", np.uint8, (count, _SIDE**2 // 8))
-    for start in range(0, count, _CHUNK):
-        rows = min(_CHUNK, count - start)
-        content = stream.read(rows * _SIDE**2)
-        if len(content) < rows * _SIDE**2:
-            raise ValueError("imgs ends early")
-        pixels = np.frombuffer(content, np.uint8).reshape(rows, -1)
-        if pixels.max(initial=0) > 1:
-            raise ValueError(f"imgs has a pixel of {pixels.max()}")
-        packed[start : start + rows] = np.packbits(pixels, axis=1)
-    if stream.read(1):
-        raise ValueError("imgs goes on after its last image")
-    packed.flush()
+def _header(count: int) -> bytes:
+    stream = io.BytesIO()
+    shape = (count, _SIDE**2 // 8)
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def _is_whole(unpacked: Path, count: int) -> bool:
+    """Whether the unpacked images are there, of the right size, and have the digest that stands after them."""
+    if not unpacked.is_file():
+        return False
+    header = _header(count)
+    size = len(header) + count * _SIDE**2 // 8
+    digest = hashlib.sha256()
+    with open(unpacked, "rb") as file:
+        if file.seek(0, 2) == size + digest.digest_size:
+            file.seek(0)
+            while part := file.read(min(2**20, size - file.tell())):
+                digest.update(part)
+            if file.read() == digest.digest():
+                return True
+    logging.getLogger("snn_ntk").warning(f"{unpacked} is not whole: the images of dSprites are unpacked again")
+    return False
+
+
+def _packed(path: Path, count: int) -> Iterator[bytes]:
+    """The images of the official file, 8 pixels to a byte, some at a time."""
+    with expecting(path, _expected()), zipfile.ZipFile(path) as archive, npz_member(archive, "imgs") as (stream, _, _):
+        for start in range(0, count, _CHUNK):
+            rows = min(_CHUNK, count - start)
+            content = stream.read(rows * _SIDE**2)
+            if len(content) < rows * _SIDE**2:
+                raise ValueError("imgs ends early")
+            pixels = np.frombuffer(content, np.uint8).reshape(rows, -1)
+            if pixels.max(initial=0) > 1:
+                raise ValueError(f"imgs has a pixel of {pixels.max()}")
+            yield np.packbits(pixels, axis=1).tobytes()
 
 
 def dsprites(*, download: bool = False) -> FactorDataset:
@@ -150,6 +178,7 @@ def dsprites(*, download: bool = False) -> FactorDataset:
     Raises:
         ValueError: If the official file is corrupt or another one.
         FileNotFoundError: If `download` fails.
+        OSError: If the cache folder has no room or cannot be written.
 
     Example:
         >>> data = dsprites()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import importlib.resources
 import math
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from snn_ntk.datasets import _store
+from snn_ntk.datasets._reading import expecting, read
 
 __all__ = ["Images", "mnist", "read_idx"]
 
@@ -30,6 +29,8 @@ _FILES = {
         "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
     },
 }
+_COUNTS = {"train": 60_000, "test": 10_000}
+_LARGEST = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
 _TRAIN_SHARE = 4_000  # of the 5,000-image subset, which has no split of its own
 
 
@@ -58,17 +59,13 @@ def read_idx(path: str | Path, ndim: int) -> np.ndarray:
         Array of the shape that the header declares, uint8.
 
     Raises:
-        ValueError: If the file is corrupt, truncated, or not an IDX file of that many dimensions.
+        ValueError: If the file is corrupt, truncated, larger than MNIST's, or not an IDX file of that many dimensions.
 
     Source: lecun1998gradient (the format is described at http://yann.lecun.com/exdb/mnist/).
     """
     path = Path(path)
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: expected a whole gzip file, got a corrupt one ({error})") from error
+    with expecting(path, f"an IDX file of at most {_LARGEST:,} bytes"):
+        content = read(path, _LARGEST)
     magic = bytes([0, 0, 8, ndim])
     if content[:4] != magic:
         raise ValueError(f"{path}: expected the IDX header {magic.hex()}, got {content[:4].hex()}")
@@ -99,11 +96,21 @@ def _official(split: str, download: bool) -> tuple[np.ndarray, np.ndarray, str] 
         raise ValueError(
             f"expected MNIST's images and labels of both sets together, got no {missing[0]} beside {there}"
         )
-    images, labels = (read_idx(path, ndim) for path, ndim in zip(paths.values(), (3, 1), strict=True) if path)
-    if images.shape[1:] != (28, 28) or len(images) != len(labels):
-        raise ValueError(f"expected MNIST's (n, 28, 28) images and n labels, got {images.shape} and {labels.shape}")
-    if labels.max(initial=0) > 9:
-        raise ValueError(f"expected MNIST's labels, 0 to 9, got up to {labels.max()}: files of EMNIST under its names?")
+    image_file, label_file = (path for path in paths.values() if path)
+    images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
+    count = _COUNTS[split]
+    for path, array, shape in ((image_file, images, (count, 28, 28)), (label_file, labels, (count,))):
+        if array.shape != shape:
+            raise ValueError(f"{path}: expected MNIST's {split} set of shape {shape}, got shape {array.shape}")
+    if labels.max() > 9:
+        raise ValueError(
+            f"{label_file}: expected MNIST's labels, 0 to 9, got up to {labels.max()}: a file of EMNIST under its name?"
+        )
+    black = ~images.any(axis=(1, 2))
+    if black.any():
+        raise ValueError(
+            f"{image_file}: expected a digit in every image, got {black.sum()} black, such as number {black.argmax()}"
+        )
     return images.reshape(len(images), 784), labels, f"MNIST {split} set, official files"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import importlib.util
 import io
+import itertools
 import zipfile
-import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from snn_ntk.datasets import _store
+from snn_ntk.datasets._reading import expecting, read, zip_member
 
 __all__ = ["Regression", "Split", "split", "uci"]
 
@@ -79,20 +80,34 @@ _SETS = {
 }
 
 
-def _cells_of_workbook(content: bytes) -> list[list[Any]]:
+_LARGEST = 10**8  # bytes of a table, unpacked; theirs have up to 25 million
+_EXCELS_ROWS = 1_048_576
+
+
+def _cells_of_workbook(content: bytes) -> Iterator[Iterable[Any]]:
     import openpyxl  # here: only two sets are workbooks
 
-    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > _LARGEST:
+            raise ValueError(f"a workbook that unpacks to more than {_LARGEST:,} bytes")
+        for name in archive.namelist():
+            xml = zip_member(archive, name, _LARGEST)
+            # Entities within entities would fill the memory; a workbook declares none. UTF-16 could hide them.
+            if name.endswith((".xml", ".rels")) and (b"<!DOCTYPE" in xml or b"\0" in xml):
+                raise ValueError(f"{name} declares entities or is not UTF-8")
+    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
     try:
-        return [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+        sheet: Any = book.worksheets[0]
+        sheet.reset_dimensions()  # its own word for its size would be filled up with empty cells
+        yield from itertools.islice(sheet.iter_rows(values_only=True), _EXCELS_ROWS)
     finally:
         book.close()
 
 
-def _cells_of_text(content: bytes) -> list[list[Any]]:
+def _cells_of_text(content: bytes) -> Iterable[Iterable[Any]]:
     lines = content.decode("utf-8-sig").splitlines()
     commas = lines and "," in lines[0]
-    return list(csv.reader(lines)) if commas else [line.split() for line in lines]
+    return csv.reader(lines) if commas else (line.split() for line in lines)
 
 
 def read_table(path: str | Path, name: str) -> Float[np.ndarray, "n columns"]:
@@ -109,21 +124,18 @@ def read_table(path: str | Path, name: str) -> Float[np.ndarray, "n columns"]:
         ValueError: If the file is damaged, holds something that is no number, or is another table than expected.
     """
     path, expected = Path(path), _SETS[name]
-    content = path.read_bytes()
-    try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+    with expecting(path, f"the data set {expected.title}"):
+        content = read(path, _LARGEST)
         cells = _cells_of_workbook(content) if content[:2] == b"PK" else _cells_of_text(content)
         # UCI's energy workbook ends in empty rows and columns.
-        rows = [[cell for cell in row if cell not in (None, "")] for row in cells]
-        rows = [row for row in rows if row]
+        filled = ([cell for cell in row if cell not in (None, "")] for row in cells)
+        # One more than header and rows is too many, however many follow.
+        rows = list(itertools.islice(filter(None, filled), expected.rows + 2))
         if rows and not _is_number(rows[0][0]):
             rows = rows[1:]
         if len({len(row) for row in rows}) > 1:
             raise ValueError("rows of different length")
         table = np.array(rows, dtype=np.float64)
-    except (EOFError, OSError, KeyError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: expected the data set {expected.title}, got a damaged file ({error})") from error
     widths = {expected.columns + 1, expected.columns + 1 + expected.extra}
     if table.ndim != 2 or len(table) != expected.rows or table.shape[1] not in widths:
         raise ValueError(
@@ -199,6 +211,9 @@ def split(data: Regression, *, seed: int = 10) -> Split:
     Returns:
         The three parts. Inputs and target of the training part have mean 0 and variance 1, so its risk at f = 0 is 1.
 
+    Raises:
+        ValueError: If an input or the target is constant over the training part.
+
     Example:
         >>> parts = split(uci("concrete"))
         >>> round(float((parts.y_test**2).mean()), 5)  # the published risk with all nodes pruned
@@ -210,6 +225,8 @@ def split(data: Regression, *, seed: int = 10) -> Split:
     order = np.random.RandomState(seed).permutation(n)
     first, second = int(0.4 * n), int(0.8 * n)
     train = order[:first]
+    if not (np.ptp(data.x[train], axis=0).all() and np.ptp(data.y[train])):
+        raise ValueError(f"expected inputs and target that vary over the training part of {data.source}, got constants")
     x = (data.x - data.x[train].mean(axis=0)) / data.x[train].std(axis=0)
     y = (data.y - data.y[train].mean()) / data.y[train].std()
     parts = (train, order[first:second], order[second:])
