@@ -40,7 +40,7 @@ __all__ = [
 
 PHI = jnp.tanh
 
-_frozen = functools.partial(figure2_objective, activation=PHI)
+FROZEN = functools.partial(figure2_objective, activation=PHI)
 
 
 def _fresh(params, problem, key):
@@ -182,7 +182,7 @@ def train_figure2(
         sigma0, initial_output, pixels=pixels, width=width, samples=samples, beta=beta or None, train_sigma=train_sigma,
     )  # fmt: skip
     run = gradient_descent(
-        _fresh if noise == "fresh" else _frozen, problem.start, learning_rate=learning_rate, steps=steps,
+        _fresh if noise == "fresh" else FROZEN, problem.start, learning_rate=learning_rate, steps=steps,
         record=_observe, record_at=record_at, args=problem, batched=True, checkpoint=checkpoint,
         key=jax.random.key(width + 1) if noise == "fresh" else None,
     )  # fmt: skip
@@ -268,7 +268,7 @@ def power_steps(steps: int) -> np.ndarray:
     return np.unique([0, *(2**k for k in range(int(steps).bit_length())), steps])
 
 
-def _goal(data: datasets.Images, targets: str, outputs: int) -> np.ndarray:
+def goal_of(data: datasets.Images, targets: str, outputs: int) -> np.ndarray:
     if targets == "images":
         return principal_coordinates(np.asarray(data.images, np.float32), outputs)
     if targets != "classes" or outputs != 10:
@@ -329,7 +329,7 @@ def weight_movement_runs(
     Source: wang2024vae, Figure 2.
     """
     data = datasets.mnist(n)
-    goal, images = _goal(data, targets, outputs), np.asarray(data.images, np.float32)
+    goal, images = goal_of(data, targets, outputs), np.asarray(data.images, np.float32)
     x = in_basis(jnp.asarray(images))
     found = train_figure2(
         x, goal, width=width, seeds=seeds, steps=steps, learning_rate=learning_rate, record_at=power_steps(steps),
