@@ -9,7 +9,15 @@ UV ?= uv
 override PROFILE := $(value PROFILE)
 override CORES := $(value CORES)
 override CHAPTER := $(value CHAPTER)
-export PROFILE CORES CHAPTER
+override FROM := $(value FROM)
+MINUTES ?= 8
+override MINUTES := $(value MINUTES)
+SCALE ?= 1
+override SCALE := $(value SCALE)
+override PARTS := $(value PARTS)
+NODE_PYTHON ?= 3.12
+override NODE_PYTHON := $(value NODE_PYTHON)
+export PROFILE CORES CHAPTER FROM MINUTES SCALE PARTS NODE_PYTHON REHEARSAL
 # The build ends with make, even if that is killed; `exec` leaves no shell between the two.
 BUILD = exec $(BIN)/python workflow/build.py --parent "$$PPID" --profile="$$PROFILE" --cores="$$CORES"
 
@@ -31,12 +39,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 .DEFAULT_GOAL := help
 # Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
 .NOTPARALLEL:
-.PHONY: help book chapter results test heavy unit lint types format setup lock clean
+.PHONY: help book chapter results campaign bundle test heavy unit lint types format setup lock clean
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
 	@echo "make chapter CHAPTER=05-stochastic-ntk [PROFILE=…]  run one chapter only"
 	@echo "make results CHAPTER=09-weight-movement PROFILE=gpu   commit what exists of a chapter's sweep to results/"
+	@echo "make campaign PROFILE=gpu [MINUTES=8] [SCALE=0.01]    use a card for some minutes, the most telling runs first;"
+	@echo "               make results FROM=_build/gpu/campaign.tar.gz commits what came out"
+	@echo "make bundle    the same for a node without a network: one file with the sources, the wheels it lacks and run.sh"
 	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser;"
 	@echo "               with CHECK=1, as in CI, a verdict other than the committed one is a failure"
 	@echo "make heavy     the tests that make test leaves out, because they take minutes or need the network"
@@ -71,8 +82,15 @@ chapter: $(READY)
 	@$(BUILD) --chapter="$$CHAPTER"
 
 results: $(READY)
-	@test -n "$$CHAPTER" || { echo "Which one? make results CHAPTER=NAME PROFILE=gpu, NAME a chapter with a sweep" >&2; exit 2; }
-	@$(BIN)/python workflow/collect.py --profile="$$PROFILE" -- "$$CHAPTER"
+	@test -n "$$CHAPTER$$FROM" || { echo "Which one? make results CHAPTER=NAME PROFILE=gpu, NAME a chapter with a sweep," \
+		"or make results FROM=FILE, what a campaign packed" >&2; exit 2; }
+	@$(BIN)/python workflow/collect.py --profile="$$PROFILE" $${REHEARSAL:+--rehearsal} $${FROM:+--packed="$$FROM"} -- $${CHAPTER:+"$$CHAPTER"}
+
+campaign: $(READY)
+	@$(BIN)/python workflow/campaign.py --profile="$$PROFILE" --minutes="$$MINUTES" --scale="$$SCALE" --parts="$$PARTS"
+
+bundle: $(READY)
+	@$(BIN)/python workflow/bundle.py --python="$$NODE_PYTHON"
 
 lint: $(READY)
 	@$(BIN)/ruff check

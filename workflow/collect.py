@@ -1,12 +1,15 @@
-"""Commits a sweep: writes the runs that exist to `results/<chapter>`, where chapters find them on every machine.
+"""Commits runs: writes those that exist to `results/<chapter>`, where chapters find them on every machine.
 
-Called by `make results CHAPTER=… PROFILE=…` after a full-scale run. Runs that were committed before and are not made
-again stay.
+Called by `make results CHAPTER=… PROFILE=…` after a full-scale sweep, and by `make results FROM=…` with the file that a
+campaign packed, on this machine or another. Runs that were committed before and are not made again stay.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from paths import PROFILES, Paths
 from snn_ntk.reporting import load_results, write_results
 from snn_ntk.reporting.sweeps import read_runs, runs_folder
 
-__all__ = ["collect"]
+__all__ = ["collect", "collect_packed"]
 
 # Pictures are drawn from runs that were made on the spot; numbers are what is worth keeping.
 LEFT_OUT = ("pictures",)
@@ -37,6 +40,36 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
     found = read_runs(runs_folder(root, profile, chapter), {n: p for stage in sweep for n, p in stage.items()})
     if not found:
         raise ValueError(f"expected runs in {runs_folder(root, profile, chapter)}, got none")
+    return _merge(root, chapter, found)
+
+
+def collect_packed(root: Path, archive: Path, *, rehearsal: bool = False) -> dict[str, list[str]]:
+    """Merges every run of a packed campaign; returns the names of the runs by chapter.
+
+    Raises:
+        ValueError: if the file is no campaign's, holds no run, or is a rehearsal's, with fewer steps than the runs say
+            they stand for, and `rehearsal` is not asked for.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            read = lambda name: json.loads(tar.extractfile(name).read())  # noqa: E731  # pyright: ignore
+            manifest = read("manifest.json")
+            places = [re.fullmatch(r"sweeps/([\w-]+)/([^/]+)\.json", name) for name in tar.getnames()]
+            runs = [(*place.groups(), read(place.group())) for place in places if place]
+    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+        raise ValueError(f"expected {archive} to be what a campaign packed, got another file ({error})") from error
+    if manifest["scale"] != 1 and not rehearsal:
+        raise ValueError(f"expected runs of full length, got a rehearsal at {manifest['scale']:g} of it: {archive}")
+    if not runs:
+        raise ValueError(f"expected runs in {archive}, got none")
+    found: dict[str, dict[str, Any]] = {}
+    for chapter, name, run in runs:
+        found.setdefault(chapter, {})[name] = run
+    return {chapter: _merge(root, chapter, of_chapter) for chapter, of_chapter in found.items()}
+
+
+def _merge(root: Path, chapter: str, found: dict[str, Any]) -> list[str]:
+    """Writes runs beside those that were committed before, which give way to runs of their names."""
     before = load_results(chapter, root=root) or {"series": {"runs": {}}, "provenance": {"groups": []}}
     kept = {name: run for name, run in before["series"]["runs"].items() if name not in found}
     groups: list[dict[str, Any]] = [
@@ -63,12 +96,21 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("chapter")
+    parser.add_argument("chapter", nargs="?")
+    parser.add_argument("--packed", type=Path, help="what a campaign packed, instead of a chapter's sweep")
+    parser.add_argument("--rehearsal", action="store_true", help="merge runs with fewer steps too, to try it")
     parser.add_argument("--profile", default="gpu", choices=PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
     arguments = parser.parse_args()
+    root = arguments.root.resolve()
     try:
-        added = collect(arguments.root.resolve(), arguments.profile, arguments.chapter)
+        if arguments.packed:
+            added = collect_packed(root, arguments.packed, rehearsal=arguments.rehearsal)
+        elif arguments.chapter:
+            added = {arguments.chapter: collect(root, arguments.profile, arguments.chapter)}
+        else:
+            parser.error("expected a chapter or --packed, got neither")
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    print(f"results/{arguments.chapter}: {len(added)} runs")
+    for chapter, names in added.items():
+        print(f"results/{chapter}: {len(names)} runs")

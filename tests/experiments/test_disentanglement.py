@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from snn_ntk import datasets, disentanglement
-from snn_ntk.experiments.disentanglement import SCORES, random_code_scores, run_disentanglement, scores_of
+from snn_ntk.experiments.disentanglement import (
+    SCORES,
+    disentanglement_runs,
+    random_code_scores,
+    run_disentanglement,
+    scores_of,
+)
 from snn_ntk.experiments.vae_settings import mean_image_error, shrink, steps_to
 
 LEVELS = {"dsprites": {"scale": 2, "orientation": 2, "posX": 4, "posY": 4}, "cars": {"object": 2, "azimuth": 4}}
@@ -95,3 +101,15 @@ def test_unknown_names_are_refused():
         run_disentanglement(data="cars", setting="huge", **settings)
     with pytest.raises(ValueError, match="1 <= parts <= steps"):
         run_disentanglement(data="cars", parts=20, **settings)
+
+
+def test_seeds_side_by_side_are_those_alone(tmp_path):
+    settings = dict(data="dsprites", setting="tiny", m=3, beta=1.0, steps=20, levels=LEVELS, points=200, rows=4)
+    both = disentanglement_runs(seeds=[0, 1], checkpoint=tmp_path / "both", **settings)
+    for seed in (0, 1):
+        alone = run_disentanglement(seed=seed, **settings)
+        np.testing.assert_allclose(both[seed]["reconstruction"], alone["reconstruction"], rtol=1e-4)
+        np.testing.assert_allclose(both[seed]["error"], alone["error"], rtol=1e-4)
+    # Finished, the checkpoint holds the result of both.
+    again = disentanglement_runs(seeds=[0, 1], checkpoint=tmp_path / "both", **settings)
+    assert [run["kl"] for run in again] == [run["kl"] for run in both]

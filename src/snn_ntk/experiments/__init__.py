@@ -6,6 +6,7 @@
 | 10, disentanglement (Figure 3) | `disentanglement`, `vae_settings` |
 | 11, face attributes (Figure 4) | `face_attributes`, `vae_settings` |
 | 13, asymmetrical node scaling | `asymmetrical_scaling` |
+| none: a card's numbers against the CPU's | `agreement` |
 
 Nothing is re-exported here: import from the file.
 """

@@ -1,10 +1,10 @@
-"""One run of the disentanglement experiment: a data set, a number of latents, a β and a seed; trained and scored."""
+"""Runs of the disentanglement experiment: a data set, a number of latents, a β and seeds; trained and scored."""
 
 import base64
 import functools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,21 @@ from snn_ntk.experiments.vae_settings import (
     setting_named,
     shrink,
     steps_to,
-    train_at,
+    train_all_at,
 )
 from snn_ntk.vae.codes import encode, reconstruct
+from snn_ntk.vae.training import Log, State
 
-__all__ = ["SCORES", "random_code_scores", "run_disentanglement", "scores_of"]
+__all__ = ["SCORES", "disentanglement_runs", "random_code_scores", "run_disentanglement", "scores_of"]
 
 SCORES = ("beta_vae", "factor_vae", "mig", "sap")
+
+
+def grid_of(
+    name: str, side: int, levels: Mapping[str, Mapping[str, int]] | None = None
+) -> tuple[FactorDataset, np.ndarray]:
+    """A data set with the levels that are kept of it, and all its images averaged down to a side."""
+    return _grid(name, side, tuple(sorted((levels or {}).get(name, {}).items())))
 
 
 @functools.lru_cache(maxsize=2)
@@ -116,19 +124,27 @@ def random_code_scores(
 
     Source: book, chapter 10.
     """
-    grid, images = _grid(data, setting_named(setting).side, tuple(sorted((levels or {}).get(data, {}).items())))
+    grid, images = grid_of(data, setting_named(setting).side, levels)
     directions = np.random.default_rng([seed, 20]).normal(size=(images[0].size, m)).astype(np.float32)
     parts = [images[i : i + 4096].reshape(-1, len(directions)) / np.float32(255) for i in range(0, len(images), 4096)]
     codes = np.concatenate([part @ directions for part in parts])
     return scores_of(grid, codes / codes.std(axis=0).mean(), seed=seed, points=points)
 
 
-def run_disentanglement(
+def run_disentanglement(*, seed: int, **settings: Any) -> dict[str, Any]:
+    """One β-VAE, trained and scored: what `disentanglement_runs` returns for one seed, its other settings as there.
+
+    Source: wang2024vae, Figure 3.
+    """
+    return disentanglement_runs(seeds=[seed], **settings)[0]
+
+
+def disentanglement_runs(
     *,
     data: str,
     m: int,
     beta: float,
-    seed: int,
+    seeds: Sequence[int],
     setting: str = "small",
     steps: int,
     parts: int = 1,
@@ -136,14 +152,14 @@ def run_disentanglement(
     points: int = 10_000,
     rows: int = 40,
     checkpoint: str | os.PathLike | None = None,
-) -> dict[str, Any]:
-    """Trains one β-VAE and scores its codes, at the end and on the way.
+) -> list[dict[str, Any]]:
+    """Trains β-VAEs that differ in their seed, several of them side by side, and scores their codes on the way.
 
     Args:
         data: Either "dsprites" or "cars".
         m: Number of latent variables.
         beta: Weight β of the divergence.
-        seed: Of initialisation, batches, noise and scores.
+        seeds: Of initialisation, batches, noise and scores.
         setting: A key of `SETTINGS`.
         steps: Of training.
         parts: Equal parts that training is divided into; codes are scored at the end of each.
@@ -153,11 +169,11 @@ def run_disentanglement(
         checkpoint: A file name that checkpoints are named after; an interrupted run goes on from them.
 
     Returns:
-        What JSON can hold: `name`, `source`, `images`; the log's `steps`, `reconstruction` and `kl` (all latents
-        together); `mean_image`, the cross-entropy of guessing the mean image, and `error`, that of the model's
+        For each seed what JSON can hold: `name`, `source`, `images`; the log's `steps`, `reconstruction` and `kl` (all
+        latents together); `mean_image`, the cross-entropy of guessing the mean image, and `error`, that of the model's
         reconstructions of the same images from mean codes; `change`, of `late_change`; `steps_to_90`, of `steps_to`;
-        `milliseconds` a step, without compilation; `milestones`, the scores with their `step`; and `pictures`, six
-        images and their reconstructions as bytes in base 64 with their shape.
+        `milliseconds` a step of all seeds, without compilation; `milestones`, the scores with their `step`; and
+        `pictures`, six images and their reconstructions as bytes in base 64 with their shape.
 
     Raises:
         ValueError: If data or setting are unknown, or there are fewer steps than parts.
@@ -167,16 +183,18 @@ def run_disentanglement(
     how = setting_named(setting)
     if not 1 <= parts <= steps:
         raise ValueError(f"expected 1 <= parts <= steps, got {parts} and {steps}")
-    grid, images = _grid(data, how.side, tuple(sorted((levels or {}).get(data, {}).items())))
+    grid, images = grid_of(data, how.side, levels)
     on_device = jax.device_put(images)
-    state = begin(how, images.shape[1:], m, seed)
+    states = [begin(how, images.shape[1:], m, seed) for seed in seeds]
     stops = [round(steps * (i + 1) / parts) for i in range(parts)]
-    logs, milestones, times = [], [], []
+    logs: list[list[Log]] = [[] for _ in seeds]
+    milestones: list[list[dict[str, float]]] = [[] for _ in seeds]
+    times = []
     for stop in stops:
-        began, first = time.perf_counter(), int(state.step)
-        state, log = train_at(
+        began, first = time.perf_counter(), int(states[0].step)
+        trained = train_all_at(
             how,
-            state,
+            states,
             on_device,
             beta=beta,
             steps=stop,
@@ -185,9 +203,25 @@ def run_disentanglement(
             checkpoint=None if checkpoint is None else Path(f"{checkpoint}-{stop}.npz"),
         )
         times.append((time.perf_counter() - began) / (stop - first))
-        logs.append(log)
-        codes, _ = encode(state.model, images)
-        milestones.append({"step": stop} | scores_of(grid, codes, seed=seed, points=points))
+        states = [state for state, _ in trained]
+        for i, (state, log) in enumerate(trained):
+            logs[i].append(log)
+            codes, _ = encode(state.model, images)
+            milestones[i].append({"step": stop} | scores_of(grid, codes, seed=seeds[i], points=points))
+    shared = {
+        "name": grid.name,
+        "source": grid.source,
+        "images": len(grid),
+        "milliseconds": 1e3 * min(times[1:] or times),
+    }
+    return [
+        shared | _report(state, log, images, beta=beta, seed=seed) | {"milestones": scored}
+        for state, log, scored, seed in zip(states, logs, milestones, seeds, strict=True)
+    ]
+
+
+def _report(state: State, logs: Sequence[Log], images: np.ndarray, *, beta: float, seed: int) -> dict[str, Any]:
+    """What the log of one training says, and what its model makes of some images."""
     some = images[np.random.default_rng(seed).permutation(len(images))[:4096]]
     error, pixels = reconstruct(state.model, some)
     pictures = np.stack([some[:6], np.rint(255 * pixels[:6]).astype(np.uint8)])
@@ -196,9 +230,6 @@ def run_disentanglement(
     kl = np.concatenate([log.kl.sum(axis=1) for log in logs])
     loss, baseline = reconstruction + beta * kl, mean_image_error(images)
     return {
-        "name": grid.name,
-        "source": grid.source,
-        "images": len(grid),
         "steps": at.tolist(),
         "reconstruction": reconstruction.astype(float).tolist(),
         "kl": kl.astype(float).tolist(),
@@ -206,7 +237,5 @@ def run_disentanglement(
         "error": float(error.mean()),
         "change": late_change(loss, baseline),
         "steps_to_90": steps_to(at, loss, baseline),
-        "milliseconds": 1e3 * min(times[1:] or times),
-        "milestones": milestones,
         "pictures": {"shape": list(pictures.shape), "bytes": base64.b64encode(pictures.tobytes()).decode()},
     }

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from snn_ntk.vae.side_by_side import train_vaes
 from snn_ntk.vae.training import Log, State, start_vae, train_vae
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "setting_named",
     "shrink",
     "steps_to",
+    "train_all_at",
     "train_at",
 ]
 
@@ -195,9 +197,24 @@ def begin(how: StudySetting, shape: tuple[int, int, int], m: int, seed: int) -> 
     )
 
 
-def train_at(
+def train_at(how: StudySetting, state: State, images: Any, **choices: Any) -> tuple[State, Log]:
+    """Trains one model as a setting says: `train_all_at` for one state, which it takes and returns by itself.
+
+    Args:
+        how: The setting.
+        state: Where training begins or goes on.
+        images: Bytes of shape (n, height, width, channels).
+        choices: As in `train_all_at`.
+
+    Returns:
+        The state at the last step, and the log.
+    """
+    return train_all_at(how, [state], images, **choices)[0]
+
+
+def train_all_at(
     how: StudySetting,
-    state: State,
+    states: Sequence[State],
     images: Any,
     *,
     beta: float,
@@ -205,12 +222,12 @@ def train_at(
     end: int,
     rows: int,
     checkpoint: str | os.PathLike | None,
-) -> tuple[State, Log]:
-    """Trains a model as a setting says.
+) -> list[tuple[State, Log]]:
+    """Trains models that differ in their seed as a setting says, several of them side by side.
 
     Args:
         how: The setting.
-        state: Where training begins or goes on; its arrays are overwritten.
+        states: Where training begins or goes on; arrays of a single one are overwritten.
         images: Bytes of shape (n, height, width, channels).
         beta: Weight β of the divergence.
         steps: The step number to reach.
@@ -219,17 +236,18 @@ def train_at(
         checkpoint: A file for progress, or None, as in `train_vae`.
 
     Returns:
-        The state at step `steps`, and the log.
+        For each model the state at step `steps`, and the log.
     """
-    return train_vae(
-        state,
-        images,
-        beta=beta,
-        steps=steps,
-        learning_rate=how.learning_rate,
-        horizon=end if how.annealed else None,
-        batch=how.batch,
-        optimizer=how.optimizer,
-        rows=rows,
-        checkpoint=checkpoint,
-    )
+    choices: dict[str, Any] = {
+        "beta": beta,
+        "steps": steps,
+        "learning_rate": how.learning_rate,
+        "horizon": end if how.annealed else None,
+        "batch": how.batch,
+        "optimizer": how.optimizer,
+        "rows": rows,
+        "checkpoint": checkpoint,
+    }
+    if len(states) == 1:
+        return [train_vae(states[0], images, **choices)]
+    return train_vaes(states, images, **choices)

@@ -97,8 +97,8 @@ def _initial(key, shape, latent, optimizer, **choices):
     return State(model, OPTIMIZERS[optimizer].init(eqx.filter(model, eqx.is_array)), jnp.int32(0), key_steps)
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _advance(constant, state):
+def stretch(constant, state):
+    """Some steps of one model: images, β, learning rate, horizon, number of steps, batch, optimiser; and the state."""
     # The number of steps is traced: the same executable serves every stretch, so that where a run is cut into stretches
     # (a row of the log, a checkpoint) does not change one bit of it.
     images, beta, learning_rate, horizon, count, batch, optimizer = constant
@@ -134,6 +134,9 @@ def _advance(constant, state):
     means = jax.tree.map(lambda s: s / count, sums)
     finite = jax.tree.reduce(jnp.logical_and, jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), (params, means)))
     return State(eqx.combine(params, static), moments, step, state.key), means, finite
+
+
+_advance = eqx.filter_jit(stretch, donate="all-except-first")
 
 
 def train_vae(

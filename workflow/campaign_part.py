@@ -1,0 +1,342 @@
+"""One part of a campaign, in a process of its own: `campaign.py` calls it.
+
+Each kind of run has a `Maker`: how a few of its steps are timed, and how runs that differ in their seed are made side
+by side. Whatever fails is noted by name, and the next one is begun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from campaign import out_folder
+from campaign_plan import Group, Log, does_fit, groups, longest, read_plan
+from parameters import known_parameters
+from paths import WORKFLOW, Paths, write_atomically
+
+from snn_ntk.experiments import agreement, asymmetrical_scaling, disentanglement, vae_settings, weight_movement
+from snn_ntk.paper.figure2_network import in_basis
+from snn_ntk.reporting.provenance import provenance
+from snn_ntk.vae.model import loss_terms
+
+__all__ = ["MAKERS", "Maker", "do_groups", "main"]
+
+# Bytes and float32 operations a second, as their maker states them: a step's floor.
+CARDS = {
+    "NVIDIA H200": (4.8e12, 67e12),
+    "NVIDIA H100 80GB HBM3": (3.35e12, 67e12),
+    "NVIDIA A100-SXM4-80GB": (2.0e12, 19.5e12),
+}
+TIMED = 48  # steps, of which the first third is made before the clock starts: it compiles
+
+
+class Step(NamedTuple):
+    """What a step of some runs side by side takes, and the least that it could.
+
+    Attributes:
+        seconds: Measured.
+        bytes: Weights read by the forward and by the backward pass and written, the optimiser's numbers likewise.
+        operations: Of the gradient, as XLA counts them.
+    """
+
+    seconds: float
+    bytes: float
+    operations: float
+
+
+class Maker(NamedTuple):
+    """How runs are made: `step(seeds, parameters)` times a step, `make(seeds, checkpoint, parameters)` makes them."""
+
+    step: Callable[[Sequence[int], dict[str, Any]], Step]
+    make: Callable[[Sequence[int], Path, dict[str, Any]], list[dict[str, Any]]]
+
+
+def _timed(advance: Callable[[int], Any]) -> float:
+    """Seconds a step: `advance(n)` makes n steps and ends when they are made."""
+    advance(TIMED // 3)
+    began = time.perf_counter()
+    advance(TIMED)
+    return (time.perf_counter() - began) / TIMED
+
+
+def _cost(loss: Callable[..., Any], weights: Any, *others: Any, moments: int = 0) -> tuple[float, float]:
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(weights))
+    counted = jax.jit(jax.grad(loss)).lower(weights, *others).cost_analysis() or {}
+    return size * (3 + 2 * moments), float(counted.get("flops", 0.0))
+
+
+def _figure2_step(seeds: Sequence[int], parameters: dict[str, Any]) -> Step:
+    chosen = {key: value for key, value in parameters.items() if key not in ("outputs", "targets", "n", "steps")}
+    data = weight_movement.datasets.mnist(parameters["n"])
+    x = in_basis(jnp.asarray(data.images, jnp.float32))
+    goal = weight_movement.goal_of(data, parameters["targets"], parameters["outputs"])
+    last: list[Any] = []
+
+    def advance(steps: int) -> None:
+        last[:] = [weight_movement.train_figure2(x, goal, seeds=seeds, steps=steps, record_at=[0, steps], **chosen)]
+
+    seconds = _timed(advance)
+    bytes_, operations = _cost(weight_movement.FROZEN, *(jax.tree.map(lambda leaf: leaf[0], p) for p in last[0][-2:]))
+    return Step(seconds, len(seeds) * bytes_, len(seeds) * operations)
+
+
+def _vae_step(seeds: Sequence[int], parameters: dict[str, Any]) -> Step:
+    how = vae_settings.setting_named(parameters["setting"])
+    _, images = disentanglement.grid_of(parameters["data"], how.side, parameters.get("levels"))
+    on_device = jax.device_put(images)
+    states = [vae_settings.begin(how, images.shape[1:], parameters["m"], seed) for seed in seeds]
+
+    def advance(steps: int) -> None:
+        nonlocal states
+        stop = int(states[0].step) + steps
+        choices: Any = {"beta": parameters["beta"], "steps": stop, "end": stop, "rows": 1, "checkpoint": None}
+        states = [state for state, _ in vae_settings.train_all_at(how, states, on_device, **choices)]
+
+    seconds = _timed(advance)
+    weights, rest = eqx.partition(states[0].model, eqx.is_array)
+
+    def loss(weights: Any, x: Any, noise: Any) -> Any:
+        reconstruction, kl = loss_terms(eqx.combine(weights, rest), x, noise)
+        return jnp.mean(reconstruction) + parameters["beta"] * jnp.sum(jnp.mean(kl, axis=0))
+
+    x = jax.ShapeDtypeStruct((how.batch, *images.shape[1:]), jnp.float32)
+    noise = jax.ShapeDtypeStruct((how.batch, parameters["m"]), jnp.float32)
+    bytes_, operations = _cost(loss, weights, x, noise, moments=2)
+    return Step(seconds, len(seeds) * bytes_, len(seeds) * operations)
+
+
+def _scaled_step(seeds: Sequence[int], parameters: dict[str, Any]) -> Step:
+    configuration = {c.name: c for c in asymmetrical_scaling.CONFIGURATIONS}[parameters["configuration"]]
+    data = asymmetrical_scaling.scaling_data(parameters["data"], seeds[0])
+    run = asymmetrical_scaling.draw_run(data, configuration, seed=seeds[0])
+    seconds = _timed(lambda steps: asymmetrical_scaling.train_scaled(run, steps=steps))
+    bytes_, operations = _cost(asymmetrical_scaling.training_risk, run.start, run)
+    return Step(len(seeds) * seconds, len(seeds) * bytes_, len(seeds) * operations)
+
+
+MAKERS = {
+    "09-weight-movement": Maker(
+        _figure2_step,
+        lambda seeds, checkpoint, p: weight_movement.weight_movement_runs(seeds=seeds, checkpoint=checkpoint, **p),
+    ),
+    "10-disentanglement": Maker(
+        _vae_step,
+        lambda seeds, checkpoint, p: disentanglement.disentanglement_runs(
+            seeds=seeds, checkpoint=checkpoint.with_suffix(""), **p
+        ),
+    ),
+    "13-asymmetrical-scaling": Maker(
+        _scaled_step,
+        lambda seeds, checkpoint, p: [
+            asymmetrical_scaling.run_asymmetrical_scaling(
+                seed=seed, checkpoint=checkpoint.with_stem(f"{checkpoint.stem}-{seed}"), **p
+            )
+            for seed in seeds
+        ],
+    ),
+}
+
+
+def do_groups(
+    found: Sequence[Group],
+    maker: Maker,
+    log: Log,
+    *,
+    part: dict[str, Any],
+    out: Path,
+    stamp: dict[str, Any],
+    defaults: dict[str, Any],
+    until: float,
+) -> None:
+    """Makes the runs of a part that are not there and fit the time that is left; notes every outcome by name."""
+    folder, rest = out / "sweeps" / part["chapter"], float(part["rest"])
+    shared = {key: value for key, value in defaults.items() if key not in ("profile", "seed")}
+    for group in found:
+        missing = {
+            name: seed
+            for name, seed in group.runs.items()
+            if not _is_there(folder / f"{name}.json", stamp, group.parameters)
+        }
+        if not missing:
+            log.add(part["part"], group.name, "there already")
+            continue
+        parameters, seeds = shared | group.parameters, list(missing.values())
+        try:
+            if log.clock() >= until:
+                log.add(part["part"], group.name, "left out", why="no time was left")
+                continue
+            step = maker.step(seeds, parameters)
+            left, steps = until - log.clock(), parameters["steps"]
+            if part.get("longest"):
+                fits = longest(steps, step.seconds, rest, left)
+                missing = {name.replace(f"steps{steps}", f"steps{fits}"): seed for name, seed in missing.items()}
+                parameters |= {"steps": fits}
+            else:
+                fits = steps if does_fit(steps, step.seconds, rest, left) else 0
+            timed = {"milliseconds": 1e3 * step.seconds, "steps": fits or steps, "seeds": len(seeds)} | _floor(step)
+            if not fits:
+                why = f"{steps:,} steps of {1e3 * step.seconds:.2f} ms need {steps * step.seconds + rest:.0f} s"
+                log.add(part["part"], group.name, "left out", why=f"{why}, {left:.0f} s are left", **timed)
+                continue
+            if all(_is_there(folder / f"{name}.json", stamp, parameters) for name in missing):
+                log.add(part["part"], ", ".join(missing), "there already")
+                continue
+            began = log.clock()
+            file = f"{next(iter(missing))}-{len(missing)}-{stamp['sources']}.npz"
+            checkpoint = out / "campaign" / "checkpoints" / part["chapter"] / file
+            results = maker.make(seeds, checkpoint, parameters)
+            for (name, seed), result in zip(missing.items(), results, strict=True):
+                content = {
+                    "parameters": parameters | {"seed": seed},
+                    "result": result,
+                    "provenance": stamp | {"side_by_side": len(seeds)},
+                }
+                write_atomically(folder / f"{name}.json", json.dumps(content))
+            spent = log.clock() - began
+            rest = max(1.0, spent - fits * step.seconds)
+            log.add(part["part"], " ".join(missing), "done", seconds=spent, **timed)
+        except Exception as error:  # whatever it is, the next group is tried
+            log.add(part["part"], group.name, "failed", why=f"{type(error).__name__}: {str(error)[:500]}")
+
+
+def _is_there(path: Path, stamp: dict[str, Any], parameters: dict[str, Any]) -> bool:
+    """Whether a run was made with these sources and parameters."""
+    if not path.is_file():
+        return False
+    found = json.loads(path.read_text(encoding="utf-8"))
+    same = all(found["parameters"].get(key) == value for key, value in parameters.items())
+    return same and found["provenance"]["sources"] == stamp["sources"]
+
+
+def _floor(step: Step) -> dict[str, float]:
+    """Bytes and operations of a step, and the milliseconds that they take a card whose rates are known."""
+    found = {"bytes": step.bytes, "operations": step.operations}
+    if rates := CARDS.get(jax.devices()[0].device_kind):
+        found["floor_milliseconds"] = 1e3 * max(step.bytes / rates[0], step.operations / rates[1])
+    return found
+
+
+def _agreement(log: Log, *, out: Path, stamp: dict[str, Any], scale: float, until: float) -> None:
+    """Writes how far the device is from the CPU, quantity by quantity."""
+    n, width = (128, 512) if scale == 1 else (16, 32)
+    path, device = out / "sweeps" / "campaign" / "agreement.json", jax.devices()[0]
+    inputs = {"n": n, "width": width}
+    before = json.loads(path.read_text(encoding="utf-8")) if _is_there(path, stamp, inputs) else {"result": {}}
+    found: dict[str, Any] = before["result"]
+    for name, compute in agreement.quantities(n, width).items():
+        if name in found:
+            log.add("agreement", name, "there already")
+            continue
+        if log.clock() >= until:
+            log.add("agreement", name, "left out", why="no time was left")
+            continue
+        try:
+            found[name] = agreement.device_agreement(name, compute, device)
+        except Exception as error:  # the next quantity is tried
+            log.add("agreement", name, "failed", why=f"{type(error).__name__}: {str(error)[:500]}")
+            continue
+        write_atomically(path, json.dumps({"parameters": inputs, "result": found, "provenance": stamp}))
+        log.add("agreement", name, "done", **found[name])
+
+
+def _probe(log: Log, tag: str, defaults: dict[str, Any]) -> None:
+    """Times a step of Figure 2 with the flags that this process was started with."""
+    if jax.devices()[0].platform == "cpu":
+        log.add("command-buffers", tag, "left out", why="there is no card")
+        return
+    shared = {key: value for key, value in defaults.items() if key not in ("profile", "seed")}
+    step = _figure2_step([0, 1, 2], shared | {"targets": "classes", "outputs": 10, "width": 256})
+    log.add("command-buffers", tag, "done", milliseconds=1e3 * step.seconds)
+
+
+def _chapters(log: Log, part: dict[str, Any], names: Sequence[str], *, paths: Paths, until: float) -> None:
+    """Executes chapters through papermill, several at once, and says how much of each was compilation."""
+
+    def one(chapter: str) -> None:
+        if log.is_done(part["part"], chapter):
+            log.add(part["part"], chapter, "there already")
+            return
+        if (left := until - log.clock()) < 5:
+            log.add(part["part"], chapter, "left out", why="no time was left")
+            return
+        command = [sys.executable, str(WORKFLOW / "run_chapter.py"), "--profile", paths.profile]
+        platforms = {} if jax.devices()[0].platform == "cpu" else {"JAX_PLATFORMS": "cuda,cpu"}
+        # Compilations and their times go to the notebook's output, where they are added up.
+        environment = os.environ | {"JAX_LOG_COMPILES": "1"} | platforms
+        began = log.clock()
+        try:
+            done = subprocess.run(
+                [*command, "--root", str(paths.root), chapter],
+                env=environment, capture_output=True, text=True, timeout=left, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            log.add(part["part"], chapter, "left out", why=f"it had not ended after the {left:.0f} s that were left")
+            return
+        seconds = log.clock() - began
+        if done.returncode:
+            log.add(part["part"], chapter, "failed", why=done.stderr.strip()[-500:], seconds=seconds)
+            return
+        compiled = _compilation(paths.executed(chapter))
+        log.add(part["part"], chapter, "done", seconds=seconds, **compiled)
+
+    with ThreadPoolExecutor(part["at_once"]) as pool:
+        list(pool.map(one, names))
+
+
+def _compilation(notebook: Path) -> dict[str, float]:
+    """How many programs an executed notebook compiled, and the seconds that took, by JAX's own log of it."""
+    times = re.findall(r"Finished XLA compilation of .*? in ([\d.e-]+) s", notebook.read_text(encoding="utf-8"))
+    return {"programs": len(times), "compiling": float(np.sum([float(seconds) for seconds in times]))}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--profile", required=True)
+    parser.add_argument("--scale", type=float, required=True)
+    parser.add_argument("--until", type=float, required=True, help="seconds since the epoch")
+    parser.add_argument("--sources", required=True)
+    parser.add_argument("--tag", default="")
+    options = parser.parse_args(arguments)
+    (part,) = read_plan([options.part])
+    root, paths = options.root, Paths(options.root, options.profile)
+    out = out_folder(root, options.profile, options.scale)
+    log = Log(out / "campaign" / "log.jsonl", options.sources)
+    if "chapters" in part:
+        names = paths.chapters() if part["chapters"] == "all" else part["chapters"]
+        _chapters(log, part, names, paths=Paths(root, part["profile"]), until=options.until)
+        return 0
+    chapter = part.get("chapter", "09-weight-movement")
+    defaults = known_parameters(paths.sweep(chapter).read_text(encoding="utf-8"), chapter)
+    stamp = provenance(root, f"sweeps/{chapter}", options.profile) | {"time": time.strftime("%Y-%m-%d", time.gmtime())}
+    if flags := os.environ.get("XLA_FLAGS", "").strip():
+        stamp["flags"] = flags
+    if part["part"] == "agreement":
+        stamp |= {"chapter": "campaign", "sources": options.sources}
+        _agreement(log, out=out, stamp=stamp, scale=options.scale, until=options.until)
+    elif part["part"] == "command-buffers":
+        _probe(log, options.tag, defaults)
+    else:
+        do_groups(
+            groups(part["sweep"], options.scale), MAKERS[chapter], log,
+            part=part, out=out, stamp=stamp, defaults=defaults, until=options.until,
+        )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
