@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-__all__ = ["gauss_hermite_rule", "half_line_rule", "trapezoidal_rule"]
+__all__ = ["gauss_hermite_rule", "graded_nodes", "half_line_rule", "trapezoidal_rule"]
 
 
 @functools.lru_cache
@@ -73,3 +73,36 @@ def half_line_rule(points: int = 200, end: float = 12.0) -> tuple[np.ndarray, np
     nodes, weights = end * (nodes + 1) / 2, weights * end / 2
     weights = weights * np.exp(-(nodes**2) / 2) / math.sqrt(2 * math.pi)
     return np.concatenate([-nodes[::-1], nodes]), np.concatenate([weights[::-1], weights])
+
+
+@functools.lru_cache
+def graded_nodes(half_width: float, spacing: float, ratio: float, finest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes that crowd towards 0, for a function of √q u whose features stand near 0 at any large variance q.
+
+    Their density is 1/spacing + 1/(ratio √(u² + finest²)): beside the equal spacing each octave from `finest` upwards
+    has as many nodes. The weights are those of the trapezoidal rule after an analytic change of variable, so the error
+    falls exponentially. Every second node, with twice its weight, is such a rule too.
+
+    Args:
+        half_width: The largest node, about.
+        spacing: Distance of neighbouring nodes far from 0.
+        ratio: Distance of neighbouring nodes nearer to 0, relative to |u|.
+        finest: Where the nodes stop crowding.
+
+    Returns:
+        Nodes and weights of ∫ g(u) du, without the Gaussian density, float64.
+
+    Example:
+        >>> nodes, weights = graded_nodes(13.0, 0.5, 0.15, 1e-4)
+        >>> round(float(weights @ np.exp(-((1000 * nodes) ** 2))) * 1000 / math.sqrt(math.pi), 12)
+        1.0
+    """
+    last = math.floor(half_width / spacing + math.asinh(half_width / finest) / ratio)
+    places = np.arange(-last, last + 1.0)
+    low, high = np.full_like(places, -half_width), np.full_like(places, half_width)
+    for _ in range(200):
+        nodes = (low + high) / 2
+        below = nodes / spacing + np.arcsinh(nodes / finest) / ratio < places
+        low, high = np.where(below, nodes, low), np.where(below, high, nodes)
+    nodes = np.where(places == 0, 0, nodes)
+    return nodes, 1 / (1 / spacing + 1 / (ratio * np.hypot(nodes, finest)))

@@ -1,15 +1,22 @@
-"""Any other smooth function: a Hermite series whose length follows from the function, variances and correlation."""
+"""E[f(a) g(b)] of smooth functions by Hermite series, whose length follows from functions, variances and correlation.
+
+What the quadrature of the coefficients or the length of the series cannot resolve is found by three tests:
+
+- every second node of the grid must give the same coefficients and norms,
+- a derivative must have the coefficients that Stein's identity gives it, E[f'(√q g) h_k(g)] = √((k+1)/q) E[f(√q g)
+  h_{k+1}(g)]: where f has a kink or a jump, automatic differentiation leaves out a part of f',
+- what is missing of the norms, E f² - Σ A_k², bounds the rest of the series by Cauchy and Schwarz.
+"""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from snn_ntk._gaussian import trapezoidal_rule
-from snn_ntk.activations.base import Activation, Dual, as_floats, derivative_of, make_activation
+from snn_ntk._gaussian import graded_nodes
 
 __all__ = []
 
@@ -17,30 +24,81 @@ _BLOCK = 16
 
 _MOST_TERMS = 2048
 
+Pairs = tuple[tuple[int, int], ...]
+
+
+def tolerance(dtype: jnp.dtype) -> float:
+    """The error that is accepted, relative to the norms of both functions."""
+    return 1e-10 if jnp.finfo(dtype).bits == 64 else 3e-6
+
 
 @functools.lru_cache(maxsize=1)
-def _series_grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes, √(weight · density) and √(density) to sum a function against normalised Hermite polynomials."""
-    nodes, weights = trapezoidal_rule(13.0, 1 / 16)
+def _grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes, weight · √density, and √density times the first Hermite polynomials, normalised."""
+    nodes, weights = graded_nodes(13.0, 1 / 16, 0.07, 1e-4)
     damping = np.exp(-(nodes**2) / 4)
-    return nodes, weights / damping, damping
+    polynomials = [damping, nodes * damping]
+    for k in range(1, _BLOCK):
+        polynomials.append((nodes * polynomials[k] - k**0.5 * polynomials[k - 1]) / (k + 1) ** 0.5)
+    return nodes, weights * damping / np.sqrt(2 * np.pi), np.stack(polynomials)
 
 
-def _series(left: Callable, right: Callable, c: Array, q1: Array, q2: Array) -> Array:
-    """E[left(a) right(b)] = Σ_k A_k(q1) B_k(q2) ρᵏ with A_k(q) = E[left(√q g) h_k(g)]  (Mehler's formula).
+def _product(values: Array, polynomials: Array) -> Array:
+    # Full precision also on accelerators whose default matrix product rounds to fewer bits.
+    return jnp.matmul(values, polynomials.T, precision="highest")
 
-    The terms are summed in blocks until a block no longer counts, so the length follows from the activation, the
-    variances and the largest correlation: a block or two for a noisy network at unit variance.
+
+def _resolved(values: Array, q: Array, slopes: Pairs) -> tuple[Array, Array]:
+    """E f² of each function and variance, and for each variance whether the quadrature resolves all of them."""
+    nodes, weights, polynomials = (jnp.asarray(part, values.dtype) for part in _grid())
+    limit, eps = tolerance(values.dtype), jnp.finfo(values.dtype).eps
+    density = weights * polynomials[0]
+    squares = values**2 * density
+    norms = squares.sum(-1)
+    coefficients = _product(values * weights, polynomials)
+    first = (len(nodes) // 2) % 2
+    half = 2 * _product((values * weights)[..., first::2], polynomials[:, first::2])
+    size = jnp.sqrt(norms)[..., None]
+    good = (jnp.abs(coefficients - half) <= limit * size).all(-1)
+    good &= jnp.abs(2 * squares[..., first::2].sum(-1) - norms) <= limit * norms
+    # What lies beyond the grid: the outermost share of the norm.
+    ends = jnp.maximum(squares[..., 0], squares[..., -1])
+    good &= ends <= limit**2 * norms
+    good = good.all(0)
+    orders = jnp.sqrt(jnp.arange(1.0, _BLOCK + 1, dtype=values.dtype))
+    root = jnp.sqrt(q)[:, None]
+    for f, slope in slopes:
+        gap = jnp.abs(root * coefficients[slope][:, :-1] - orders * coefficients[f][:, 1:])
+        good &= (gap <= 10 * limit * root * size[slope] + 100 * eps * orders * size[f]).all(-1)
+    return norms, good
+
+
+def series(
+    functions: Callable[[Array], Sequence[Array]], slopes: Pairs, pairs: Pairs, c: Array, q1: Array, q2: Array
+) -> tuple[list[Array], Array, Array, tuple[Array, Array]]:
+    """E[f_i(a) f_j(b)] = Σ_k A_ik(q1) A_jk(q2) ρᵏ with A_ik(q) = E[f_i(√q g) h_k(g)]  (Mehler's formula), for each pair.
+
+    The terms are summed in blocks until the rest no longer counts: a block or two for a noisy network at unit variance.
+
+    Returns:
+        The sums; where the quadrature is resolved; where the series has converged as well; √E f² at q1 and q2.
     """
-    nodes, weights, damping = (jnp.asarray(part, c.dtype) for part in _series_grid())
-    product = q1 * q2
-    rho = jnp.where(product > 0, c / jnp.sqrt(jnp.where(product > 0, product, 1)), 0)
-    rho = jnp.clip(rho, -1, 1)
-    values1 = left(jnp.sqrt(q1)[..., None] * nodes) * weights
-    values2 = right(jnp.sqrt(q2)[..., None] * nodes) * weights
-    shape = jnp.broadcast_shapes(c.shape, q1.shape, q2.shape)
-    tolerance = 0.03 * jnp.finfo(c.dtype).eps
-    step = rho**_BLOCK
+    nodes, weights, polynomials = (jnp.asarray(part, c.dtype) for part in _grid())
+    product = jnp.sqrt(q1) * jnp.sqrt(q2)
+    rho = jnp.clip(jnp.where(product > 0, c / jnp.where(product > 0, product, 1), 0), -1, 1)
+    shape = rho.shape
+    q = jnp.concatenate([q1.ravel(), q2.ravel()])
+    z = jnp.sqrt(q)[:, None] * nodes
+    values = jnp.stack([jnp.asarray(f, c.dtype) * jnp.ones_like(z) for f in functions(z)])
+    norms, good = _resolved(values, q, slopes)
+    values = values * weights
+
+    def split(array: Array) -> tuple[Array, Array]:
+        """(..., variances) to the shapes of q1 and of q2."""
+        one, two = array[..., : q1.size], array[..., q1.size :]
+        return one.reshape(*array.shape[:-1], *q1.shape), two.reshape(*array.shape[:-1], *q2.shape)
+
+    good1, good2 = split(good)
 
     def next_polynomial(state: tuple, _: None) -> tuple:
         k, previous, current = state
@@ -48,66 +106,33 @@ def _series(left: Callable, right: Callable, c: Array, q1: Array, q2: Array) -> 
         return (k + 1, current, following), current
 
     def block(state: tuple) -> tuple:
-        polynomials, power, total, _ = state
-        polynomials, h = jax.lax.scan(next_polynomial, polynomials, None, _BLOCK)
-        # Full precision also on accelerators whose default matrix product rounds to fewer bits.
-        series1, series2 = (jnp.matmul(values, h.T, precision="highest") for values in (values1, values2))
-        part = jnp.zeros(shape, c.dtype)
-        for i in reversed(range(_BLOCK)):
-            part = part * rho + series1[..., i] * series2[..., i]
-        part = part * power
-        return polynomials, power * step, total + part, jnp.max(jnp.abs(part))
+        recursion, power, totals, missing, _ = state
+        recursion, h = jax.lax.scan(next_polynomial, recursion, None, _BLOCK)
+        terms = _product(values, h)
+        missing = missing - (terms**2).sum(-1)
+        series1, series2 = split(jnp.moveaxis(terms, -1, 1))
+        parts = []
+        for i, j in pairs:
+            part = jnp.zeros(shape, c.dtype)
+            for k in reversed(range(_BLOCK)):
+                part = part * rho + series1[i, k] * series2[j, k]
+            parts.append(part * power)
+        power = power * rho**_BLOCK
+        share1, share2 = split(jnp.where(norms > 0, jnp.maximum(missing, 0) / jnp.where(norms > 0, norms, 1), 0).max(0))
+        rest = jnp.where(good1 & good2, jnp.abs(power) * jnp.sqrt(share1) * jnp.sqrt(share2), 0)
+        return recursion, power, [total + part for total, part in zip(totals, parts, strict=True)], missing, rest
 
     def unfinished(state: tuple) -> Array:
-        (k, *_), _, total, last = state
-        return (k < _MOST_TERMS) & (last > tolerance * jnp.max(jnp.abs(total)))
+        (k, *_), *_, rest = state
+        return (k < _MOST_TERMS) & (rest.max() > 32 * jnp.finfo(c.dtype).eps)
 
     start = (
-        (jnp.zeros((), c.dtype), jnp.zeros_like(damping), damping),
+        (jnp.zeros((), c.dtype), jnp.zeros_like(nodes), polynomials[0]),
         jnp.ones(shape, c.dtype),
-        jnp.zeros(shape, c.dtype),
-        jnp.asarray(jnp.inf, c.dtype),
+        [jnp.zeros(shape, c.dtype) for _ in pairs],
+        norms,
+        jnp.full(shape, jnp.inf, c.dtype),
     )
-    return jax.lax.while_loop(unfinished, block, start)[-2]
-
-
-def smooth_form(phi: Callable[[Array], Array], name: str) -> Activation:
-    """An activation known only as a smooth function."""
-
-    @functools.cache
-    def derivative(order: int) -> Callable[[Array], Array]:
-        return phi if order == 0 else derivative_of(derivative(order - 1))
-
-    @functools.cache
-    def moment(p: int, r: int) -> Dual:
-        """E[φ^(p)(a) φ^(r)(b)]; its derivatives are moments again (Price), finite also at |ρ| = 1 and q = 0."""
-
-        # Compiled once for each shape: a loop run eagerly would be compiled anew at every call.
-        series = jax.jit(lambda c, q1, q2: _series(derivative(p), derivative(r), c, q1, q2))
-
-        @jax.custom_jvp
-        def value(c: Array, q1: Array, q2: Array) -> Array:
-            return series(*as_floats(c, q1, q2))
-
-        @value.defjvp
-        def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-            dc, dq1, dq2 = tangents
-            tangent = (
-                moment(p + 1, r + 1)(*primals) * dc
-                + moment(p + 2, r)(*primals) * (dq1 / 2)
-                + moment(p, r + 2)(*primals) * (dq2 / 2)
-            )
-            return value(*primals), tangent
-
-        return value
-
-    return make_activation(
-        name,
-        phi,
-        moment(0, 0),
-        derivatives=lambda c, q1, q2: (
-            moment(0, 0)(c, q1, q2),
-            moment(1, 1)(c, q1, q2),
-            moment(2, 2)(c, q1, q2),
-        ),
-    )
+    *_, totals, _, rest = jax.lax.while_loop(unfinished, block, start)
+    resolved = good1 & good2
+    return totals, resolved, resolved & (rest <= tolerance(c.dtype)), split(jnp.sqrt(norms))

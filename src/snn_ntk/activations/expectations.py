@@ -1,0 +1,116 @@
+"""Any smooth function as an activation: E[φ^(p)(a) φ^(r)(b)] by series or double integral, and its derivatives.
+
+Derivatives in c, q1 and q2 are expectations again (Price), finite also at |ρ| = 1 and q = 0, and so are those in a
+parameter that φ closes over: they are taken before the quadrature.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from snn_ntk.activations.base import Activation, as_floats, make_activation
+from snn_ntk.activations.double_integral import double_integrals
+from snn_ntk.activations.series import series
+
+__all__ = []
+
+Function = Callable[..., Array]
+
+Factor = tuple[int, int]
+"""Which of several functions, and the order of its derivative."""
+
+Products = tuple[tuple[Factor, Factor], ...]
+
+
+def _taylor(f: Callable[[Array], Array], order: int) -> Callable[[Array], tuple[Array, ...]]:
+    """f, f', … up to the order, in one pass."""
+    if order == 0:
+        return lambda z: (f(z),)
+    lower = _taylor(f, order - 1)
+
+    def values(z: Array) -> tuple[Array, ...]:
+        primals, tangents = jax.jvp(lower, (z,), (jnp.ones_like(z),))
+        return (*primals, tangents[-1])
+
+    return values
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _evaluated(
+    functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple
+) -> tuple[Array, ...]:
+    """E[f^(p)(a) g^(r)(b)] for each product; NaN where it is not resolved."""
+    orders = [max(p for pair in products for i, p in pair if i == f) for f in range(len(functions))]
+    starts = [sum(order + 1 for order in orders[:f]) for f in range(len(functions))]
+
+    def values(z: Array) -> list[Array]:
+        out: list[Array] = []
+        for function, order in zip(functions, orders, strict=True):
+            out += _taylor(lambda z, function=function: function(z, *theta), order)(z)
+        return out
+
+    pairs = tuple((starts[i] + p, starts[j] + r) for (i, p), (j, r) in products)
+    slopes = tuple((s + p, s + p + 1) for s, order in zip(starts, orders, strict=True) for p in range(order))
+    totals, resolved, converged, norms = series(values, slopes, pairs, c, q1, q2)
+    totals = double_integrals(values, pairs, resolved & ~converged, (c, q1, q2), norms, totals)
+    return tuple(jnp.where(resolved, total, jnp.nan) for total in totals)
+
+
+def _moved(function: Function, count: int) -> Function:
+    """The derivative of a function along a change of its parameters, which follow them."""
+
+    def tangent(z: Array, *theta: Array) -> Array:
+        return jax.jvp(lambda *theta: function(z, *theta), theta[:count], theta[count:])[1]
+
+    return tangent
+
+
+def _expectations(
+    functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple
+) -> tuple[Array, ...]:
+    @jax.custom_jvp
+    def value(c: Array, q1: Array, q2: Array, theta: tuple) -> tuple[Array, ...]:
+        return _evaluated(functions, products, c, q1, q2, theta)
+
+    @value.defjvp
+    def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+        dc, dq1, dq2, dtheta = tangents
+        count = len(functions)
+        more: dict[tuple[Factor, Factor], None] = dict.fromkeys(products)
+        sums = []
+        for (i, p), (j, r) in products:
+            terms = [(((i, p + 1), (j, r + 1)), dc), (((i, p + 2), (j, r)), dq1 / 2), (((i, p), (j, r + 2)), dq2 / 2)]
+            if dtheta:
+                terms += [(((i + count, p), (j, r)), 1.0), (((i, p), (j + count, r)), 1.0)]
+            sums.append(terms)
+            more |= dict.fromkeys(pair for pair, _ in terms)
+        families = functions
+        if dtheta:
+            families += tuple(_moved(function, len(dtheta)) for function in functions)
+        *point, theta = primals
+        found = dict(zip(more, _expectations(families, tuple(more), *point, (*theta, *dtheta)), strict=True))
+        tangent = tuple(sum(found[pair] * factor for pair, factor in terms) for terms in sums)
+        return tuple(found[pair] for pair in products), tangent
+
+    return value(c, q1, q2, theta)
+
+
+def smooth_form(phi: Callable[[Array], Array], name: str) -> Activation:
+    """An activation known only as a smooth function."""
+
+    def expectations(orders: tuple[int, ...], c: Array, q1: Array, q2: Array) -> tuple[Array, ...]:
+        c, q1, q2 = as_floats(c, q1, q2)
+        # Parameters of φ with respect to which someone differentiates become arguments.
+        converted, theta = jax.closure_convert(phi, jnp.zeros((1, 1), c.dtype))
+        products = tuple(((0, p), (0, p)) for p in orders)
+        return _expectations((converted if theta else phi,), products, c, q1, q2, tuple(theta))
+
+    return make_activation(
+        name,
+        phi,
+        lambda c, q1, q2: expectations((0,), c, q1, q2)[0],
+        derivatives=lambda c, q1, q2: expectations((0, 1, 2), c, q1, q2),
+    )
