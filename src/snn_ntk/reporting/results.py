@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_ntk._files import write_bytes
-from snn_ntk.reporting.provenance import book_root
+from snn_ntk.reporting.provenance import FULL_PRECISION, book_root
 from snn_ntk.reporting.sweeps import expand, fresh, made_with, read_runs, runs_folder
 
 __all__ = ["committed_runs", "gather_runs", "load_published", "load_results", "write_results"]
@@ -98,7 +98,8 @@ def gather_runs(
     Returns:
         {name: {"parameters": …, "result": …, "origin": "job" | "here" | "read" | "committed"}}, a committed run giving
         way to one of its name that was made now, with the difference under "repeat" where first steps were made again;
-        and the names of the sweep's runs that are missing.
+        and the names of the sweep's runs that are missing. Committed runs whose products were not in full precision are
+        left out, because what is gathered is judged together: `committed_runs` has them.
 
     Raises:
         ValueError: If there is no run at all.
@@ -107,7 +108,11 @@ def gather_runs(
     wanted, here, held = (
         {k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline, read)
     )
-    committed = committed_runs(chapter, root=root)
+    committed = {
+        name: found
+        for name, found in committed_runs(chapter, root=root).items()
+        if found["provenance"].get("products", FULL_PRECISION) == FULL_PRECISION
+    }
     again = {
         name: difference
         for name, parameters in held.items()
