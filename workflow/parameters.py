@@ -67,8 +67,8 @@ def stages(paths: Paths, *, read: bool = False) -> dict[str, list[dict[str, dict
     """The sweeps of a profile: for each chapter that has one, its stages, each with the parameters of its runs by name.
 
     A chapter has a sweep if there is a notebook for its runs and the profile, or else the chapter's notebook itself,
-    sets a `sweep` that is not empty. The runs that it lists under `read` are stages too with `FRESH=1`, or if asked for;
-    else they are read from `results/`.
+    sets a `sweep` that is not empty. If it names runs as `trained` the others are read from `results/`, unless `FRESH=1`
+    or `read` asks for them too.
 
     Raises:
         ValueError: if a sweep names no runs, or two by one name.
@@ -77,10 +77,10 @@ def stages(paths: Paths, *, read: bool = False) -> dict[str, list[dict[str, dict
     for chapter in filter(lambda name: paths.sweep(name).is_file(), paths.chapters()):
         defaults = known_parameters(paths.notebook(chapter).read_text(encoding="utf-8"), chapter)
         values = defaults | read_profile(paths, chapter)
-        names = ("sweep", "read") if read or library("reporting.sweeps").fresh() else ("sweep",)
-        if sweep := [stage for name in names for stage in values.get(name) or []]:
+        sweeps = library("reporting.sweeps")
+        if sweep := values.get("sweep"):
             try:
-                made[chapter] = library("reporting.sweeps").expand(sweep)
+                made[chapter] = sweeps.expand(sweep, None if read or sweeps.fresh() else values.get("trained"))
             except ValueError as error:
                 raise ValueError(f"{chapter}, profile {paths.profile}: {error}") from None
     return made

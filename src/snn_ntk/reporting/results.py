@@ -73,15 +73,15 @@ def gather_runs(
     *,
     run: Callable[..., dict[str, Any]],
     inline: Sequence[Mapping[str, Any]] = (),
-    read: Sequence[Mapping[str, Any]] = (),
+    trained: Sequence[str] | None = None,
     repeat: Callable[[Mapping[str, Any]], float | None] | None = None,
     train_missing: bool = True,
     root: Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """All runs of a chapter: those that jobs of its sweep made, those made here and now, and those that are committed.
 
-    A run of `read` that is committed with its very parameters is not made again: its first steps are, and how far they
-    are from the committed ones is kept. With `FRESH=1` it is made like a run of `sweep`.
+    A run of the sweep that `trained` does not name is read where it is committed with its very parameters. Its first
+    steps are made again, and how far they are from the committed ones is kept. With `FRESH=1` every run is made.
 
     Args:
         chapter: The notebook's stem.
@@ -89,7 +89,7 @@ def gather_runs(
         sweep: The profile's runs, as `sweeps.expand` reads them.
         run: Makes a run: parameters to result.
         inline: Runs that are always made here, in the same form.
-        read: Runs that are read where they are committed, in the same form.
+        trained: Names of the sweep's runs that are made in any case, all by default.
         repeat: The relative difference between a committed run's first steps and the same made here; None if that run
             is of other data than there are here, which then has to be made.
         train_missing: Whether runs of the sweep that no job made are made here too.
@@ -105,9 +105,8 @@ def gather_runs(
         ValueError: If there is no run at all.
     """
     root = root or book_root()
-    wanted, here, held = (
-        {k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline, read)
-    )
+    wanted, here = ({k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline))
+    held = {} if trained is None else {name: wanted[name] for name in wanted if name not in trained}
     committed = {
         name: found
         for name, found in committed_runs(chapter, root=root).items()
@@ -120,10 +119,12 @@ def gather_runs(
         if repeat is not None and (difference := repeat(committed[name])) is not None
     }
     stands_in = {} if fresh() else {name: committed[name] | {"origin": "read"} for name in again}
-    wanted |= {name: parameters for name, parameters in held.items() if name not in stands_in}
-    runs = stands_in | {
-        name: found | {"origin": "job"}
-        for name, found in read_runs(runs_folder(root, profile, chapter), wanted).items()
+    made = {name: parameters for name, parameters in wanted.items() if name not in stands_in}
+    jobs = read_runs(runs_folder(root, profile, chapter), made)
+    runs = {
+        name: stands_in.get(name) or jobs[name] | {"origin": "job"}
+        for name in wanted
+        if name in stands_in or name in jobs
     }
     if train_missing:
         here = {name: parameters for name, parameters in wanted.items() if name not in runs} | here

@@ -22,7 +22,7 @@ def fresh() -> bool:
     return os.environ.get("FRESH") == "1"
 
 
-def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+def expand(sweep: Sequence[Mapping[str, Any]], only: Sequence[str] | None = None) -> list[dict[str, dict[str, Any]]]:
     """The runs that a sweep consists of.
 
     Each entry is a stage. Its lists are crossed, the last one running fastest; they name the run. Its single values
@@ -31,12 +31,13 @@ def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]
 
     Args:
         sweep: The entries, such as `[{"seed": [0, 1], "m": [10, 50], "steps": 3000}]`.
+        only: Names of the runs that are wanted, all by default.
 
     Returns:
         For each stage, parameters by the name of the run.
 
     Raises:
-        ValueError: If two runs have one name, or a stage has no list, or an empty one.
+        ValueError: If two runs have one name, a stage has no list, or an empty one, or no run has a name of `only`.
 
     >>> expand([{"data": ["cars"], "m": [10, 50], "steps": 5}])
     [{'cars_m10': {'data': 'cars', 'm': 10, 'steps': 5}, 'cars_m50': {'data': 'cars', 'm': 50, 'steps': 5}}]
@@ -58,7 +59,12 @@ def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]
             seen.add(name)
             stage[name] = parameters
         stages.append(stage)
-    return stages
+    if only is None:
+        return stages
+    if unknown := sorted(set(only) - seen):
+        raise ValueError(f"expected runs of the sweep, some of {sorted(seen)}, got {unknown}")
+    kept = [{name: stage[name] for name in stage if name in only} for stage in stages]
+    return [stage for stage in kept if stage]
 
 
 def runs_folder(root: Path, profile: str, chapter: str) -> Path:
