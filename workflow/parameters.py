@@ -107,23 +107,26 @@ def read_notebook(paths: Paths, chapter: str) -> dict[str, Any]:
     return known | chosen
 
 
-def stages(paths: Paths) -> dict[str, list[dict[str, dict[str, Any]]]]:
+def stages(paths: Paths, *, read: bool = False) -> dict[str, list[dict[str, dict[str, Any]]]]:
     """The sweeps of a profile: for each chapter that has one, its stages, each with the parameters of its runs by name.
 
     A chapter has a sweep if there is a notebook for its runs and the profile, or else the chapter's notebook itself,
-    sets a `sweep` that is not empty.
+    sets a `sweep` that is not empty. If it names runs as `trained` the others are read from `results/`, unless `FRESH=1`
+    or `read` asks for them too.
 
     Raises:
         ValueError: if a sweep names no runs, or two by one name.
     """
     made = {}
+    sweeps = library("reporting.sweeps")
     for chapter in paths.chapters():
-        sweep = read_notebook(paths, chapter).get("sweep")
+        values = read_notebook(paths, chapter)
+        sweep = values.get("sweep")
         if sweep and paths.sweep(chapter).is_file():
             where = f"{chapter}, profile {paths.profile}, sweep"
             library("reporting.documents").check_schema(sweep, SWEEP, where)
             try:
-                made[chapter] = library("reporting.sweeps").expand(sweep)
+                made[chapter] = sweeps.expand(sweep, None if read or sweeps.fresh() else values.get("trained"))
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
             if odd := [name for stage in made[chapter] for name in stage if not is_name(name)]:

@@ -21,6 +21,7 @@ from snn_ntk.disentanglement.information import mig, modularity
 from snn_ntk.disentanglement.interventions import beta_vae, factor_vae
 from snn_ntk.experiments.vae_settings import (
     begin,
+    first_steps_again,
     late_change,
     mean_image_error,
     setting_named,
@@ -31,7 +32,14 @@ from snn_ntk.experiments.vae_settings import (
 from snn_ntk.vae.codes import encode, reconstruct
 from snn_ntk.vae.training import Log, State
 
-__all__ = ["SCORES", "disentanglement_runs", "random_code_scores", "run_disentanglement", "scores_of"]
+__all__ = [
+    "SCORES",
+    "disentanglement_runs",
+    "random_code_scores",
+    "repeat_disentanglement",
+    "run_disentanglement",
+    "scores_of",
+]
 
 SCORES = ("beta_vae", "factor_vae", "mig", "sap")
 
@@ -239,3 +247,18 @@ def _report(state: State, logs: Sequence[Log], images: np.ndarray, *, beta: floa
         "steps_to_90": steps_to(at, loss, baseline),
         "pictures": {"shape": list(pictures.shape), "bytes": base64.b64encode(pictures.tobytes()).decode()},
     }
+
+
+def repeat_disentanglement(run: Mapping[str, Any]) -> float | None:
+    """How far a committed run's first steps are from the same steps made here.
+
+    Args:
+        run: Its "parameters" and "result".
+
+    Returns:
+        The relative difference of `first_steps_again`; None if the data found here are others than the run's.
+    """
+    parameters = run["parameters"]
+    data, how = parameters["data"], setting_named(parameters["setting"])
+    grid, images = _grid(data, how.side, tuple(sorted((parameters.get("levels") or {}).get(data, {}).items())))
+    return first_steps_again(run, images) if grid.name == run["result"]["name"] else None

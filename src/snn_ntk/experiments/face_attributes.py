@@ -3,6 +3,7 @@
 import base64
 import functools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,10 +16,18 @@ from snn_ntk.datasets import celeba
 from snn_ntk.disentanglement.codes import active_latents
 from snn_ntk.disentanglement.information import mutual_information
 from snn_ntk.disentanglement.readout import random_projection, read_factors
-from snn_ntk.experiments.vae_settings import begin, late_change, mean_image_error, setting_named, shrink, train_at
+from snn_ntk.experiments.vae_settings import (
+    begin,
+    first_steps_again,
+    late_change,
+    mean_image_error,
+    setting_named,
+    shrink,
+    train_at,
+)
 from snn_ntk.vae.codes import encode, evaluate, reconstruct
 
-__all__ = ["ATTRIBUTES", "run_face_attributes"]
+__all__ = ["ATTRIBUTES", "repeat_face_attributes", "run_face_attributes"]
 
 # The attributes of the paper's Figure 4, by their names in the data: drawn faces, or the official attribute file.
 ATTRIBUTES = {
@@ -160,3 +169,18 @@ def run_face_attributes(
         "best": best,
         "pictures": {"shape": list(packed.shape), "bytes": base64.b64encode(packed.tobytes()).decode()},
     }
+
+
+def repeat_face_attributes(run: Mapping[str, Any]) -> float | None:
+    """How far a committed run's first steps are from the same steps made here.
+
+    Args:
+        run: Its "parameters" and "result".
+
+    Returns:
+        The relative difference of `first_steps_again`; None if the data found here are others than the run's.
+    """
+    parameters = run["parameters"]
+    count, side = parameters["images"] + parameters["held_out"], setting_named(parameters["setting"]).side
+    name, _, _, pixels, _ = _faces(count, side, parameters["seed"])
+    return first_steps_again(run, pixels[: parameters["images"]]) if name == run["result"]["name"] else None

@@ -1,7 +1,7 @@
 """How the VAE experiments train: settings, images, and when a loss counts as flat."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ __all__ = [
     "SETTINGS",
     "StudySetting",
     "begin",
+    "first_steps_again",
     "late_change",
     "mean_image_error",
     "setting_named",
@@ -251,3 +252,29 @@ def train_all_at(
     if len(states) == 1:
         return [train_vae(states[0], images, **choices)]
     return train_vaes(states, images, **choices)
+
+
+def first_steps_again(run: Mapping[str, Any], images: UInt8[np.ndarray, "n h w c"]) -> float:
+    """Trains the first steps of a run that exists once more, up to the first row of its log.
+
+    Args:
+        run: Its "parameters" and "result", as `reporting.committed_runs` gives them.
+        images: What it was trained on, bytes of shape (n, height, width, channels).
+
+    Returns:
+        The relative difference between the loss in that row, a mean over its steps, and the run's own.
+    """
+    parameters, result = run["parameters"], run["result"]
+    how, beta = setting_named(parameters["setting"]), parameters["beta"]
+    [(_, log)] = train_all_at(
+        how,
+        [begin(how, images.shape[1:], parameters["m"], parameters["seed"])],
+        images,
+        beta=beta,
+        steps=result["steps"][0],
+        end=parameters["steps"],
+        rows=1,
+        checkpoint=None,
+    )
+    here, there = log.reconstruction[0] + beta * log.kl[0].sum(), result["reconstruction"][0] + beta * result["kl"][0]
+    return float(abs(here / there - 1))

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from snn_ntk._files import write_bytes
 from snn_ntk.reporting.provenance import FULL_PRECISION, book_root
-from snn_ntk.reporting.sweeps import expand, read_runs, runs_folder
+from snn_ntk.reporting.sweeps import expand, fresh, made_with, read_runs, runs_folder
 
 __all__ = ["committed_runs", "gather_runs", "load_published", "load_results", "write_results"]
 
@@ -73,10 +73,15 @@ def gather_runs(
     *,
     run: Callable[..., dict[str, Any]],
     inline: Sequence[Mapping[str, Any]] = (),
+    trained: Sequence[str] | None = None,
+    repeat: Callable[[Mapping[str, Any]], float | None] | None = None,
     train_missing: bool = True,
     root: Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """All runs of a chapter: those that jobs of its sweep made, those made here and now, and those that are committed.
+
+    A run of the sweep that `trained` does not name is read where it is committed with its very parameters. Its first
+    steps are made again, and how far they are from the committed ones is kept. With `FRESH=1` every run is made.
 
     Args:
         chapter: The notebook's stem.
@@ -84,32 +89,52 @@ def gather_runs(
         sweep: The profile's runs, as `sweeps.expand` reads them.
         run: Makes a run: parameters to result.
         inline: Runs that are always made here, in the same form.
+        trained: Names of the sweep's runs that are made in any case, all by default.
+        repeat: The relative difference between a committed run's first steps and the same made here; None if that run
+            is of other data than there are here, which then has to be made.
         train_missing: Whether runs of the sweep that no job made are made here too.
         root: The checkout; found from the working directory if left out.
 
     Returns:
-        {name: {"parameters": …, "result": …, "origin": "job" | "here" | "committed"}}, a committed run giving way to one
-        of its name that was made now; and the names of the sweep's runs that are missing. Committed runs whose products
-        were not in full precision are left out, because what is gathered is judged together: `committed_runs` has them.
+        {name: {"parameters": …, "result": …, "origin": "job" | "here" | "read" | "committed"}}, a committed run giving
+        way to one of its name that was made now, with the difference under "repeat" where first steps were made again;
+        and the names of the sweep's runs that are missing. Committed runs whose products were not in full precision are
+        left out, because what is gathered is judged together: `committed_runs` has them.
 
     Raises:
         ValueError: If there is no run at all.
     """
     root = root or book_root()
     wanted, here = ({k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline))
+    held = {} if trained is None else {name: wanted[name] for name in wanted if name not in trained}
+    committed = {
+        name: found
+        for name, found in committed_runs(chapter, root=root).items()
+        if found["provenance"].get("products", FULL_PRECISION) == FULL_PRECISION
+    }
+    again = {
+        name: difference
+        for name, parameters in held.items()
+        if name in committed and made_with(committed[name], parameters)
+        if repeat is not None and (difference := repeat(committed[name])) is not None
+    }
+    stands_in = {} if fresh() else {name: committed[name] | {"origin": "read"} for name in again}
+    made = {name: parameters for name, parameters in wanted.items() if name not in stands_in}
+    jobs = read_runs(runs_folder(root, profile, chapter), made)
     runs = {
-        name: found | {"origin": "job"}
-        for name, found in read_runs(runs_folder(root, profile, chapter), wanted).items()
+        name: stands_in.get(name) or jobs[name] | {"origin": "job"}
+        for name in wanted
+        if name in stands_in or name in jobs
     }
     if train_missing:
         here = {name: parameters for name, parameters in wanted.items() if name not in runs} | here
     for name, parameters in tqdm(here.items(), desc="runs", disable=None):
         runs[name] = {"parameters": parameters, "result": run(**parameters), "origin": "here"}
     missing = [name for name in wanted if name not in runs]
-    for name, found in committed_runs(chapter, root=root).items():
-        if found["provenance"].get("products", FULL_PRECISION) != FULL_PRECISION:
-            continue
+    for name, found in committed.items():
         runs.setdefault(name, found | {"origin": "committed"})
+    for name, difference in again.items():
+        runs[name]["repeat"] = difference
     if not runs:
         raise ValueError(f"expected at least one run of {chapter}, got none: let the build make the sweep")
     return runs, missing

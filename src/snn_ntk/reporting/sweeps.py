@@ -12,12 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROFILES", "expand", "read_runs", "runs_folder", "write_run"]
+__all__ = ["PROFILES", "expand", "fresh", "made_with", "read_runs", "runs_folder", "write_run"]
 
 PROFILES = ("smoke", "laptop", "gpu")
 
 
-def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+def fresh() -> bool:
+    """Whether everything is trained anew, as the environment variable `FRESH=1` asks for: no committed run stands in."""
+    return os.environ.get("FRESH") == "1"
+
+
+def expand(sweep: Sequence[Mapping[str, Any]], only: Sequence[str] | None = None) -> list[dict[str, dict[str, Any]]]:
     """The runs that a sweep consists of.
 
     Each entry is a stage. Its lists are crossed, the last one running fastest; they name the run. Its single values
@@ -26,12 +31,13 @@ def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]
 
     Args:
         sweep: The entries, such as `[{"seed": [0, 1], "m": [10, 50], "steps": 3000}]`.
+        only: Names of the runs that are wanted, all by default.
 
     Returns:
         For each stage, parameters by the name of the run.
 
     Raises:
-        ValueError: If two runs have one name, or a stage has no list, or an empty one.
+        ValueError: If two runs have one name, a stage has no list, or an empty one, or no run has a name of `only`.
 
     >>> expand([{"data": ["cars"], "m": [10, 50], "steps": 5}])
     [{'cars_m10': {'data': 'cars', 'm': 10, 'steps': 5}, 'cars_m50': {'data': 'cars', 'm': 50, 'steps': 5}}]
@@ -53,7 +59,12 @@ def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]
             seen.add(name)
             stage[name] = parameters
         stages.append(stage)
-    return stages
+    if only is None:
+        return stages
+    if unknown := sorted(set(only) - seen):
+        raise ValueError(f"expected runs of the sweep, some of {sorted(seen)}, got {unknown}")
+    kept = [{name: stage[name] for name in stage if name in only} for stage in stages]
+    return [stage for stage in kept if stage]
 
 
 def runs_folder(root: Path, profile: str, chapter: str) -> Path:
@@ -77,6 +88,11 @@ def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[st
     write_bytes(Path(os.environ["SNN_NTK_OUTPUT"]) / "run.json", json.dumps(content).encode())
 
 
+def made_with(run: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
+    """Whether a run was made with these parameters."""
+    return all(run["parameters"].get(key) == value for key, value in parameters.items())
+
+
 def read_runs(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The runs of a sweep that exist, in the order of the sweep.
 
@@ -92,6 +108,6 @@ def read_runs(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str
         path = folder / f"{name}.json"
         if path.is_file():
             content = json.loads(path.read_text(encoding="utf-8"))
-            if all(content["parameters"].get(key) == value for key, value in parameters.items()):
+            if made_with(content, parameters):
                 found[name] = content
     return found
