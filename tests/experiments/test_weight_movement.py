@@ -15,6 +15,7 @@ from snn_ntk.experiments.weight_movement import (
     run_weight_movement,
     stability_edge,
     train_figure2,
+    weight_movement_runs,
 )
 from snn_ntk.paper import draw_figure2_problem
 
@@ -70,6 +71,22 @@ def test_a_run_reports_movement_beside_the_limit(tmp_path):
     # The longer run passes through the same points.
     longer = run_weight_movement(**settings, steps=16)
     np.testing.assert_allclose(longer["relative"][:5], run["relative"], rtol=1e-5)
+
+
+def test_classes_are_other_targets_and_seeds_side_by_side_are_those_alone():
+    settings = dict(outputs=10, width=16, n=6, steps=4)
+    both = weight_movement_runs(seeds=[0, 1], targets="classes", **settings)
+    alone = run_weight_movement(seed=1, targets="classes", **settings)
+    np.testing.assert_allclose(both[1]["moved"], alone["moved"], rtol=1e-5)
+    # One-hot labels have a squared norm of one an image, so the first error is that of what the network gives.
+    assert both[0]["left"][0] != pytest.approx(run_weight_movement(seed=0, **settings)["left"][0], rel=1e-2)
+    with pytest.raises(ValueError, match="'classes' with 10 outputs, got 'classes' with 3"):
+        run_weight_movement(seed=0, targets="classes", **settings | {"outputs": 3})
+    # The KL term holds the latent layer back, and is counted in none of the reported errors.
+    held = run_weight_movement(seed=0, targets="classes", beta=1.0, learning_rate=0.2, **settings)
+    free = run_weight_movement(seed=0, targets="classes", learning_rate=0.2, **settings)
+    assert held["moved"][-1][1] < free["moved"][-1][1]
+    assert held["left"][0] == free["left"][0]
 
 
 def test_a_diverged_run_says_so_and_keeps_what_was_finite():

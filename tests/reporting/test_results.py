@@ -99,7 +99,9 @@ def test_runs_are_gathered_from_jobs_from_here_and_from_what_is_committed(tmp_pa
     job = {"parameters": {"m": 1, "steps": 5}, "result": {"y": 0.1}, "provenance": {}}
     (folder / "m1.json").write_text(json.dumps(job))
     runs = {name: {"parameters": {}, "result": {"y": 7.0}} for name in ("m1", "m3", "m4")}
-    stamp = {"groups": [{"device": "cpu", "runs": list(runs)}]}
+    runs["m5"] = {"parameters": {}, "result": {"y": 7.0}}  # in TF32: not to be judged beside the others
+    stamps = [{"device": "cpu", "runs": ["m1", "m3", "m4"]}, {"device": "a card", "products": "TF32", "runs": ["m5"]}]
+    stamp = {"groups": stamps}
     write_results("01-a", series={"runs": runs}, provenance=stamp, root=tmp_path)
 
     def gather(**options):
@@ -113,5 +115,6 @@ def test_runs_are_gathered_from_jobs_from_here_and_from_what_is_committed(tmp_pa
         {"m1": "job", "k9": "here", "m3": "committed", "m4": "committed"},
         ["m2", "m3"],
     )
+    assert "m5" in committed_runs("01-a", root=tmp_path)
     with pytest.raises(ValueError, match="expected at least one run of 02-b"):
         gather_runs("02-b", "laptop", [], run=dict, root=tmp_path)

@@ -1,6 +1,6 @@
 """The experiment of the paper's Figure 2: networks of one width trained side by side, and how far their layers move.
 
-The file is long because a run needs all of it: what is learned, the training, the limit beside it, and the report.
+It is long because a run needs all of it: what is learned, the training, the limit beside it, and the report.
 """
 
 import functools
@@ -35,6 +35,7 @@ __all__ = [
     "run_weight_movement",
     "stability_edge",
     "train_figure2",
+    "weight_movement_runs",
 ]
 
 PHI = jnp.tanh
@@ -267,66 +268,83 @@ def power_steps(steps: int) -> np.ndarray:
     return np.unique([0, *(2**k for k in range(int(steps).bit_length())), steps])
 
 
-def run_weight_movement(
-    *,
-    outputs: int,
-    width: int,
-    seed: int,
-    steps: int,
-    n: int = 128,
-    learning_rate: float = 1.0,
-    sigma0: float = 0.5,
-    samples: int = 2,
-    checkpoint: str | os.PathLike | None = None,
-) -> dict[str, Any]:
-    """One network of Figure 2, trained on MNIST images and compared with the infinitely wide one.
+def _goal(data: datasets.Images, targets: str, outputs: int) -> np.ndarray:
+    if targets == "images":
+        return principal_coordinates(np.asarray(data.images, np.float32), outputs)
+    if targets != "classes" or outputs != 10:
+        raise ValueError(f"expected targets 'images', or 'classes' with 10 outputs, got {targets!r} with {outputs}")
+    return np.eye(10)[np.asarray(data.labels)]
 
-    Args:
-        outputs: As in `principal_coordinates`; 784, the number of pixels, is the network as printed.
-        width: Width m of the layers.
-        seed: Of weights and noise.
-        steps: Of training.
-        n: Number of images.
-        learning_rate: The rate η.
-        sigma0: Scale σ0 of the noise.
-        samples: Number S of frozen noise samples.
-        checkpoint: A file that an interrupted run goes on from.
 
-    Returns:
-        What JSON can hold: `steps`, recorded at powers of two; `moved`, `relative` and `limit` (r, 4), the layers'
-        movement, the same over their initial norms, and the infinite network's movement; `left` (r,), the squared error
-        over the targets' squared norm; `diverged`, in which case steps are left out from where numbers are not finite;
-        and `source`, of the data.
+def run_weight_movement(*, seed: int, **settings: Any) -> dict[str, Any]:
+    """One network of Figure 2: what `weight_movement_runs` returns for one seed, its other settings as there.
 
     Example:
-        >>> run = run_weight_movement(outputs=3, width=8, seed=0, steps=2, n=4)
+        >>> run = run_weight_movement(outputs=10, targets="classes", width=8, seed=0, steps=2, n=4)
         >>> run["steps"], len(run["moved"][0]), run["diverged"]
         ([0, 1, 2], 4, False)
 
     Source: wang2024vae, Figure 2.
     """
+    return weight_movement_runs(seeds=[seed], **settings)[0]
+
+
+def weight_movement_runs(
+    *,
+    outputs: int,
+    width: int,
+    seeds: Sequence[int],
+    steps: int,
+    targets: str = "images",
+    n: int = 128,
+    learning_rate: float = 1.0,
+    sigma0: float = 0.5,
+    samples: int = 2,
+    beta: float = 0.0,
+    checkpoint: str | os.PathLike | None = None,
+) -> list[dict[str, Any]]:
+    """Networks of Figure 2 that differ in their seed, trained side by side in one program.
+
+    Args:
+        outputs: As in `principal_coordinates`; 784, the number of pixels, is the network as printed.
+        width: Width m of the layers.
+        seeds: Of weights and noise; each network is what it is alone, to rounding.
+        steps: Of training.
+        targets: Either "images", their principal coordinates, or "classes", the ten labels one-hot.
+        n: Number of images.
+        learning_rate: The rate η.
+        sigma0: Scale σ0 of the noise.
+        samples: Number S of frozen noise samples.
+        beta: Weight β of the KL term; `limit` is the limit without it.
+        checkpoint: A file that an interrupted run goes on from.
+
+    Returns:
+        For each seed what JSON can hold: `steps`, powers of two; `moved`, `relative` and `limit` (r, 4), the layers'
+        movement, the same over their initial norms, and the infinite network's; `left` (r,), the squared error over the
+        targets' squared norm; `diverged`, in which case steps that are not finite are left out; and the data's `source`.
+
+    Raises:
+        ValueError: If the targets are neither images nor classes, or classes with other than 10 outputs.
+
+    Source: wang2024vae, Figure 2.
+    """
     data = datasets.mnist(n)
-    images = np.asarray(data.images, np.float32)
+    goal, images = _goal(data, targets, outputs), np.asarray(data.images, np.float32)
     x = in_basis(jnp.asarray(images))
     found = train_figure2(
-        x, principal_coordinates(images, outputs), width=width, seeds=[seed], steps=steps, learning_rate=learning_rate,
-        record_at=power_steps(steps), pixels=images.shape[1], sigma0=sigma0, samples=samples, checkpoint=checkpoint,
+        x, goal, width=width, seeds=seeds, steps=steps, learning_rate=learning_rate, record_at=power_steps(steps),
+        pixels=images.shape[1], sigma0=sigma0, samples=samples, beta=beta, checkpoint=checkpoint,
     )  # fmt: skip
-    limit = limit_movement_of(
-        figure2_limit_kernels(x, activation=PHI, sigma0=sigma0, samples=samples),
-        found.missing,
-        found.steps,
-        learning_rate,
-    )
-    fine = np.isfinite(found.moved[:, 0]).all(axis=1) & np.isfinite(found.left[:, 0])
+    kernels = figure2_limit_kernels(x, activation=PHI, sigma0=sigma0, samples=samples)
+    limit = limit_movement_of(kernels, found.missing, found.steps, learning_rate)
+    return [_report(found, limit, i, data.source) for i in range(len(seeds))]
+
+
+def _report(found: Trained, limit: np.ndarray, i: int, source: str) -> dict[str, Any]:
+    """What JSON can hold of the network number `i`."""
+    fine = np.isfinite(found.moved[:, i]).all(axis=1) & np.isfinite(found.left[:, i])
     kept = slice(None) if fine.all() else slice(int(fine.argmin()))
-    return {
-        "source": data.source,
-        "diverged": bool(found.diverged[0]),
-        "steps": found.steps[kept].tolist(),
-        "left": found.left[kept, 0].astype(float).tolist(),
-        **{
-            key: value[kept, 0].astype(float).tolist()
-            for key, value in (("moved", found.moved), ("relative", found.relative), ("limit", limit))
-        },
+    values = {"left": found.left, "moved": found.moved, "relative": found.relative, "limit": limit}
+    return {"source": source, "diverged": bool(found.diverged[i]), "steps": found.steps[kept].tolist()} | {
+        key: value[kept, i].astype(float).tolist() for key, value in values.items()
     }

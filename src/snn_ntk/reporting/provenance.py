@@ -13,8 +13,9 @@ import jax
 
 from snn_ntk.reporting.dependencies import imported_files
 
-__all__ = ["book_root", "provenance", "sources_hash"]
+__all__ = ["FULL_PRECISION", "book_root", "provenance", "sources_hash"]
 
+FULL_PRECISION = "full precision"
 _PACKAGES = ("jax", "jaxlib", "neural-tangents", "numpy", "scipy")
 
 
@@ -44,8 +45,12 @@ def sources_hash(root: Path, chapter: str) -> str:
 
 
 def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
-    """The stamp that every record and figure carries; it says so if the build had to try the notebook a second time."""
+    """The stamp that every record and figure carries; it says so if the build had to try the notebook a second time.
+
+    `products` says how products of matrices are computed that ask for nothing: on a card the default keeps fewer bits.
+    """
     device = jax.devices()[0]
+    full = device.platform == "cpu" or jax.config.read("jax_default_matmul_precision") in ("highest", "float32")
     retried = os.environ.get("SNN_NTK_RETRIED")
     return {
         "chapter": chapter,
@@ -53,6 +58,7 @@ def provenance(root: Path, chapter: str, profile: str) -> dict[str, object]:
         "device": device.device_kind,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "x64": bool(jax.config.read("jax_enable_x64")),
+        "products": FULL_PRECISION if full else "default of the device",
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "sources": sources_hash(root, chapter),

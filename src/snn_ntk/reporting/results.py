@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_ntk._files import write_bytes
-from snn_ntk.reporting.provenance import book_root
+from snn_ntk.reporting.provenance import FULL_PRECISION, book_root
 from snn_ntk.reporting.sweeps import expand, read_runs, runs_folder
 
 __all__ = ["committed_runs", "gather_runs", "load_published", "load_results", "write_results"]
@@ -89,7 +89,8 @@ def gather_runs(
 
     Returns:
         {name: {"parameters": …, "result": …, "origin": "job" | "here" | "committed"}}, a committed run giving way to one
-        of its name that was made now; and the names of the sweep's runs that are missing.
+        of its name that was made now; and the names of the sweep's runs that are missing. Committed runs whose products
+        were not in full precision are left out, because what is gathered is judged together: `committed_runs` has them.
 
     Raises:
         ValueError: If there is no run at all.
@@ -106,6 +107,8 @@ def gather_runs(
         runs[name] = {"parameters": parameters, "result": run(**parameters), "origin": "here"}
     missing = [name for name in wanted if name not in runs]
     for name, found in committed_runs(chapter, root=root).items():
+        if found["provenance"].get("products", FULL_PRECISION) != FULL_PRECISION:
+            continue
         runs.setdefault(name, found | {"origin": "committed"})
     if not runs:
         raise ValueError(f"expected at least one run of {chapter}, got none: let the build make the sweep")
