@@ -31,7 +31,7 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
     Raises:
         ValueError: if the chapter has no sweep in this profile, or none of its runs exists.
     """
-    sweep = stages(Paths(root, profile)).get(chapter)
+    sweep = stages(Paths(root, profile), read=True).get(chapter)
     if not sweep:
         raise ValueError(f"expected a chapter with a sweep at profile {profile}, got {chapter!r}")
     found = read_runs(runs_folder(root, profile, chapter), {n: p for stage in sweep for n, p in stage.items()})

@@ -63,11 +63,12 @@ def read_profile(paths: Paths, chapter: str) -> dict[str, Any]:
     return (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
 
 
-def stages(paths: Paths) -> dict[str, list[dict[str, dict[str, Any]]]]:
+def stages(paths: Paths, *, read: bool = False) -> dict[str, list[dict[str, dict[str, Any]]]]:
     """The sweeps of a profile: for each chapter that has one, its stages, each with the parameters of its runs by name.
 
     A chapter has a sweep if there is a notebook for its runs and the profile, or else the chapter's notebook itself,
-    sets a `sweep` that is not empty.
+    sets a `sweep` that is not empty. The runs that it lists under `read` are stages too with `FRESH=1`, or if asked for;
+    else they are read from `results/`.
 
     Raises:
         ValueError: if a sweep names no runs, or two by one name.
@@ -75,7 +76,9 @@ def stages(paths: Paths) -> dict[str, list[dict[str, dict[str, Any]]]]:
     made = {}
     for chapter in filter(lambda name: paths.sweep(name).is_file(), paths.chapters()):
         defaults = known_parameters(paths.notebook(chapter).read_text(encoding="utf-8"), chapter)
-        if sweep := (defaults | read_profile(paths, chapter)).get("sweep"):
+        values = defaults | read_profile(paths, chapter)
+        names = ("sweep", "read") if read or library("reporting.sweeps").fresh() else ("sweep",)
+        if sweep := [stage for name in names for stage in values.get(name) or []]:
             try:
                 made[chapter] = library("reporting.sweeps").expand(sweep)
             except ValueError as error:

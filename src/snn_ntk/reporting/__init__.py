@@ -28,6 +28,7 @@ from snn_ntk.reporting.figures import plot_runs
 from snn_ntk.reporting.provenance import book_root
 from snn_ntk.reporting.results import committed_runs, gather_runs, load_published, load_results, write_results
 from snn_ntk.reporting.scorecard import report, scorecard, substitutions, summary
+from snn_ntk.reporting.sweeps import fresh
 
 __all__ = [
     "Chapter",
@@ -41,6 +42,7 @@ __all__ = [
     "committed_runs",
     "compare",
     "exactly",
+    "fresh",
     "gather_runs",
     "judge",
     "load_claims",

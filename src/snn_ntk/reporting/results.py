@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from snn_ntk._files import write_bytes
 from snn_ntk.reporting.provenance import FULL_PRECISION, book_root
-from snn_ntk.reporting.sweeps import expand, read_runs, runs_folder
+from snn_ntk.reporting.sweeps import expand, fresh, made_with, read_runs, runs_folder
 
 __all__ = ["committed_runs", "gather_runs", "load_published", "load_results", "write_results"]
 
@@ -73,10 +73,15 @@ def gather_runs(
     *,
     run: Callable[..., dict[str, Any]],
     inline: Sequence[Mapping[str, Any]] = (),
+    read: Sequence[Mapping[str, Any]] = (),
+    repeat: Callable[[Mapping[str, Any]], float | None] | None = None,
     train_missing: bool = True,
     root: Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """All runs of a chapter: those that jobs of its sweep made, those made here and now, and those that are committed.
+
+    A run of `read` that is committed with its very parameters is not made again: its first steps are, and how far they
+    are from the committed ones is kept. With `FRESH=1` it is made like a run of `sweep`.
 
     Args:
         chapter: The notebook's stem.
@@ -84,20 +89,39 @@ def gather_runs(
         sweep: The profile's runs, as `sweeps.expand` reads them.
         run: Makes a run: parameters to result.
         inline: Runs that are always made here, in the same form.
+        read: Runs that are read where they are committed, in the same form.
+        repeat: The relative difference between a committed run's first steps and the same made here; None if that run
+            is of other data than there are here, which then has to be made.
         train_missing: Whether runs of the sweep that no job made are made here too.
         root: The checkout; found from the working directory if left out.
 
     Returns:
-        {name: {"parameters": …, "result": …, "origin": "job" | "here" | "committed"}}, a committed run giving way to one
-        of its name that was made now; and the names of the sweep's runs that are missing. Committed runs whose products
-        were not in full precision are left out, because what is gathered is judged together: `committed_runs` has them.
+        {name: {"parameters": …, "result": …, "origin": "job" | "here" | "read" | "committed"}}, a committed run giving
+        way to one of its name that was made now, with the difference under "repeat" where first steps were made again;
+        and the names of the sweep's runs that are missing. Committed runs whose products were not in full precision are
+        left out, because what is gathered is judged together: `committed_runs` has them.
 
     Raises:
         ValueError: If there is no run at all.
     """
     root = root or book_root()
-    wanted, here = ({k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline))
-    runs = {
+    wanted, here, held = (
+        {k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline, read)
+    )
+    committed = {
+        name: found
+        for name, found in committed_runs(chapter, root=root).items()
+        if found["provenance"].get("products", FULL_PRECISION) == FULL_PRECISION
+    }
+    again = {
+        name: difference
+        for name, parameters in held.items()
+        if name in committed and made_with(committed[name], parameters)
+        if repeat is not None and (difference := repeat(committed[name])) is not None
+    }
+    stands_in = {} if fresh() else {name: committed[name] | {"origin": "read"} for name in again}
+    wanted |= {name: parameters for name, parameters in held.items() if name not in stands_in}
+    runs = stands_in | {
         name: found | {"origin": "job"}
         for name, found in read_runs(runs_folder(root, profile, chapter), wanted).items()
     }
@@ -106,10 +130,10 @@ def gather_runs(
     for name, parameters in tqdm(here.items(), desc="runs", disable=None):
         runs[name] = {"parameters": parameters, "result": run(**parameters), "origin": "here"}
     missing = [name for name in wanted if name not in runs]
-    for name, found in committed_runs(chapter, root=root).items():
-        if found["provenance"].get("products", FULL_PRECISION) != FULL_PRECISION:
-            continue
+    for name, found in committed.items():
         runs.setdefault(name, found | {"origin": "committed"})
+    for name, difference in again.items():
+        runs[name]["repeat"] = difference
     if not runs:
         raise ValueError(f"expected at least one run of {chapter}, got none: let the build make the sweep")
     return runs, missing

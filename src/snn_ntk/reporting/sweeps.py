@@ -12,9 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROFILES", "expand", "read_runs", "runs_folder", "write_run"]
+__all__ = ["PROFILES", "expand", "fresh", "made_with", "read_runs", "runs_folder", "write_run"]
 
 PROFILES = ("smoke", "laptop", "gpu")
+
+
+def fresh() -> bool:
+    """Whether everything is trained anew, as the environment variable `FRESH=1` asks for: no committed run stands in."""
+    return os.environ.get("FRESH") == "1"
 
 
 def expand(sweep: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
@@ -77,6 +82,11 @@ def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[st
     write_bytes(Path(os.environ["SNN_NTK_OUTPUT"]) / "run.json", json.dumps(content).encode())
 
 
+def made_with(run: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
+    """Whether a run was made with these parameters."""
+    return all(run["parameters"].get(key) == value for key, value in parameters.items())
+
+
 def read_runs(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The runs of a sweep that exist, in the order of the sweep.
 
@@ -92,6 +102,6 @@ def read_runs(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str
         path = folder / f"{name}.json"
         if path.is_file():
             content = json.loads(path.read_text(encoding="utf-8"))
-            if all(content["parameters"].get(key) == value for key, value in parameters.items()):
+            if made_with(content, parameters):
                 found[name] = content
     return found
