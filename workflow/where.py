@@ -184,7 +184,8 @@ def where_page(
     ]
     for letter, (key, title) in SOURCES.items():
         cite = f"{{cite}}`{key}`" if key != "lecture" else "on over-parameterisation and tangent kernels"
-        listed = statements[letter] | {item: {"says": ""} for item in found[letter] if item.startswith("Section")}
+        sections = {item: {"says": ""} for item in found[letter] if item.startswith("Section")}
+        listed: dict[str, Mapping[str, Any]] = {**statements[letter], **sections}
         done = {item: status(statement, found[letter].get(item)) for item, statement in statements[letter].items()}
         counts = ", ".join(
             f"{sum(kind in kinds for kinds in done.values())} {kind}" for kind in ("proved", "run", "quoted", "outside")

@@ -37,7 +37,7 @@ def source_of(claim: Claim) -> str:
     >>> source_of(Claim("a", "c", "[A] Theorem 4.1, as [J] has it", "t", (0, 1), 2, ""))
     'A'
     """
-    return re.search(r"\[([A-Z])\]", claim.source)[1]
+    return re.findall(r"\[([A-Z])\]", claim.source)[0]
 
 
 def show_number(value: float) -> str:
@@ -167,7 +167,7 @@ def _marked(said: Mapping[str, Any]) -> list[str]:
 
 def _by_source(outcome: Mapping[str, str], claims: Mapping[str, Claim]) -> list[str]:
     """How the claims of each source came out, those of this book itself apart."""
-    rows = [("claims of", *(SHOWN.get(verdict, verdict) for verdict in VERDICTS), "all")]
+    rows: list[tuple[str, ...]] = [("claims of", *(SHOWN.get(verdict, verdict) for verdict in VERDICTS), "all")]
     for letter, name in SOURCES.items():
         mine = [outcome[claim.id] for claim in claims.values() if source_of(claim) == letter]
         counts = [*(mine.count(verdict) for verdict in VERDICTS), len(mine)]
