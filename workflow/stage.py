@@ -26,6 +26,7 @@ import nbformat
 import where
 import yaml
 from api import api_pages
+from key_figures import key_figures
 from paths import PROFILES, WORKFLOW, Paths, remove, write_atomically
 from processes import PARENT, command, end_with_parent
 
@@ -174,6 +175,8 @@ def stage(paths: Paths) -> dict[str, Any]:
         "supported_layers": _two_columns("behind noise", "tested against", SUPPORTED),
         "refused_layers": _two_columns("behind noise", "why it is refused", REFUSED),
         "summary": reporting.summary(records, claims, profile),
+        "totals": reporting.totals(records, claims),
+        "fig": key_figures(nbformat.read(paths.executed(chapter), as_version=4) for chapter in chapters),
     }
     staged.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return {"profile": profile, "chapters": chapters} | reporting.report(records, claims, profile)

@@ -26,7 +26,8 @@ def test_pages_are_made_from_records():
     assert "near an edge" not in page
     prose = substitutions([AS_COMMITTED], CLAIMS, "laptop")
     assert prose["slope"]["value"] == "-0.5"
-    assert prose["other"]["value"] == "*not run*"
+    assert prose["slope"]["percent"] == "-50 %"
+    assert prose["other"]["value"] == prose["other"]["percent"] == "*not run*"
 
 
 def test_sources_and_this_book_are_counted_apart():

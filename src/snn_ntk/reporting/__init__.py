@@ -27,7 +27,7 @@ from snn_ntk.reporting.estimates import (
 from snn_ntk.reporting.figures import plot_runs
 from snn_ntk.reporting.provenance import book_root
 from snn_ntk.reporting.results import committed_runs, gather_runs, load_published, load_results, write_results
-from snn_ntk.reporting.scorecard import report, scorecard, scorecard_rows, source_of, substitutions, summary
+from snn_ntk.reporting.scorecard import report, scorecard, scorecard_rows, source_of, substitutions, summary, totals
 from snn_ntk.reporting.sweeps import fresh
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "source_of",
     "substitutions",
     "summary",
+    "totals",
     "unexpected",
     "verdicts",
     "worst_distance",

@@ -18,6 +18,7 @@ __all__ = [
     "source_of",
     "substitutions",
     "summary",
+    "totals",
     "verdict_texts",
 ]
 
@@ -119,7 +120,7 @@ def report(records: Iterable[Record], claims: Mapping[str, Claim], profile: str)
 
 
 def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> dict[str, dict[str, Any]]:
-    """What prose may quote of each claim: formatted `value`, `interval`, `accept`, `verdict`, `seeds`, and `detail`.
+    """What prose may quote of each claim: formatted `value`, `percent`, `interval`, `accept`, `verdict`, `seeds`, and `detail`.
 
     Every claim is present; one without a record reads "not run".
     """
@@ -130,6 +131,7 @@ def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profil
         missing = "*not run*"
         texts[name] = {
             "value": show_number(record.value) if record else missing,
+            "percent": f"{show_number(100 * record.value)} %" if record else missing,
             "interval": f"[{show_number(record.interval[0])}, {show_number(record.interval[1])}]"
             if record
             else missing,
@@ -165,14 +167,15 @@ def _marked(said: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _by_source(outcome: Mapping[str, str], claims: Mapping[str, Claim]) -> list[str]:
-    """How the claims of each source came out, those of this book itself apart."""
+def totals(records: Iterable[Record], claims: Mapping[str, Claim]) -> str:
+    """A table (MyST Markdown): how the claims of each source came out, those of this book itself apart."""
+    outcome = verdicts(claims, records)
     rows: list[tuple[str, ...]] = [("claims of", *(SHOWN.get(verdict, verdict) for verdict in VERDICTS), "all")]
     for letter, name in SOURCES.items():
         mine = [outcome[claim.id] for claim in claims.values() if source_of(claim) == letter]
         counts = [*(mine.count(verdict) for verdict in VERDICTS), len(mine)]
         rows.append((f"[{letter}] {name}", *(str(count or "–") for count in counts)))
-    return ["", *_list_table("scorecard-sources", rows)]
+    return "\n".join(_list_table("scorecard-sources", rows))
 
 
 def _list_table(name: str, rows: Iterable[Sequence[str]]) -> list[str]:
@@ -214,7 +217,7 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         "",
         'All of it as a file: <a href="../scorecard.json" download>JSON</a>, <a href="../scorecard.csv" download>CSV</a>.',
     ]
-    lines += _by_source(outcome, claims)
+    lines += ["", totals(by_id.values(), claims)]
     lines += _marked(report(by_id.values(), claims, profile))
     lines += ["", ":::{div} scorecard-filter", ":::"]
     for chapter in sorted({claim.chapter for claim in claims.values()}):

@@ -1,0 +1,34 @@
+"""Figures of executed notebooks for the pages of prose, by reference: the image that the notebook's page downloads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import nbformat
+
+__all__ = ["key_figures"]
+
+_FIGURE = re.compile(
+    r'<figure class="snn-figure"><img alt="(?P<alt>[^"]*)" [^>]*><figcaption>(?P<caption>.*?)(?P<links> \(<a .*)?</figcaption>',
+    re.DOTALL,
+)
+_FILE = re.compile(r'href="(?P<file>[^"]*figures/(?P<chapter>[^/"]+)/(?P<name>[^/"]+)\.svg)"')
+
+
+def key_figures(notebooks: Iterable[nbformat.NotebookNode]) -> dict[str, str]:
+    """Every figure of executed notebooks as HTML, by "chapter/name": its caption, and a link to where it was made."""
+    found = {}
+    for notebook in notebooks:
+        outputs = (output for cell in notebook.cells for output in cell.get("outputs", ()))
+        for html in (output.get("data", {}).get("text/html", "") for output in outputs):
+            figure = _FIGURE.search("".join(html))
+            file = _FILE.search("".join(html))
+            if figure and file:
+                name = f"{file['chapter']}/{file['name']}"
+                found[name] = (
+                    f'<figure class="snn-figure"><img alt="{figure["alt"]}" src="{file["file"]}">'
+                    f'<figcaption>{figure["caption"]} (<a href="../notebooks/{file["chapter"]}.html">how it was made</a>)'
+                    "</figcaption></figure>"
+                )
+    return found
