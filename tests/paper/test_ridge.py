@@ -138,7 +138,10 @@ def test_error_bound_and_drift_hold_and_are_not_vacuous():
     fourth = float(jnp.mean(jnp.linalg.norm(net.d, axis=1) ** 4))
     assert fourth == pytest.approx(d * (d + 2), rel=0.1)
     constants = 4 / (2 * np.pi * np.e) ** 0.5 * 2 / np.pi**0.5 * float(jnp.linalg.norm(x @ x.T, 2))
-    assert float(jnp.linalg.norm(change @ change.T, 2)) ** 0.5 <= constants * residual / (n * BETA) * (fourth / width) ** 0.5
+    assert (
+        float(jnp.linalg.norm(change @ change.T, 2)) ** 0.5
+        <= constants * residual / (n * BETA) * (fourth / width) ** 0.5
+    )
 
 
 def test_typical_error_is_the_spread_over_many_networks():
