@@ -30,6 +30,20 @@ def make(x, sigma0=SIGMA0, activation=ERF, constants="erf"):
     return paper.setting_of(x, activation=activation, sigma0=sigma0, constants=constants)
 
 
+def test_constants_of_a_composition():
+    """The paper's L and β bound σ and ψ; for φ = ψ∘σ they give L² and β(L² + L). Here σ = ψ = tanh."""
+    of_tanh, u = activations.ACTIVATION_CONSTANTS["tanh"], jnp.linspace(-4, 4, 4001)
+    slope = jax.vmap(jax.grad(lambda v: jnp.tanh(jnp.tanh(v))))
+    curvature = jax.vmap(jax.grad(jax.grad(lambda v: jnp.tanh(jnp.tanh(v)))))
+    assert float(jnp.abs(slope(u)).max()) <= of_tanh.L**2 + 1e-12
+    assert of_tanh.beta < float(jnp.abs(curvature(u)).max()) <= of_tanh.beta * (of_tanh.L**2 + of_tanh.L)
+
+
+def test_spectral_norms_of_the_data_are_at_most_n():
+    alike = make(jnp.eye(3)[:1] + jnp.zeros((5, 3)))
+    assert [alike.Lambda_mu, alike.Lambda_sigma, alike.Lambda_inf] == pytest.approx([5, 5, 5])
+
+
 def flat(kernel):
     n, d = kernel.shape[:2]
     return np.asarray(kernel).reshape(n * d, n * d)

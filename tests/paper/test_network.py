@@ -31,6 +31,17 @@ def trained(key, width=300, d_out=2):
     return params._replace(sigma=params.sigma + 0.2 * jax.random.normal(key, params.sigma.shape))
 
 
+def test_gradient_of_the_variance_falls_as_the_root_of_the_width(x, x64):
+    """‖∇V_k‖² = O(1/m), so that a flow whose other gradients are of order one moves V on times of order m only."""
+
+    def squared(width):
+        params = trained(jax.random.key(1), width)
+        gradient = jax.grad(lambda p: output_variance(p, x, activation=stax.Erf())[0, 0])(params)
+        return float(sum(jnp.vdot(g, g) for g in gradient))
+
+    assert squared(400) / squared(40_000) == pytest.approx(100, rel=0.3)
+
+
 def test_initialisation(x64):
     params = init_parameters(jax.random.key(0), 4000, 5, sigma0=0.3)
     assert params.mu.shape == params.sigma.shape == params.d.shape == (4000, 5)

@@ -132,6 +132,16 @@ def test_error_bound_and_drift_hold_and_are_not_vacuous():
     assert 0.01 * movement < float(jnp.linalg.norm(mu - net.mu, axis=1).max()) <= movement
     # The drift is of order 1/m on average (odd in W_d) where the bound, which knows no signs, has m^{-1/2}: loose.
     assert 1e-5 * drift < float(jnp.linalg.norm(end - start, 2)) <= drift
+    # Row by row the Jacobian's change has no maximum over rows in it, hence no logarithm of the width.
+    slopes = [paper.neuron_slopes(p, x, activation=ERF) for p in (net, trained)]
+    change = jnp.einsum("ir,ij,rk->ikrj", slopes[1] - slopes[0], x, net.d).reshape(n * d, -1) / width**0.5
+    fourth = float(jnp.mean(jnp.linalg.norm(net.d, axis=1) ** 4))
+    assert fourth == pytest.approx(d * (d + 2), rel=0.1)
+    constants = 4 / (2 * np.pi * np.e) ** 0.5 * 2 / np.pi**0.5 * float(jnp.linalg.norm(x @ x.T, 2))
+    assert (
+        float(jnp.linalg.norm(change @ change.T, 2)) ** 0.5
+        <= constants * residual / (n * BETA) * (fourth / width) ** 0.5
+    )
 
 
 def test_typical_error_is_the_spread_over_many_networks():
@@ -185,6 +195,14 @@ def test_more_inputs_than_dimensions_are_whitened_to_a_projection():
     product = paper.whitened_product(x, x)
     np.testing.assert_allclose(product @ product, product, atol=1e-9)
     assert float(np.trace(product)) == pytest.approx(6.0)
+
+
+def test_a_test_point_can_be_longer_than_one_in_whitened_coordinates():
+    x, test = sphere(5, 8, 6), sphere(6, 200, 6)
+    inverse = np.linalg.pinv(np.asarray(x.T @ x))
+    lengths = [np.einsum("ij,jk,ik->i", p, inverse, p) for p in (x, test)]
+    assert lengths[0].max() <= 1 + 1e-9
+    assert lengths[1].max() > 2
 
 
 def test_whitened_product_ignores_lengths_of_the_training_inputs_in_the_metric():

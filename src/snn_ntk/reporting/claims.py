@@ -4,7 +4,8 @@ A claim names an acceptance region before anything is run. A record carries a me
 The verdict compares the two and nothing else:
 
 - the interval lies inside the region → *reproduced*;
-- it lies outside → *not reproduced*, or *corrected* when the claim named in `corrected_by` is reproduced;
+- it lies outside → *not reproduced*, or *corrected* when the claim named in `corrected_by`, the corrected statement
+  about the same quantity on the same data, is reproduced;
 - it straddles an edge, or is so wide that the claim's `near_miss` would not have been rejected
   → *inconclusive at this profile*;
 - there is no record → *not run*.
