@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from campaign_plan import Log, read_plan
+from campaign_plan import Log, groups, read_plan
 from paths import WORKFLOW, Paths, files
 
 __all__ = ["main", "out_folder", "pack"]
@@ -112,24 +112,31 @@ def main(arguments: list[str] | None = None) -> int:
     environment, before = _environment(root, out), len(log.lines())
     flags = environment.get("XLA_FLAGS", "")
 
-    def run(part: str, flags: str = flags, *more: str) -> None:
-        if time.time() >= until:
-            log.add(part, "all of it", "left out", why="no time was left")
-            return
+    def run(entry: dict[str, Any], flags: str, *more: str) -> None:
+        part, noted = entry["part"], len(log.lines())
         command = [sys.executable, str(WORKFLOW / "campaign_part.py"), part, "--root", str(root)]
         command += ["--profile", options.profile, "--scale", str(options.scale), "--until", str(until)]
-        if why := _run([*command, "--sources", sources, *more], environment | {"XLA_FLAGS": flags}, until):
-            log.add(part, "the rest of it", "failed", why=why)
+        command += ["--sources", sources, *more]
+        why = "no time was left"
+        if time.time() < until and (why := _run(command, environment | {"XLA_FLAGS": flags}, until)) is None:
+            return
+        # What the part itself could not say any more.
+        said = {line["name"] for line in log.lines()[noted:]}
+        names = [group.name for group in groups(entry.get("sweep", []), options.scale)] or ["the rest of it"]
+        for name in names:
+            if name not in said:
+                log.add(part, name, "left out" if time.time() >= until else "failed", why=why)
 
-    for part in (entry["part"] for entry in plan):
+    for entry in plan:
+        part = entry["part"]
         if part == "command-buffers":
-            run(part, flags, "--tag", "without")
+            run(entry, flags, "--tag", "without")
             if _probe(log, "without") is not None:
-                run(part, f"{flags} {COMMAND_BUFFERS}", "--tag", "with")
+                run(entry, f"{flags} {COMMAND_BUFFERS}", "--tag", "with")
                 if (_probe(log, "with") or float("inf")) < 0.9 * (_probe(log, "without") or 0.0):
                     flags = f"{flags} {COMMAND_BUFFERS}"
         else:
-            run(part, flags)
+            run(entry, flags)
     lines = log.lines()[before:]
     manifest = {"profile": options.profile, "scale": options.scale, "minutes": options.minutes, "sources": sources}
     archive = pack(out, manifest | {"seconds": time.time() - started})
