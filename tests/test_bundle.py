@@ -17,7 +17,7 @@ from collect import collect_packed
 
 ROOT = Path(__file__).parents[1]
 PLAN = """\
-- {part: agreement}
+- {part: agreement, n: 4, width: 8, quantities: [empirical kernels, Figure 2's gradient]}
 - {part: command-buffers}
 - part: figure-2-classes
   chapter: 09-weight-movement
@@ -97,7 +97,7 @@ def test_rehearsal(tmp_path):
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     # jaxlib 0.11's products on a CPU read past the end of a factor unless these are switched off (tests/cpu_products).
     there = {"XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type=", "JAX_PLATFORMS": "cpu", "REHEARSAL": "1"}
-    there |= {"PYTHON": node, "MINUTES": "6", "HOME": str(tmp_path / "home"), "PIP_NO_INDEX": "1"}
+    there |= {"PYTHON": node, "MINUTES": "20", "HOME": str(tmp_path / "home"), "PIP_NO_INDEX": "1"}
     run = ["bash", str(tmp_path / "snn-ntk-bundle" / "run.sh")]
     apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode == 0:

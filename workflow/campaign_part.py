@@ -235,14 +235,14 @@ def _floor(step: Step) -> dict[str, float]:
     return found
 
 
-def _agreement(log: Log, *, out: Path, stamp: dict[str, Any], scale: float, until: float) -> None:
+def _agreement(log: Log, part: dict[str, Any], *, out: Path, stamp: dict[str, Any], until: float) -> None:
     """Writes how far the device is from the CPU, quantity by quantity."""
-    n, width = (128, 512) if scale == 1 else (16, 32)
+    inputs = {"n": part["n"], "width": part["width"]}
     path, device = out / "sweeps" / "campaign" / "agreement.json", jax.devices()[0]
-    inputs = {"n": n, "width": width}
     before = json.loads(path.read_text(encoding="utf-8")) if _is_there(path, stamp, inputs) else {"result": {}}
     found: dict[str, Any] = before["result"]
-    for name, compute in agreement.quantities(n, width).items():
+    all_of_them = agreement.quantities(**inputs)
+    for name in part.get("quantities", all_of_them):
         if name in found:
             log.add("agreement", name, "there already")
             continue
@@ -250,7 +250,7 @@ def _agreement(log: Log, *, out: Path, stamp: dict[str, Any], scale: float, unti
             log.add("agreement", name, "left out", why="no time was left")
             continue
         try:
-            found[name] = agreement.device_agreement(name, compute, device)
+            found[name] = agreement.device_agreement(name, all_of_them[name], device)
         except Exception as error:  # the next quantity is tried
             log.add("agreement", name, "failed", why=f"{type(error).__name__}: {str(error)[:500]}")
             continue
@@ -333,7 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
         stamp["flags"] = flags
     if part["part"] == "agreement":
         stamp |= {"chapter": "campaign", "sources": options.sources}
-        _agreement(log, out=out, stamp=stamp, scale=options.scale, until=options.until)
+        _agreement(log, part, out=out, stamp=stamp, until=options.until)
     elif part["part"] == "command-buffers":
         _probe(log, options.tag, defaults)
     else:
