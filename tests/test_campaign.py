@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import tarfile
+import time
 
 import campaign
 import campaign_plan
 import pytest
 import yaml
-from campaign_part import MAKERS, Maker, Step, do_groups
+from campaign_makers import MAKERS, Maker, Step
+from campaign_part import do_groups
 from campaign_plan import Log, does_fit, groups, longest, read_plan
 from collect import collect_packed
 from parameters import known_parameters, stages
@@ -130,7 +134,16 @@ def test_what_was_packed_is_merged_and_a_rehearsal_is_not(tmp_path):
     archive = campaign.pack(out, {"scale": 1})
     with tarfile.open(archive) as tar:
         assert {"manifest.json", "campaign/log.jsonl", "sweeps/01-a/m8_seed0.json"} <= set(tar.getnames())
-    assert collect_packed(tmp_path, archive) == {"01-a": ["m16_seed0", "m16_seed1", "m8_seed0", "m8_seed1"]}
+    runs = ["m16_seed0", "m16_seed1", "m8_seed0", "m8_seed1"]
+    assert collect_packed(tmp_path, archive) == {"01-a": runs, "campaign": ["steps"]}
+    steps = load_results("campaign", root=tmp_path)
+    assert steps is not None
+    table = steps["series"]["runs"]["steps"]["result"]
+    assert {name: row["milliseconds"] for name, row in table.items()} == {
+        "m8_seed0 and 1 more seeds": 100.0,
+        "m16_seed0 and 1 more seeds": 100.0,
+        "m32_seed0 and 1 more seeds": 10_000.0,
+    }
     found = load_results("01-a", root=tmp_path)
     assert found is not None
     assert found["series"]["runs"]["m8_seed1"]["result"] == {"y": 1}
@@ -143,6 +156,18 @@ def test_what_was_packed_is_merged_and_a_rehearsal_is_not(tmp_path):
     (tmp_path / "x").write_text("no archive")
     with pytest.raises(ValueError, match="what a campaign packed, got another file"):
         collect_packed(tmp_path, tmp_path / "x")
+
+
+def test_a_part_that_dies_or_hangs_is_stopped_and_said():
+    python = [sys.executable, "-c"]
+    assert campaign._run([*python, ""], dict(os.environ), time.time() + 60) is None
+    assert (
+        campaign._run([*python, "raise SystemExit(3)"], dict(os.environ), time.time() + 60)
+        == "its process ended with 3"
+    )
+    hangs = campaign._run([*python, "import time; time.sleep(600)"], dict(os.environ), time.time() - campaign.GRACE)
+    assert hangs is not None
+    assert hangs.startswith("stopped: out of time")
 
 
 def test_a_rehearsal_never_writes_where_full_runs_lie(tmp_path):

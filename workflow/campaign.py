@@ -29,7 +29,7 @@ __all__ = ["main", "out_folder", "pack"]
 # Seconds that a part may overstay before it is stopped: what it is writing gets written.
 GRACE = 20
 # Trained models up to this size are packed too: pictures are drawn from them.
-STATE_BYTES = 16 * 2**20
+STATE_BYTES = 32 * 2**20
 COMMAND_BUFFERS = "--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL"
 
 
@@ -69,6 +69,9 @@ def _run(command: list[str], environment: dict[str, str], until: float) -> str |
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return "stopped: out of time; what it had written is kept"
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return None if code == 0 else f"its process ended with {code}"
 
 
@@ -146,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n" + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
     print(f"{(time.time() - started) / 60:.1f} of {options.minutes:g} minutes; the same command goes on")
     print(f"Packed: {os.path.relpath(archive)} ({archive.stat().st_size / 1e6:.1f} MB); merge it: make results FROM=…")
-    return 0
+    return int(counts["failed"] > 0)
 
 
 def _probe(log: Log, tag: str) -> float | None:
@@ -156,4 +159,7 @@ def _probe(log: Log, tag: str) -> float | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. What is finished is kept; the same command goes on.")
