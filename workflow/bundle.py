@@ -68,9 +68,9 @@ def _locked(root: Path, python: str) -> tuple[dict[str, str], set[str]]:
     lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
     entries = [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
     there = [r for r in entries if r.marker is None or r.marker.evaluate(_environment(python))]
-    versions = {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in there}
-    here = {canonicalize_name(r.name) for r in entries if r.marker is None or r.marker.evaluate()}
-    return versions, versions.keys() - here
+    versions: dict[str, str] = {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in there}
+    here: set[str] = {canonicalize_name(r.name) for r in entries if r.marker is None or r.marker.evaluate()}
+    return versions, set(versions) - here
 
 
 def closure(roots: Iterable[str], python: str, instead: Mapping[str, list[str]]) -> set[str]:
@@ -126,7 +126,7 @@ def missing_packages(root: Path, python: str) -> dict[str, str]:
 
 def _least(root: Path) -> dict[str, str]:
     """The least version of each package that the node has to have, as the project states it."""
-    stated = {canonicalize_name((r := Requirement(text)).name): r for text in _project(root)[0]}
+    stated: dict[str, Requirement] = {canonicalize_name((r := Requirement(text)).name): r for text in _project(root)[0]}
     least = {name: "" for name in ON_THE_NODE}
     for name in least:
         for bound in stated[name].specifier if name in stated else ():

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from campaign_plan import Log, read_plan
+from campaign_plan import Log, groups, read_plan
 from paths import WORKFLOW, Paths, files
 
 __all__ = ["main", "out_folder", "pack"]
@@ -29,7 +29,7 @@ __all__ = ["main", "out_folder", "pack"]
 # Seconds that a part may overstay before it is stopped: what it is writing gets written.
 GRACE = 20
 # Trained models up to this size are packed too: pictures are drawn from them.
-STATE_BYTES = 16 * 2**20
+STATE_BYTES = 32 * 2**20
 COMMAND_BUFFERS = "--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL"
 
 
@@ -69,6 +69,9 @@ def _run(command: list[str], environment: dict[str, str], until: float) -> str |
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return "stopped: out of time; what it had written is kept"
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return None if code == 0 else f"its process ended with {code}"
 
 
@@ -112,24 +115,31 @@ def main(arguments: list[str] | None = None) -> int:
     environment, before = _environment(root, out), len(log.lines())
     flags = environment.get("XLA_FLAGS", "")
 
-    def run(part: str, flags: str = flags, *more: str) -> None:
-        if time.time() >= until:
-            log.add(part, "all of it", "left out", why="no time was left")
-            return
+    def run(entry: dict[str, Any], flags: str, *more: str) -> None:
+        part, noted = entry["part"], len(log.lines())
         command = [sys.executable, str(WORKFLOW / "campaign_part.py"), part, "--root", str(root)]
         command += ["--profile", options.profile, "--scale", str(options.scale), "--until", str(until)]
-        if why := _run([*command, "--sources", sources, *more], environment | {"XLA_FLAGS": flags}, until):
-            log.add(part, "the rest of it", "failed", why=why)
+        command += ["--sources", sources, *more]
+        why = "no time was left"
+        if time.time() < until and (why := _run(command, environment | {"XLA_FLAGS": flags}, until)) is None:
+            return
+        # What the part itself could not say any more.
+        said = {line["name"] for line in log.lines()[noted:]}
+        names = [group.name for group in groups(entry.get("sweep", []), options.scale)] or ["the rest of it"]
+        for name in names:
+            if name not in said:
+                log.add(part, name, "left out" if time.time() >= until else "failed", why=why)
 
-    for part in (entry["part"] for entry in plan):
+    for entry in plan:
+        part = entry["part"]
         if part == "command-buffers":
-            run(part, flags, "--tag", "without")
+            run(entry, flags, "--tag", "without")
             if _probe(log, "without") is not None:
-                run(part, f"{flags} {COMMAND_BUFFERS}", "--tag", "with")
+                run(entry, f"{flags} {COMMAND_BUFFERS}", "--tag", "with")
                 if (_probe(log, "with") or float("inf")) < 0.9 * (_probe(log, "without") or 0.0):
                     flags = f"{flags} {COMMAND_BUFFERS}"
         else:
-            run(part, flags)
+            run(entry, flags)
     lines = log.lines()[before:]
     manifest = {"profile": options.profile, "scale": options.scale, "minutes": options.minutes, "sources": sources}
     archive = pack(out, manifest | {"seconds": time.time() - started})
@@ -139,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n" + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
     print(f"{(time.time() - started) / 60:.1f} of {options.minutes:g} minutes; the same command goes on")
     print(f"Packed: {os.path.relpath(archive)} ({archive.stat().st_size / 1e6:.1f} MB); merge it: make results FROM=…")
-    return 0
+    return int(counts["failed"] > 0)
 
 
 def _probe(log: Log, tag: str) -> float | None:
@@ -149,4 +159,7 @@ def _probe(log: Log, tag: str) -> float | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. What is finished is kept; the same command goes on.")

@@ -1,7 +1,6 @@
 """One part of a campaign, in a process of its own: `campaign.py` calls it.
 
-Each kind of run has a `Maker`: how a few of its steps are timed, and how runs that differ in their seed are made side
-by side. Whatever fails is noted by name, and the next one is begun.
+Whatever fails is noted by name, and the next one is begun.
 """
 
 from __future__ import annotations
@@ -13,141 +12,23 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from campaign import out_folder
+from campaign_makers import MAKERS, Maker, figure2_step, floor
 from campaign_plan import Group, Log, does_fit, groups, longest, read_plan
 from parameters import known_parameters
 from paths import WORKFLOW, Paths, write_atomically
 
-from snn_ntk.experiments import agreement, asymmetrical_scaling, disentanglement, vae_settings, weight_movement
-from snn_ntk.paper.figure2_network import in_basis
+from snn_ntk.experiments import agreement
 from snn_ntk.reporting.provenance import provenance
-from snn_ntk.vae.model import loss_terms
 
-__all__ = ["MAKERS", "Maker", "do_groups", "main"]
-
-# Bytes and float32 operations a second, as their maker states them: a step's floor.
-CARDS = {
-    "NVIDIA H200": (4.8e12, 67e12),
-    "NVIDIA H100 80GB HBM3": (3.35e12, 67e12),
-    "NVIDIA A100-SXM4-80GB": (2.0e12, 19.5e12),
-}
-TIMED = 48  # steps, of which the first third is made before the clock starts: it compiles
-
-
-class Step(NamedTuple):
-    """What a step of some runs side by side takes, and the least that it could.
-
-    Attributes:
-        seconds: Measured.
-        bytes: Weights read by the forward and by the backward pass and written, the optimiser's numbers likewise.
-        operations: Of the gradient, as XLA counts them.
-    """
-
-    seconds: float
-    bytes: float
-    operations: float
-
-
-class Maker(NamedTuple):
-    """How runs are made: `step(seeds, parameters)` times a step, `make(seeds, checkpoint, parameters)` makes them."""
-
-    step: Callable[[Sequence[int], dict[str, Any]], Step]
-    make: Callable[[Sequence[int], Path, dict[str, Any]], list[dict[str, Any]]]
-
-
-def _timed(advance: Callable[[int], Any]) -> float:
-    """Seconds a step: `advance(n)` makes n steps and ends when they are made."""
-    advance(TIMED // 3)
-    began = time.perf_counter()
-    advance(TIMED)
-    return (time.perf_counter() - began) / TIMED
-
-
-def _cost(loss: Callable[..., Any], weights: Any, *others: Any, moments: int = 0) -> tuple[float, float]:
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(weights))
-    counted = jax.jit(jax.grad(loss)).lower(weights, *others).cost_analysis() or {}
-    return size * (3 + 2 * moments), float(counted.get("flops", 0.0))
-
-
-def _figure2_step(seeds: Sequence[int], parameters: dict[str, Any]) -> Step:
-    chosen = {key: value for key, value in parameters.items() if key not in ("outputs", "targets", "n", "steps")}
-    data = weight_movement.datasets.mnist(parameters["n"])
-    x = in_basis(jnp.asarray(data.images, jnp.float32))
-    goal = weight_movement.goal_of(data, parameters["targets"], parameters["outputs"])
-    last: list[Any] = []
-
-    def advance(steps: int) -> None:
-        last[:] = [weight_movement.train_figure2(x, goal, seeds=seeds, steps=steps, record_at=[0, steps], **chosen)]
-
-    seconds = _timed(advance)
-    bytes_, operations = _cost(weight_movement.FROZEN, *(jax.tree.map(lambda leaf: leaf[0], p) for p in last[0][-2:]))
-    return Step(seconds, len(seeds) * bytes_, len(seeds) * operations)
-
-
-def _vae_step(seeds: Sequence[int], parameters: dict[str, Any]) -> Step:
-    how = vae_settings.setting_named(parameters["setting"])
-    _, images = disentanglement.grid_of(parameters["data"], how.side, parameters.get("levels"))
-    on_device = jax.device_put(images)
-    states = [vae_settings.begin(how, images.shape[1:], parameters["m"], seed) for seed in seeds]
-
-    def advance(steps: int) -> None:
-        nonlocal states
-        stop = int(states[0].step) + steps
-        choices: Any = {"beta": parameters["beta"], "steps": stop, "end": stop, "rows": 1, "checkpoint": None}
-        states = [state for state, _ in vae_settings.train_all_at(how, states, on_device, **choices)]
-
-    seconds = _timed(advance)
-    weights, rest = eqx.partition(states[0].model, eqx.is_array)
-
-    def loss(weights: Any, x: Any, noise: Any) -> Any:
-        reconstruction, kl = loss_terms(eqx.combine(weights, rest), x, noise)
-        return jnp.mean(reconstruction) + parameters["beta"] * jnp.sum(jnp.mean(kl, axis=0))
-
-    x = jax.ShapeDtypeStruct((how.batch, *images.shape[1:]), jnp.float32)
-    noise = jax.ShapeDtypeStruct((how.batch, parameters["m"]), jnp.float32)
-    bytes_, operations = _cost(loss, weights, x, noise, moments=2)
-    return Step(seconds, len(seeds) * bytes_, len(seeds) * operations)
-
-
-def _scaled_step(seeds: Sequence[int], parameters: dict[str, Any]) -> Step:
-    configuration = {c.name: c for c in asymmetrical_scaling.CONFIGURATIONS}[parameters["configuration"]]
-    data = asymmetrical_scaling.scaling_data(parameters["data"], seeds[0])
-    run = asymmetrical_scaling.draw_run(data, configuration, seed=seeds[0])
-    seconds = _timed(lambda steps: asymmetrical_scaling.train_scaled(run, steps=steps))
-    bytes_, operations = _cost(asymmetrical_scaling.training_risk, run.start, run)
-    return Step(len(seeds) * seconds, len(seeds) * bytes_, len(seeds) * operations)
-
-
-MAKERS = {
-    "09-weight-movement": Maker(
-        _figure2_step,
-        lambda seeds, checkpoint, p: weight_movement.weight_movement_runs(seeds=seeds, checkpoint=checkpoint, **p),
-    ),
-    "10-disentanglement": Maker(
-        _vae_step,
-        lambda seeds, checkpoint, p: disentanglement.disentanglement_runs(
-            seeds=seeds, checkpoint=checkpoint.with_suffix(""), **p
-        ),
-    ),
-    "13-asymmetrical-scaling": Maker(
-        _scaled_step,
-        lambda seeds, checkpoint, p: [
-            asymmetrical_scaling.run_asymmetrical_scaling(
-                seed=seed, checkpoint=checkpoint.with_stem(f"{checkpoint.stem}-{seed}"), **p
-            )
-            for seed in seeds
-        ],
-    ),
-}
+__all__ = ["do_groups", "main"]
 
 
 def do_groups(
@@ -175,8 +56,9 @@ def do_groups(
             continue
         parameters, seeds = shared | group.parameters, list(missing.values())
         try:
-            if log.clock() >= until:
-                log.add(part["part"], group.name, "left out", why="no time was left")
+            if (left := until - log.clock()) < rest:
+                why = f"it takes {rest:.0f} s beside its steps, {max(0.0, left):.0f} s are left"
+                log.add(part["part"], group.name, "left out", why=why)
                 continue
             step = maker.step(seeds, parameters)
             left, steps = until - log.clock(), parameters["steps"]
@@ -186,13 +68,14 @@ def do_groups(
                 parameters |= {"steps": fits}
             else:
                 fits = steps if does_fit(steps, step.seconds, rest, left) else 0
-            timed = {"milliseconds": 1e3 * step.seconds, "steps": fits or steps, "seeds": len(seeds)} | _floor(step)
+            timed = {"milliseconds": 1e3 * step.seconds, "steps": fits or steps, "seeds": len(seeds)} | floor(step)
+            _keep_step(out, stamp, group.name, timed)
             if not fits:
                 why = f"{steps:,} steps of {1e3 * step.seconds:.2f} ms need {steps * step.seconds + rest:.0f} s"
                 log.add(part["part"], group.name, "left out", why=f"{why}, {left:.0f} s are left", **timed)
                 continue
             if all(_is_there(folder / f"{name}.json", stamp, parameters) for name in missing):
-                log.add(part["part"], ", ".join(missing), "there already")
+                log.add(part["part"], group.name, "there already", runs=list(missing))
                 continue
             began = log.clock()
             file = f"{next(iter(missing))}-{len(missing)}-{stamp['sources']}.npz"
@@ -207,7 +90,7 @@ def do_groups(
                 write_atomically(folder / f"{name}.json", json.dumps(content))
             spent = log.clock() - began
             rest = max(1.0, spent - fits * step.seconds)
-            log.add(part["part"], " ".join(missing), "done", seconds=spent, **timed)
+            log.add(part["part"], group.name, "done", runs=list(missing), seconds=spent, **timed)
         except Exception as error:  # whatever it is, the next group is tried
             log.add(part["part"], group.name, "failed", why=f"{type(error).__name__}: {str(error)[:500]}")
 
@@ -221,22 +104,22 @@ def _is_there(path: Path, stamp: dict[str, Any], parameters: dict[str, Any]) -> 
     return same and found["provenance"]["sources"] == stamp["sources"]
 
 
-def _floor(step: Step) -> dict[str, float]:
-    """Bytes and operations of a step, and the milliseconds that they take a card whose rates are known."""
-    found = {"bytes": step.bytes, "operations": step.operations}
-    if rates := CARDS.get(jax.devices()[0].device_kind):
-        found["floor_milliseconds"] = 1e3 * max(step.bytes / rates[0], step.operations / rates[1])
-    return found
+def _keep_step(out: Path, stamp: dict[str, Any], name: str, timed: dict[str, float]) -> None:
+    """Adds what a step takes, beside the least that it could, to the table of all of them."""
+    path = out / "sweeps" / "campaign" / "steps.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))["result"] if path.is_file() else {}
+    content = {"parameters": {}, "result": kept | {name: timed}, "provenance": stamp | {"chapter": "campaign"}}
+    write_atomically(path, json.dumps(content))
 
 
-def _agreement(log: Log, *, out: Path, stamp: dict[str, Any], scale: float, until: float) -> None:
+def _agreement(log: Log, part: dict[str, Any], *, out: Path, stamp: dict[str, Any], until: float) -> None:
     """Writes how far the device is from the CPU, quantity by quantity."""
-    n, width = (128, 512) if scale == 1 else (16, 32)
+    inputs = {"n": part["n"], "width": part["width"]}
     path, device = out / "sweeps" / "campaign" / "agreement.json", jax.devices()[0]
-    inputs = {"n": n, "width": width}
     before = json.loads(path.read_text(encoding="utf-8")) if _is_there(path, stamp, inputs) else {"result": {}}
     found: dict[str, Any] = before["result"]
-    for name, compute in agreement.quantities(n, width).items():
+    all_of_them = agreement.quantities(**inputs)
+    for name in part.get("quantities", all_of_them):
         if name in found:
             log.add("agreement", name, "there already")
             continue
@@ -244,7 +127,7 @@ def _agreement(log: Log, *, out: Path, stamp: dict[str, Any], scale: float, unti
             log.add("agreement", name, "left out", why="no time was left")
             continue
         try:
-            found[name] = agreement.device_agreement(name, compute, device)
+            found[name] = agreement.device_agreement(name, all_of_them[name], device)
         except Exception as error:  # the next quantity is tried
             log.add("agreement", name, "failed", why=f"{type(error).__name__}: {str(error)[:500]}")
             continue
@@ -258,7 +141,7 @@ def _probe(log: Log, tag: str, defaults: dict[str, Any]) -> None:
         log.add("command-buffers", tag, "left out", why="there is no card")
         return
     shared = {key: value for key, value in defaults.items() if key not in ("profile", "seed")}
-    step = _figure2_step([0, 1, 2], shared | {"targets": "classes", "outputs": 10, "width": 256})
+    step = figure2_step([0, 1, 2], shared | {"targets": "classes", "outputs": 10, "width": 256})
     log.add("command-buffers", tag, "done", milliseconds=1e3 * step.seconds)
 
 
@@ -327,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         stamp["flags"] = flags
     if part["part"] == "agreement":
         stamp |= {"chapter": "campaign", "sources": options.sources}
-        _agreement(log, out=out, stamp=stamp, scale=options.scale, until=options.until)
+        _agreement(log, part, out=out, stamp=stamp, until=options.until)
     elif part["part"] == "command-buffers":
         _probe(log, options.tag, defaults)
     else:

@@ -99,9 +99,9 @@ def quantities(n: int = 128, width: int = 512) -> dict[str, Callable[[], Any]]:
             ).params,
             problem.start,
         ),
-        "Figure 2 as ten classes, 256 steps": lambda: weight_movement_runs(
-            outputs=10, targets="classes", width=width, seeds=[0], steps=256, n=n
-        )[0]["moved"],
+        "Figure 2 as ten classes, 256 steps": lambda: np.array(
+            weight_movement_runs(outputs=10, targets="classes", width=width, seeds=[0], steps=256, n=n)[0]["moved"]
+        ),
     }
 
 
