@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snn_ntk._neural_tangents.input_kernel import Dropped
+from snn_ntk._neural_tangents.rectified_monomials import rectified_monomial_kernel
 
 __all__ = []
 
@@ -119,7 +120,8 @@ def adding_curvature(make: Callable, kernel_class: Any) -> Callable:
         if kernel_fn is None:
             return make(fn, name, None)
         if name.endswith("rectified-monomial"):
-            kernel_fn = _variances_in_closed_form(kernel_fn)
+            # neural-tangents' own is NaN where inputs are equal to rounding.
+            kernel_fn = rectified_monomial_kernel(int(name.split("-")[0]), products)
 
         def with_curvature(k: Any) -> Any:
             if not isinstance(k, kernel_class):
@@ -167,17 +169,6 @@ def _excess_behind(kernel_fn: Callable, name: str, plain: Any, excess: Any) -> A
 
         integrand = 2 * excess * tau * jax.vmap(jax.vmap(slope), (0, None))(q - excess * tau**2, q)
     return jnp.tensordot(jnp.asarray(weights / 2, excess.dtype), integrand, 1)
-
-
-def _variances_in_closed_form(kernel_fn: Callable) -> Callable:
-    """neural-tangents' rectified monomials have one for kernels without positions, and NaN from their general form."""
-
-    def corrected(k: Any) -> Any:
-        if k.nngp.ndim > 2:
-            return kernel_fn(k)
-        return kernel_fn(k.replace(diagonal_spatial=True)).replace(diagonal_spatial=k.diagonal_spatial)
-
-    return corrected
 
 
 def _behind_a_jump(k: Any, height: int, products: Callable) -> Any:
