@@ -12,6 +12,7 @@ import numpy as np
 
 from snn_ntk._neural_tangents.input_kernel import Dropped
 from snn_ntk._neural_tangents.rectified_monomials import rectified_monomial_kernel
+from snn_ntk._precision import full_precision
 
 __all__ = []
 
@@ -30,6 +31,16 @@ def handing_on(make: Callable, kernel_class: Any, base: type) -> Callable:
         def minding(k: Any, **kwargs: Any) -> Any:
             kernels = jax.tree.leaves(k, is_leaf=lambda node: isinstance(node, base))
             carriers = [one for one in kernels if isinstance(one, kernel_class)]
+            out = carrying_on(k, carriers, **kwargs)
+            marks = [one.dropout for one in carriers if one.dropout is not None]
+            if made.__name__ == "Dropout" and get_req(kernel_fn, {}).get("use_dropout"):
+                marks.append(jnp.zeros(()))
+            if not marks or not isinstance(out, base):
+                return out
+            mark = {"dropout": marks[0]}
+            return out.replace(**mark) if isinstance(out, kernel_class) else kernel_class.around(out, **mark)
+
+        def carrying_on(k: Any, carriers: list, **kwargs: Any) -> Any:
             spreading = any(one.spread is not None for one in carriers)
             noisy = any(one.noise1 is not None for one in carriers)
             if not spreading and not noisy:
@@ -80,7 +91,7 @@ def handing_on(make: Callable, kernel_class: Any, base: type) -> Callable:
                 out = out.replace(excess=excess)
             return out
 
-        made = make(init_fn, apply_fn, minding)
+        made = full_precision(make(init_fn, apply_fn, minding))
         return made
 
     return preprocess

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from snn_ntk._precision import full_precision
 from snn_ntk.datasets import _store
 from snn_ntk.datasets.mnist import Images
 
@@ -179,6 +180,7 @@ def cifar10_features() -> Features:
     )
 
 
+@full_precision
 def convolutional_features(
     key: PRNGKeyArray,
     images: Float[Array | np.ndarray, "n pixels"],
