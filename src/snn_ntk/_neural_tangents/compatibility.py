@@ -2,9 +2,10 @@
 
 neural-tangents 0.6.5 imports its `experimental` subpackage (which needs TensorFlow and tf2jax) and names that JAX has
 moved or removed since. Both are supplied here *while it is imported* and taken away again, so that JAX's own modules
-are left exactly as they were. `nt` and `stax` are the ordinary modules afterwards, with one change:
+are left exactly as they were. `nt` and `stax` are the ordinary modules afterwards, with these changes:
 `NtkImplementation.STRUCTURED_DERIVATIVES`, which rewrites jaxprs by rules that newer JAX no longer follows, is refused.
 A kernel made from inputs also remembers them, and every layer hands on what a kernel carries (`InputKernel`).
+`RectifiedMonomial` has its closed form. What `guards` adds concerns the functions that a user calls.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ import jax.core
 import jax.extend.core
 import jax.interpreters.ad
 
+from snn_ntk._neural_tangents.guards import guard
 from snn_ntk._neural_tangents.input_kernel import make_input_kernel, remembering_inputs
 from snn_ntk._neural_tangents.layers import adding_curvature, handing_on
 
@@ -174,6 +176,7 @@ def _load() -> tuple[types.ModuleType, types.ModuleType, Any]:
     requirements._preprocess_kernel_fn = handing_on(requirements._preprocess_kernel_fn, kernel_class, nt.Kernel)
     elementwise: Any = importlib.import_module("neural_tangents._src.stax.elementwise")
     elementwise._elementwise = adding_curvature(elementwise._elementwise, kernel_class)
+    guard(nt, stax, kernel_class)
     return nt, stax, kernel_class
 
 

@@ -20,18 +20,19 @@ class Dropped(Exception):
 
 
 def make_input_kernel(base: type) -> type:
-    """The class of kernels of raw inputs, and behind noise: `Kernel`, plus five things.
+    """The class of kernels of raw inputs, and behind noise: `Kernel`, plus six things.
 
     `inputs1`, `inputs2` are the arrays that a kernel was made from, until a layer changes them. `spread`, laid out like
     `nngp`, is the factor of κ'' of the nonlinearity to come. `noise1`, `noise2` say for each input whether independent
     noise reaches it, None if it reaches none of them. `excess` is cov1 − diag(nngp), computed by itself because the
     difference is lost to rounding where the noise is small; None where a layer does not say what it makes of it.
+    `dropout` is there where `stax.Dropout` stands before.
     """
     dataclass = importlib.import_module("neural_tangents._src.utils.dataclasses").dataclass
     canonicalize_idx = importlib.import_module("neural_tangents._src.utils.utils").canonicalize_idx
     plain_fields = [field.name for field in dataclasses.fields(base)]
 
-    own: dict[str, Any] = dict.fromkeys(("inputs1", "inputs2", "spread", "noise1", "noise2", "excess"))
+    own: dict[str, Any] = dict.fromkeys(("inputs1", "inputs2", "spread", "noise1", "noise2", "excess", "dropout"))
     # Not a class statement: type checkers that rewrite those would replace the constructor that `dataclass` makes.
     kernel_class: Any = dataclass(type("InputKernel", (base,), own | {"__annotations__": dict.fromkeys(own, Any)}))
     replace_all = kernel_class.replace

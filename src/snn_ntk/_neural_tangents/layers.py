@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from snn_ntk._neural_tangents.input_kernel import Dropped
+from snn_ntk._neural_tangents.rectified_monomials import rectified_monomial_kernel
+from snn_ntk._precision import full_precision
 
 __all__ = []
 
@@ -29,6 +31,16 @@ def handing_on(make: Callable, kernel_class: Any, base: type) -> Callable:
         def minding(k: Any, **kwargs: Any) -> Any:
             kernels = jax.tree.leaves(k, is_leaf=lambda node: isinstance(node, base))
             carriers = [one for one in kernels if isinstance(one, kernel_class)]
+            out = carrying_on(k, carriers, **kwargs)
+            marks = [one.dropout for one in carriers if one.dropout is not None]
+            if made.__name__ == "Dropout" and get_req(kernel_fn, {}).get("use_dropout"):
+                marks.append(jnp.zeros(()))
+            if not marks or not isinstance(out, base):
+                return out
+            mark = {"dropout": marks[0]}
+            return out.replace(**mark) if isinstance(out, kernel_class) else kernel_class.around(out, **mark)
+
+        def carrying_on(k: Any, carriers: list, **kwargs: Any) -> Any:
             spreading = any(one.spread is not None for one in carriers)
             noisy = any(one.noise1 is not None for one in carriers)
             if not spreading and not noisy:
@@ -79,7 +91,7 @@ def handing_on(make: Callable, kernel_class: Any, base: type) -> Callable:
                 out = out.replace(excess=excess)
             return out
 
-        made = make(init_fn, apply_fn, minding)
+        made = full_precision(make(init_fn, apply_fn, minding))
         return made
 
     return preprocess
@@ -119,7 +131,8 @@ def adding_curvature(make: Callable, kernel_class: Any) -> Callable:
         if kernel_fn is None:
             return make(fn, name, None)
         if name.endswith("rectified-monomial"):
-            kernel_fn = _variances_in_closed_form(kernel_fn)
+            # neural-tangents' own is NaN where inputs are equal to rounding.
+            kernel_fn = rectified_monomial_kernel(int(name.split("-")[0]), products)
 
         def with_curvature(k: Any) -> Any:
             if not isinstance(k, kernel_class):
@@ -167,17 +180,6 @@ def _excess_behind(kernel_fn: Callable, name: str, plain: Any, excess: Any) -> A
 
         integrand = 2 * excess * tau * jax.vmap(jax.vmap(slope), (0, None))(q - excess * tau**2, q)
     return jnp.tensordot(jnp.asarray(weights / 2, excess.dtype), integrand, 1)
-
-
-def _variances_in_closed_form(kernel_fn: Callable) -> Callable:
-    """neural-tangents' rectified monomials have one for kernels without positions, and NaN from their general form."""
-
-    def corrected(k: Any) -> Any:
-        if k.nngp.ndim > 2:
-            return kernel_fn(k)
-        return kernel_fn(k.replace(diagonal_spatial=True)).replace(diagonal_spatial=k.diagonal_spatial)
-
-    return corrected
 
 
 def _behind_a_jump(k: Any, height: int, products: Callable) -> Any:

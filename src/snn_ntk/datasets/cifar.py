@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from snn_ntk._precision import full_precision
 from snn_ntk.datasets import _store
 from snn_ntk.datasets._reading import expecting, npz_member, read, tar_files, unpacked
 from snn_ntk.datasets.mnist import Images
@@ -184,6 +185,7 @@ def _features(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return array
 
 
+@full_precision
 def convolutional_features(
     key: PRNGKeyArray,
     images: Float[Array | np.ndarray, "n pixels"],

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray, PyTree
 
+from snn_ntk._precision import full_precision
+
 __all__ = ["NoiseMoments", "expected_tangent_kernel", "noise_moments"]
 
 
@@ -45,6 +47,7 @@ def _check(samples: int, least: int) -> None:
         raise ValueError(f"expected samples ≥ {least}, got {samples}")
 
 
+@full_precision
 def noise_moments(
     apply_fn: Callable[..., Array],
     params: PyTree,
@@ -85,6 +88,7 @@ def noise_moments(
     return NoiseMoments(draws.mean(0), draws.var(0, ddof=1))
 
 
+@full_precision
 def expected_tangent_kernel(
     apply_fn: Callable[..., Array],
     params: PyTree,

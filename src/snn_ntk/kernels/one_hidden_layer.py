@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Num
 
 from snn_ntk import _validation as validation
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import Activation
 from snn_ntk.activations.resolution import resolve
 
@@ -135,6 +136,7 @@ def compiled_tangent_kernels(
     return jax.lax.scan(block, TangentKernels(empty, empty, empty), jnp.asarray(above))[0]
 
 
+@full_precision
 def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activation: Activation) -> TangentKernels:
     """The kernels between two sets: two matrix products, the rest entry by entry."""
     dtype = x1.dtype
@@ -142,9 +144,8 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     scale = 1.0 if W_std is None else jnp.asarray(W_std, dtype) ** 2 / x1.shape[1]
     shift = 0.0 if b_std is None else jnp.asarray(b_std, dtype) ** 2
     squares1, squares2 = x1 * x1, x2 * x2
-    # Full precision also on accelerators whose default matrix product rounds to fewer bits.
-    c = scale * jnp.matmul(x1, x2.T, precision="highest") + shift
-    weight = (sigma0 * scale) ** 2 * jnp.matmul(squares1, squares2.T, precision="highest")
+    c = scale * (x1 @ x2.T) + shift
+    weight = (sigma0 * scale) ** 2 * (squares1 @ squares2.T)
     inflated = (1 + sigma0**2) * scale
     q1 = inflated * squares1.sum(axis=1)[:, None] + shift
     q2 = inflated * squares2.sum(axis=1)[None, :] + shift

@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._neural_tangents import InputKernel, covariance, get_diagonal, stax
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import standard_deviation
 
 __all__ = ["StochasticDense"]
@@ -100,6 +101,7 @@ def _layer(
             b = jax.random.normal(key_b, (1,) * (len(input_shape) - 1) + (out_dim,)) * (1.0 if ntk_scaling else b_std)
         return (*input_shape[:-1], out_dim), (W_mu, W_sigma, b)
 
+    @full_precision
     def apply_fn(params: tuple, inputs: ArrayLike, *, rng: Any = None, **kwargs: Any) -> Array:
         if rng is None:
             raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
@@ -123,6 +125,11 @@ def _layer(
 
     @stax.requires(batch_axis=0, channel_axis=-1, diagonal_spatial=stax.Diagonal())
     def kernel_fn(k: Any, **kwargs: Any) -> Any:
+        if getattr(k, "dropout", None) is not None and not _is_zero(sigma0):
+            raise ValueError(
+                "expected layers whose noise belongs to each input before a stochastic layer, got stax.Dropout, "
+                "which takes inputs for the same, with the same noise, where the arrays are equal"
+            )
         shift = 0.0 if b_std is None else b_std**2
         noisy, between = W_std**2 * (1 + sigma0**2), W_std**2
         if noise == "shared":
@@ -215,7 +222,6 @@ def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
         )
     x1 = jnp.asarray(k.inputs1, k.nngp.dtype) ** 2
     x2 = None if k.inputs2 is None else jnp.asarray(k.inputs2, k.nngp.dtype) ** 2
-    with jax.default_matmul_precision("highest"):
-        products = covariance(x1, x2, k.diagonal_spatial, 0, x1.ndim - 1)
+    products = covariance(x1, x2, k.diagonal_spatial, 0, x1.ndim - 1)
     weight = W_std**4 / x1.shape[-1] if ntk_scaling else W_std**2
     return weight * sigma0**2 * products

@@ -27,7 +27,7 @@ SUPPORTED: dict[str, str] = {
 """What may stand behind a stochastic layer, and what its kernel is tested against."""
 
 REFUSED: dict[str, str] = {
-    "Dropout": "takes inputs for the same, with the same noise, where the arrays are equal (but mode='test' does nothing)",
+    "Dropout": "before and behind: takes inputs for the same, with the same noise, where the arrays are equal (but mode='test' does nothing)",
     "GlobalSelfAttention": "not derived: it multiplies noisy values by weights that the same noise moves",
     "Hermite": "is evaluated as if its input had unit variance: write it as stax.Polynomial",
 }

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.duals import dual, dual_derivatives
 from snn_ntk.activations.resolution import resolve
@@ -21,6 +22,7 @@ def slopes_at(activation: Any, h: Array) -> Array:
     return derivative_of(resolve(activation).phi)(h)
 
 
+@full_precision
 def tangent_gram(
     network: ScaledNetwork,
     x1: Num[Array, "n1 d"],
@@ -52,14 +54,15 @@ def tangent_gram(
     left = slopes_at(activation, node_pre_activations(network.weights, x1))
     right = left if x2 is None else slopes_at(activation, node_pre_activations(network.weights, x2))
     x2 = x1 if x2 is None else x2
-    inner = jnp.matmul(x1, x2.T, precision="highest") / x1.shape[1]
-    return inner * jnp.matmul(left * network.scalings, right.T, precision="highest")
+    inner = jnp.matmul(x1, x2.T) / x1.shape[1]
+    return inner * jnp.matmul(left * network.scalings, right.T)
 
 
+@full_precision
 def covariances(x1: Array, x2: Array, variance: Any) -> tuple[Array, Array, Array]:
     """Covariances of the pre-activations at two sets of inputs, and their variances at each."""
     scale = variance / x1.shape[1]
-    c = scale * jnp.matmul(x1, x2.T, precision="highest")
+    c = scale * jnp.matmul(x1, x2.T)
     return c, scale * (x1**2).sum(1)[:, None], scale * (x2**2).sum(1)[None, :]
 
 

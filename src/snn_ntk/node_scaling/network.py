@@ -15,6 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
 from snn_ntk._neural_tangents import stax
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["ScaledNetwork", "init_scaled", "node_movement", "risk", "scaled_output"]
@@ -85,9 +86,10 @@ def init_scaled(
     )
 
 
+@full_precision
 def node_pre_activations(weights: Array, x: Array) -> Array:
     """w_j·x_i/√d, shape (n, m)."""
-    return jnp.matmul(x / np.sqrt(x.shape[-1]), weights.T, precision="highest")
+    return jnp.matmul(x / np.sqrt(x.shape[-1]), weights.T)
 
 
 def node_amplitudes(network: ScaledNetwork) -> Array:
@@ -96,6 +98,7 @@ def node_amplitudes(network: ScaledNetwork) -> Array:
     return network.signs * (roots if network.signs.ndim == 1 else roots[:, None])
 
 
+@full_precision
 def scaled_output(network: ScaledNetwork, x: Num[Array, "n d"], *, activation: Any = RELU) -> Float[Array, "n ..."]:
     """The network's function f(x) = Σ_j √λ_j a_j σ(w_j·x/√d).
 

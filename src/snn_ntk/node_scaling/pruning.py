@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Num
 
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.node_scaling.network import RELU, ScaledNetwork, node_amplitudes, node_pre_activations
 
@@ -39,6 +40,7 @@ def pruning_order(network: ScaledNetwork) -> Int[np.ndarray, " m"]:
     return np.argsort(np.asarray(network.scalings, np.float64) * squares, kind="stable")
 
 
+@full_precision
 def pruned_outputs(
     network: ScaledNetwork,
     x: Num[Array, "n d"],

@@ -15,6 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
 from snn_ntk._gaussian import gauss_hermite_rule
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, tangent_kernels
@@ -83,6 +84,7 @@ def scaled_expected_output(
     return expected_output(rescaled(params, scalings), x, activation=activation)
 
 
+@full_precision
 def scaled_tangent_kernels(
     params: Parameters, scalings: Float[Array | np.ndarray, " m"], x: Num[Array, "n d_in"], *, activation: Any
 ) -> TangentKernels:
@@ -169,6 +171,7 @@ def limiting_kernels(
     return TangentKernels(*(gamma * k + (1 - gamma) * r for k, r in zip(mean, drawn, strict=True)))
 
 
+@full_precision
 def node_variance(
     x: Num[Array, "n d_in"], *, activation: Any, sigma0: Num[ArrayLike, ""], outputs: int = 1
 ) -> TangentKernels:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
 from snn_ntk.ntk.two_layer import TwoLayer, pull_back, two_layer_output
 
 __all__ = ["generalisation_bound", "rademacher_ascent", "rademacher_bound", "rademacher_linearised"]
@@ -69,6 +70,7 @@ def rademacher_bound(
     return float(first), float(second), float(per_neuron * np.sqrt(log_term))
 
 
+@full_precision
 def rademacher_linearised(kernel: Float[Array, "n n"], total: float, signs: Float[Array, "s n"]) -> Float[Array, " s"]:
     """Complexity of the linearised class {f_0 + ⟨∇f, Δ⟩ : ‖Δ‖ ≤ B} for given signs, (B/n) √(εᵀGε).
 

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
 from snn_ntk.ntk.relu_kernel import kappa0, kappa1
 
 __all__ = ["LimitLayer", "erf_dual", "feature_map", "principal_components", "recursion", "relu_dual"]
@@ -128,6 +129,7 @@ def recursion(
     return _recursion(x1, x1 if x2 is None else x2, depth, dual, W_std, b_std)
 
 
+@full_precision
 @partial(jax.jit, static_argnums=(2, 3))
 def _recursion(x1, x2, depth, dual, W_std, b_std):
     n_0 = x1.shape[1]
@@ -174,6 +176,7 @@ def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
     return _feature_map(x, hidden)
 
 
+@full_precision
 @partial(jax.jit, static_argnums=1)
 def _feature_map(x, hidden):
     psi = features = x

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
+
 __all__ = ["MLP", "init_mlp", "layer_kernels", "mlp_output", "tangent_kernel_row"]
 
 
@@ -65,6 +67,7 @@ def init_mlp(key: Array, sizes: Sequence[int], *, dtype=None) -> MLP:
     return MLP(tuple(weights), tuple(biases))
 
 
+@full_precision
 def _forward(params, x, phi, W_std, b_std):
     """Inputs g^(h) and slopes φ'(f^(h)) of every layer, and the output."""
     inputs, slopes, g = [], [], x
@@ -110,6 +113,7 @@ def mlp_output(
     return _forward(params, x, phi, W_std, b_std)[2]
 
 
+@full_precision
 def _inputs_and_errors(params, x, phi, W_std, b_std):
     inputs, slopes, _ = _forward(params, x, phi, W_std, b_std)
     # b^(L) = 1 for a scalar output; then b^(h) = φ'(f^(h)) ∘ (W_std/√n_h) W^(h)ᵀ b^(h+1).
@@ -119,6 +123,7 @@ def _inputs_and_errors(params, x, phi, W_std, b_std):
     return inputs, errors[::-1]
 
 
+@full_precision
 def layer_kernels(
     params: MLP,
     x1: Float[Array, "n1 d_in"],

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
+
 __all__ = ["first_layer_gram", "kappa0", "kappa1", "relu_ntk", "relu_ntk_profile"]
 
 
@@ -68,6 +70,7 @@ def relu_ntk_profile(u: Float[Array, "..."]) -> Float[Array, "..."]:
     return u * kappa0(u) + kappa1(u)
 
 
+@full_precision
 def cosines(x1: Array, x2: Array) -> tuple[Array, Array]:
     """Products of norms and cosines of all pairs of rows."""
     if x1.shape[-1] != x2.shape[-1]:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from snn_ntk._precision import full_precision
+
 __all__ = [
     "TwoLayer",
     "init_two_layer",
@@ -69,6 +71,7 @@ def init_two_layer(
     return TwoLayer(jnp.concatenate([w, w]), jnp.concatenate([a, -a])) if paired else TwoLayer(w, a)
 
 
+@full_precision
 def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"]:
     """Network function f(x) = m^{-1/2} Σ_r a_r (w_r·x)₊.
 
@@ -89,6 +92,7 @@ def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"
     return jnp.maximum(x @ net.w.T, 0) @ net.a / jnp.sqrt(net.a.size)
 
 
+@full_precision
 def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"]) -> Float[Array, "m d"]:
     """Jᵀv, the gradient of ⟨v, f(X)⟩ in the first layer: row r is m^{-1/2} a_r Σ_i v_i 1{w_r·x_i > 0} x_i.
 
@@ -111,6 +115,7 @@ def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"
     return net.a[:, None] * (active.T @ x) / jnp.sqrt(net.a.size)
 
 
+@full_precision
 def two_layer_gram(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
     """Gram matrix G = J Jᵀ of the finite network, G_ij = ⟨x_i, x_j⟩ (1/m) Σ_r 1{w_r·x_i > 0, w_r·x_j > 0}.
 
@@ -132,6 +137,7 @@ def two_layer_gram(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, "n n"]
     return (x @ x.T) * (active @ active.T) / net.a.size
 
 
+@full_precision
 def pattern_changes(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
     """Fraction of changed activations, (1/mn) Σ_{i≤n} Σ_{r≤m} 1{sign w_r(0)·x_i ≠ sign w_r(k)·x_i}.
 
@@ -196,6 +202,7 @@ def total_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
     return jnp.linalg.norm(net.w - start.w)
 
 
+@full_precision
 def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
     """The constant C of the stable-Jacobian condition, 3 ‖J(θ) − J(0)‖_2 / √λ_min(G(0)), at one θ.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Num
 
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import Activation
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels
@@ -14,6 +15,7 @@ from snn_ntk.paper.network import Parameters, checked, pre_activations
 __all__ = ["empirical_tangent_kernels"]
 
 
+@full_precision
 def empirical_tangent_kernels(
     params: Parameters,
     x1: Num[ArrayLike, "n1 d_in"],
@@ -88,6 +90,7 @@ def _gradients(params: Parameters, x: Array, activation: Activation) -> tuple[Ar
 _NEURONS_AT_ONCE = 256
 
 
+@full_precision
 def _sigma_kernel(
     params: Parameters, x1: Array, x2: Array, left: Array, right: Array, outputs: str
 ) -> Float[Array, "..."]:

@@ -9,11 +9,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.duals import dual_derivatives
 
 __all__ = ["exact_kl_kernel", "whitened_product"]
 
 
+@full_precision
 def whitened_product(
     x1: Float[ArrayLike, "n1 _"], x: Float[ArrayLike, "n _"], *, rtol: float | None = None
 ) -> Float[np.ndarray, "n1 n"]:
@@ -94,6 +96,7 @@ def exact_kl_kernel(
     return whitened_product(x1, x, rtol=rtol) * _slope_moment(x1, x, activation, sigma0)
 
 
+@full_precision
 def _slope_moment(x1, x, activation, sigma0):
     """κ' at the law of the pre-activations, E[φ'(z) φ'(z')] under independent noise."""
     x1, x = jnp.asarray(x1), jnp.asarray(x)

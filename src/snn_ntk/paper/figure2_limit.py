@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["Figure2Kernels", "figure2_limit_kernels"]
@@ -35,6 +36,7 @@ class Figure2Kernels(NamedTuple):
         return self.encoder + self.mu + self.hidden + self.decoder
 
 
+@full_precision
 def figure2_limit_kernels(
     x: Float[Array, "n d"], *, activation: Any, sigma0: float = 0.0, samples: int | None = None
 ) -> Figure2Kernels:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import standard_deviation
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.divergence import gaussian_kl
@@ -99,6 +100,7 @@ def in_basis(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
     return jnp.asarray((triangle * np.sign(np.diagonal(triangle))[:, None]).T, x.dtype)
 
 
+@full_precision
 def latent_law(
     params: Figure2Parameters, x: Float[Array, "n d"], *, activation: Any, sigma0: float | Float[Array, ""]
 ) -> tuple[Float[Array, "n m"], Float[Array, "n _"]]:
@@ -130,6 +132,7 @@ def latent_law(
     return mean, standard_deviation(h**2 @ params.sigma**2 / m)
 
 
+@full_precision
 def noisy_outputs(
     params: Figure2Parameters,
     x: Float[Array, "n d"],

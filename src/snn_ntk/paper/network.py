@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import standard_deviation
 from snn_ntk.activations.resolution import resolve
 
@@ -82,6 +83,7 @@ def init_parameters(
     )
 
 
+@full_precision
 def preactivation_law(
     params: Parameters, x: Num[ArrayLike, "n d_in"]
 ) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
@@ -122,6 +124,7 @@ def checked(params: Parameters, x: Any, name: str = "x") -> Array:
     return x
 
 
+@full_precision
 def sampled_output(
     params: Parameters, x: Num[ArrayLike, "n d_in"], key: PRNGKeyArray, *, activation: Any
 ) -> Float[Array, "n d_out"]:
@@ -159,6 +162,7 @@ def sampled_output(
     return resolve(activation).phi(z) @ params.d / jnp.sqrt(u.shape[1])
 
 
+@full_precision
 def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any) -> Float[Array, "n d_out"]:
     """The network's output averaged over its noise, exactly.
 
@@ -192,6 +196,7 @@ def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
     return resolve(activation).smoothed(u, s) @ params.d / jnp.sqrt(u.shape[1])
 
 
+@full_precision
 def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any) -> Float[Array, "n d_out"]:
     """The variance of the network's output over its noise, exactly.
 

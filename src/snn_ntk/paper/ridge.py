@@ -29,7 +29,13 @@ __all__ = ["effective_ridge", "ridge_as_printed", "ridge_corrected", "ridge_exac
 
 def regress(kernel, kernel_test, ridge, residual):
     """K_test (K + ρ I)^{-1} residual by Cholesky."""
-    factor = cho_factor(kernel + ridge * np.eye(len(kernel)))
+    try:
+        factor = cho_factor(kernel + ridge * np.eye(len(kernel)))
+    except np.linalg.LinAlgError as error:
+        lowest = np.linalg.eigvalsh((kernel + kernel.T) / 2)[0]
+        raise ValueError(
+            f"expected a kernel whose eigenvalues are above -{ridge:.2g}, the ridge, got one of {lowest:.2g}"
+        ) from error
     return (kernel if kernel_test is None else kernel_test) @ cho_solve(factor, residual)
 
 
@@ -39,6 +45,9 @@ def checked_kernels(kernel, kernel_test, f0_test, beta, *outputs) -> tuple[Any, 
     kernel_test = None if kernel_test is None else np.asarray(kernel_test, np.float64)
     f0_test = None if f0_test is None else np.asarray(f0_test, np.float64)
     check_square(kernel)
+    for value in (kernel, kernel_test, f0_test, *outputs):
+        if value is not None and not np.isfinite(value).all():
+            raise ValueError("expected finite kernels, outputs and targets, got NaN or an infinity among them")
     if kernel_test is not None and kernel_test.shape[1:] != kernel.shape[:1]:
         raise ValueError(f"expected kernel_test of shape (n_test, {kernel.shape[0]}), got {kernel_test.shape}")
     if (kernel_test is None) != (f0_test is None):

@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.exact_divergence_kernel import whitened_product
@@ -72,6 +73,7 @@ def ridge_error_bound(
     return float((test_error + gain * train_error) * residual / (floor - train_error))
 
 
+@full_precision
 def path_averaged_kernel(
     initial: Parameters,
     trained: Parameters,

@@ -16,6 +16,7 @@ from jaxtyping import Array, Int, PyTree
 from tqdm import tqdm
 
 from snn_ntk import _validation as validation
+from snn_ntk._precision import full_precision
 from snn_ntk.training.checkpoint import Checkpoint, digest, program_digest
 
 __all__ = ["Trajectory", "gradient_descent", "log_spaced_steps"]
@@ -103,6 +104,7 @@ def _observe(record, params, args, key, step, *, batched, keyed):
     return _call(record, params, args, key)
 
 
+@full_precision
 def gradient_descent(
     loss: Callable[..., Array],
     params: PyTree,

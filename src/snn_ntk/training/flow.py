@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from snn_ntk._precision import full_precision
+
 __all__ = ["Flow", "gradient_flow"]
 
 
@@ -52,6 +54,7 @@ def _flow(loss, record, params, times, *, rtol, atol, max_steps):
     return solution.ys
 
 
+@full_precision
 def gradient_flow(
     loss: Callable[[PyTree], Array],
     params: PyTree,

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
+
 __all__ = ["Convolution", "Dense", "Transposed"]
 
 glorot = jax.nn.initializers.glorot_uniform()
@@ -43,6 +45,7 @@ def _overlap(x):
     return moved[0] + moved[1] + moved[2] + moved[3]
 
 
+@full_precision
 def _times(x, weight):
     """x @ weight over rows of two axes: XLA's derivative of a product over more axes transposes a factor in memory."""
     return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
@@ -73,6 +76,7 @@ class Dense(eqx.Module):
         self.weight = glorot(key, (inputs, outputs), jnp.float32)
         self.bias = jnp.zeros(outputs, jnp.float32)
 
+    @full_precision
     def __call__(self, x):
         return x @ self.weight + self.bias
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
 from snn_ntk.experiments.asymmetrical_scaling.runs import ScalingRun, network_of
 from snn_ntk.node_scaling.pruning import pruned_risk, transfer_features
 from snn_ntk.training.descent import gradient_descent
@@ -50,6 +51,7 @@ class _Handed(NamedTuple):
     targets: Array
 
 
+@full_precision
 def _external(params: _External, features: Array) -> Array:
     hidden = jax.nn.relu(features @ params.w1 + params.b1)
     return (jax.nn.relu(hidden @ params.w2 + params.b2) @ params.w3 + params.b3)[:, 0]
