@@ -81,7 +81,7 @@ _SETS = {
 
 
 _LARGEST = 10**8  # bytes of a table, unpacked; theirs have up to 25 million
-_EXCELS_ROWS = 1_048_576
+_MOST_ROWS = 100_000  # of a sheet, empty ones included
 
 
 def _cells_of_workbook(content: bytes) -> Iterator[Iterable[Any]]:
@@ -99,7 +99,10 @@ def _cells_of_workbook(content: bytes) -> Iterator[Iterable[Any]]:
     try:
         sheet: Any = book.worksheets[0]
         sheet.reset_dimensions()  # its own word for its size would be filled up with empty cells
-        yield from itertools.islice(sheet.iter_rows(values_only=True), _EXCELS_ROWS)
+        for number, row in enumerate(sheet.iter_rows(values_only=True)):
+            if number >= _MOST_ROWS:  # rows that are not there are filled in, up to the last one's number
+                raise ValueError(f"more than {_MOST_ROWS:,} rows")
+            yield row
     finally:
         book.close()
 
@@ -127,10 +130,8 @@ def read_table(path: str | Path, name: str) -> Float[np.ndarray, "n columns"]:
     with expecting(path, f"the data set {expected.title}"):
         content = read(path, _LARGEST)
         cells = _cells_of_workbook(content) if content[:2] == b"PK" else _cells_of_text(content)
-        # UCI's energy workbook ends in empty rows and columns.
-        filled = ([cell for cell in row if cell not in (None, "")] for row in cells)
         # One more than header and rows is too many, however many follow.
-        rows = list(itertools.islice(filter(None, filled), expected.rows + 2))
+        rows = list(itertools.islice(_filled(cells), expected.rows + 2))
         if rows and not _is_number(rows[0][0]):
             rows = rows[1:]
         if len({len(row) for row in rows}) > 1:
@@ -145,6 +146,16 @@ def read_table(path: str | Path, name: str) -> Float[np.ndarray, "n columns"]:
     if not np.isfinite(table).all():
         raise ValueError(f"{path}: expected finite numbers, got {np.count_nonzero(~np.isfinite(table))} others")
     return table[:, : expected.columns + 1]
+
+
+def _filled(rows: Iterable[Iterable[Any]]) -> Iterator[list[Any]]:
+    """The rows without their empty ends, as UCI's energy workbook has them on both sides."""
+    for row in rows:
+        cells = list(row)
+        while cells and cells[-1] in (None, ""):
+            cells.pop()
+        if cells:
+            yield cells
 
 
 def _is_number(cell: Any) -> bool:
