@@ -1,6 +1,5 @@
 """The choices that the slopes of Figure 2 may depend on: one change at a time, trained at several widths."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ __all__ = ["FIGURE2_CHOICES", "run_choice"]
 
 # Of 128 images the printed network of width 128 is stable up to a rate of 0.45 at its start, and the infinitely wide one
 # with ten outputs up to 8.88: `stability_edge` and the limit's kernels, in the notebook.
-FIGURE2_CHOICES: Mapping[str, Mapping[str, Any]] = {
+FIGURE2_CHOICES: dict[str, dict[str, Any]] = {
     "start-at-zero": {"initial_output": 0.0},
     "ten-classes": {"targets": "classes"},
     "784-outputs-stable": {"outputs": 784, "learning_rate": 0.4},

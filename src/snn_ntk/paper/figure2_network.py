@@ -70,7 +70,8 @@ def init_figure2(
     shapes = ((d_in, width), (width, width), (width, width), (width, d_out))
     keys = jax.random.split(key, 4)
     sigma = None if train_sigma is None else jnp.full((width, width), train_sigma)
-    return Figure2Parameters(*_normal_arrays(keys, shapes), sigma)
+    encoder, latent, hidden, decoder = _normal_arrays(keys, shapes)
+    return Figure2Parameters(encoder, latent, hidden, decoder, sigma)
 
 
 def _normal_arrays(keys, shapes):
