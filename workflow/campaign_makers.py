@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from snn_ntk.experiments import asymmetrical_scaling, disentanglement, vae_settings, weight_movement
+from snn_ntk.experiments.figure2_targets import figure2_targets
 from snn_ntk.paper.figure2_network import in_basis
 from snn_ntk.vae.model import loss_terms
 
@@ -73,7 +74,7 @@ def figure2_step(seeds: Sequence[int], parameters: dict[str, Any]) -> Step:
     chosen = {key: value for key, value in parameters.items() if key not in ("outputs", "targets", "n", "steps")}
     data = weight_movement.datasets.mnist(parameters["n"])
     x = in_basis(jnp.asarray(data.images, jnp.float32))
-    goal = weight_movement.goal_of(data, parameters["targets"], parameters["outputs"])
+    goal = figure2_targets(data, parameters["targets"], parameters["outputs"])
     last: list[Any] = []
 
     def advance(steps: int) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from snn_ntk.experiments import weight_movement
+from snn_ntk.experiments.figure2_choices import run_choice
+from snn_ntk.experiments.figure2_targets import principal_coordinates
 from snn_ntk.experiments.weight_movement import (
-    principal_coordinates,
     run_weight_movement,
     stability_edge,
     train_figure2,
@@ -94,3 +95,18 @@ def test_a_diverged_run_says_so_and_keeps_what_was_finite():
     assert run["diverged"]
     assert len(run["steps"]) == len(run["moved"]) == len(run["limit"]) < 8
     assert np.isfinite(run["moved"]).all()
+
+
+def test_a_choice_is_its_change_and_seeds_and_widths_are_those_of_single_runs():
+    settings = dict(n=6, steps=4, learning_rate=1.0)
+    run = run_choice(choice="ten-classes", narrowest=8, widest=16, seeds=2, **settings)
+    alone = run_weight_movement(outputs=10, targets="classes", width=16, seed=1, **settings)
+    np.testing.assert_allclose(np.array(run["relative"][1])[:, 1], alone["relative"], rtol=1e-5)
+    np.testing.assert_allclose(np.array(run["left"][1])[:, 1], alone["left"], rtol=1e-5)
+    # What grows beyond all numbers ends before it: the lists can be written as JSON.
+    lost = run_choice(choice="784-outputs", narrowest=8, widest=8, seeds=1, n=4, steps=64)
+    assert lost["steps"][0][-1] < 64
+    assert len(lost["left"][0]) == len(lost["relative"][0]) == len(lost["steps"][0])
+    assert np.isfinite(lost["left"][0]).all()
+    with pytest.raises(ValueError, match="expected a choice"):
+        run_choice(choice="default", narrowest=8, widest=8, seeds=1, steps=1)

@@ -52,6 +52,13 @@ def test_kernels_of_wide_networks_are_the_limit_layer_by_layer(sigma0, samples):
         assert (np.abs(finite.mean(0) - wrong) > 4 * error + 1 / m).any()
 
 
+def test_weights_are_the_draws_of_their_own_keys():
+    shapes = {"encoder": (5, 6), "mu": (6, 6), "hidden": (6, 6), "decoder": (6, 2)}
+    params = init_figure2(jax.random.key(3), 6, 5, 2)
+    for key, (name, shape) in zip(jax.random.split(jax.random.key(3), 4), shapes.items(), strict=True):
+        np.testing.assert_array_equal(getattr(params, name), jax.random.normal(key, shape))
+
+
 def test_the_total_is_the_sum_and_samples_tend_to_the_expected_output():
     x = points(4, 6)
     expected = figure2_limit_kernels(x, sigma0=0.5, **TANH)

@@ -1,6 +1,6 @@
 """The experiment of the paper's Figure 2: networks of one width trained side by side, and how far their layers move.
 
-It is long because a run needs all of it: what is learned, the training, the limit beside it, and the report.
+It is long because a run needs all of it: the training, the limit beside it, and the report.
 """
 
 import functools
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from snn_ntk import datasets
+from snn_ntk.experiments.figure2_targets import figure2_targets
 from snn_ntk.paper.figure2_limit import Figure2Kernels, figure2_limit_kernels
 from snn_ntk.paper.figure2_network import Figure2Parameters, in_basis, noisy_outputs
 from snn_ntk.paper.figure2_problem import (
@@ -31,7 +32,6 @@ __all__ = [
     "Trained",
     "limit_movement_of",
     "power_steps",
-    "principal_coordinates",
     "run_weight_movement",
     "stability_edge",
     "train_figure2",
@@ -45,37 +45,6 @@ FROZEN = functools.partial(figure2_objective, activation=PHI)
 
 def _fresh(params, problem, key):
     return figure2_objective(params, problem, key, activation=PHI)
-
-
-def principal_coordinates(images: Float[np.ndarray, "n d"], outputs: int) -> Float[np.ndarray, "n k"]:
-    """What a network with `outputs` outputs learns of images: their coordinates on the first principal directions.
-
-    With as many outputs as pixels it is the images themselves. The two cases are one: in a basis of principal directions
-    the images have at most n coordinates that are not zero, and Gaussian weights look alike in any basis. Up to sign they
-    are √λ times `ntk.principal_components` of the linear kernel, computed from the images because that has n columns only.
-
-    Args:
-        images: Images of shape (n, d).
-        outputs: Number of outputs.
-
-    Returns:
-        Coordinates of shape (n, outputs), float64.
-
-    Raises:
-        ValueError: If there are fewer than one or more than d outputs.
-
-    Example:
-        >>> np.abs(principal_coordinates(np.array([[3.0, 4.0, 0.0]]), 1)).round(6).tolist()
-        [[5.0]]
-
-    Source: book, chapter 9.
-    """
-    images = np.asarray(images, np.float64)
-    if not 1 <= outputs <= images.shape[1]:
-        raise ValueError(f"expected 1 <= outputs <= {images.shape[1]}, got {outputs}")
-    if outputs == images.shape[1]:
-        return images
-    return images @ np.linalg.svd(images, full_matrices=True)[2][:outputs].T
 
 
 class Trained(NamedTuple):
@@ -111,15 +80,14 @@ def _observe(params, problem):
     return {"moved": layer_movement(params, problem.start), "residual": jnp.sum(missing**2)}
 
 
-@functools.partial(jax.jit, static_argnames=("width", "samples", "beta", "train_sigma", "pixels"))
-def _draw(keys, x, y, sigma0, initial_output, *, pixels, **choices):
-    """Problems of many seeds, the norms of their initial weights and their first outputs."""
+@functools.partial(jax.jit, static_argnames=("width", "samples", "beta", "train_sigma"))
+def _draw(keys, x, y, sigma0, initial_output, **choices):
+    """Problems of many seeds and their first outputs."""
     one = functools.partial(
         draw_figure2_problem, x=x, y=y, activation=PHI, sigma0=sigma0, initial_output=initial_output, **choices
     )
     problem = jax.vmap(one)(keys)
-    norms = jax.vmap(lambda start, key: initial_norms(start, d_in=pixels, key=key))(problem.start, keys)
-    return problem, norms, jax.vmap(lambda problem: _outputs(problem.start, problem))(problem)
+    return problem, jax.vmap(lambda problem: _outputs(problem.start, problem))(problem)
 
 
 def train_figure2(
@@ -177,10 +145,12 @@ def train_figure2(
     if noise not in ("frozen", "fresh"):
         raise ValueError(f"expected noise 'frozen' or 'fresh', got {noise!r}")
     root = jax.random.key(width)
-    problem, norms, first = _draw(
-        jax.vmap(lambda seed: jax.random.fold_in(root, seed))(jnp.asarray(seeds)), x, jnp.asarray(targets, x.dtype),
-        sigma0, initial_output, pixels=pixels, width=width, samples=samples, beta=beta or None, train_sigma=train_sigma,
+    keys = jax.vmap(lambda seed: jax.random.fold_in(root, seed))(jnp.asarray(seeds))
+    problem, first = _draw(
+        keys, x, jnp.asarray(targets, x.dtype), sigma0, initial_output,
+        width=width, samples=samples, beta=beta or None, train_sigma=train_sigma,
     )  # fmt: skip
+    norms = jax.vmap(lambda start, key: initial_norms(start, d_in=pixels, key=key))(problem.start, keys)
     run = gradient_descent(
         _fresh if noise == "fresh" else FROZEN, problem.start, learning_rate=learning_rate, steps=steps,
         record=_observe, record_at=record_at, args=problem, batched=True, checkpoint=checkpoint,
@@ -268,14 +238,6 @@ def power_steps(steps: int) -> np.ndarray:
     return np.unique([0, *(2**k for k in range(int(steps).bit_length())), steps])
 
 
-def goal_of(data: datasets.Images, targets: str, outputs: int) -> np.ndarray:
-    if targets == "images":
-        return principal_coordinates(np.asarray(data.images, np.float32), outputs)
-    if targets != "classes" or outputs != 10:
-        raise ValueError(f"expected targets 'images', or 'classes' with 10 outputs, got {targets!r} with {outputs}")
-    return np.eye(10)[np.asarray(data.labels)]
-
-
 def run_weight_movement(*, seed: int, **settings: Any) -> dict[str, Any]:
     """One network of Figure 2: what `weight_movement_runs` returns for one seed, its other settings as there.
 
@@ -329,7 +291,7 @@ def weight_movement_runs(
     Source: wang2024vae, Figure 2.
     """
     data = datasets.mnist(n)
-    goal, images = goal_of(data, targets, outputs), np.asarray(data.images, np.float32)
+    goal, images = figure2_targets(data, targets, outputs), np.asarray(data.images, np.float32)
     x = in_basis(jnp.asarray(images))
     found = train_figure2(
         x, goal, width=width, seeds=seeds, steps=steps, learning_rate=learning_rate, record_at=power_steps(steps),

@@ -202,7 +202,7 @@ def principal_components(
 
     (Π f)(x) = (1/n) Σ_j K(x, x_j) f(x_j), ‖f‖² = (1/n) Σ_j f(x_j)² = 1. For the linear kernel K = X Xᵀ the functions
     times √λ are, up to sign, the coordinates of X on its principal directions
-    (`experiments.weight_movement.principal_coordinates`).
+    (`experiments.figure2_targets.principal_coordinates`).
 
     Args:
         kernel: Gram matrix, shape (n, n), symmetric.

@@ -5,6 +5,7 @@
 Eq. 2 with a layer before and one behind it. Matrices are stored (inputs, outputs), as a product from the right needs.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -70,8 +71,16 @@ def init_figure2(
     shapes = ((d_in, width), (width, width), (width, width), (width, d_out))
     keys = jax.random.split(key, 4)
     sigma = None if train_sigma is None else jnp.full((width, width), train_sigma)
-    encoder, latent, hidden, decoder = (jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True))
+    encoder, latent, hidden, decoder = _normal_arrays(keys, shapes)
     return Figure2Parameters(encoder, latent, hidden, decoder, sigma)
+
+
+def _normal_arrays(keys, shapes):
+    # A draw begins with the numbers of a shorter one of the same key, so one draw serves all shapes: each draw of its own
+    # costs as much compilation as a training loop.
+    sizes = [math.prod(shape) for shape in shapes]
+    drawn = jax.vmap(lambda key: jax.random.normal(key, (max(sizes),)))(keys)
+    return [row[:size].reshape(shape) for row, size, shape in zip(drawn, sizes, shapes, strict=True)]
 
 
 def in_basis(x: Float[Array, "n d"]) -> Float[Array, "n r"]:

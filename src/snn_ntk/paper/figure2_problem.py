@@ -165,7 +165,16 @@ def initial_norms(start: Figure2Parameters, *, d_in: int, key: Array) -> Float[A
 
     Source: wang2024vae, Figure 2; book, chapter 9.
     """
-    squares = jnp.stack([jnp.sum(w**2) for w in start[:4]])
+    squares = _squared_norms(start)
     left_out = (d_in - start.encoder.shape[0]) * start.encoder.shape[1]
-    extra = 2 * jax.random.gamma(key, left_out / 2) if left_out else 0.0
-    return jnp.sqrt(squares.at[0].add(extra))
+    return jnp.sqrt(squares.at[0].add(_chi_square(key, left_out))) if left_out else jnp.sqrt(squares)
+
+
+@jax.jit
+def _squared_norms(start):
+    return jnp.stack([jnp.sum(w**2) for w in start[:4]])
+
+
+@jax.jit  # one program for all widths: a gamma number is slow to compile
+def _chi_square(key, freedom):
+    return 2 * jax.random.gamma(key, freedom / 2)

@@ -211,7 +211,7 @@ def gradient_descent(
                 store.write((done, current), kept)
 
     records = jax.tree.map(lambda *values: jnp.stack(values), *kept) if kept else None
-    return Trajectory(record_at, records, current, np.asarray(_not_finite(current, records, batched)))
+    return Trajectory(record_at, records, current, _not_finite(current, records, batched))
 
 
 def _configuration(loss, params, args, key, *, rate, steps, record_at, batched):
@@ -231,11 +231,11 @@ def _configuration(loss, params, args, key, *, rate, steps, record_at, batched):
     }
 
 
-@eqx.filter_jit  # one small program instead of four for every leaf
 def _not_finite(params, records, batched):
-    bad = jnp.zeros(jax.tree.leaves(params)[0].shape[:1] if batched else (), dtype=bool)
+    # On the host: a program for every shape would take longer to compile than this takes.
+    bad = np.zeros(jax.tree.leaves(params)[0].shape[:1] if batched else (), dtype=bool)
     for axis, tree in ((0, params), (1, records)):
         for leaf in jax.tree.leaves(tree):
             others = tuple(i for i in range(leaf.ndim) if not (batched and i == axis))
-            bad |= ~jnp.isfinite(leaf).all(axis=others)
+            bad |= ~np.isfinite(np.asarray(leaf)).all(axis=others)
     return bad
