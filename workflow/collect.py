@@ -1,12 +1,13 @@
-"""Commits a sweep: writes the runs that exist to `results/<chapter>`, where chapters find them on every machine.
+"""Commits runs, those of a sweep's jobs and those that a chapter made itself: writes them to `results/<chapter>`.
 
-Called by `make results CHAPTER=… PROFILE=…` after a full-scale run. Runs that were committed before and are not made
-again stay.
+There chapters find them on every machine. Called by `make results CHAPTER=… PROFILE=…`, for the profile `laptop` after
+`make book FRESH=1`. Runs that were committed before and are not made again stay.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,15 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
     device, machine, versions and hash of the sources.
 
     Raises:
-        ValueError: if the chapter has no sweep in this profile, or none of its runs exists.
+        ValueError: if no run of the chapter exists in this profile.
     """
-    sweep = stages(Paths(root, profile), read=True).get(chapter)
-    if not sweep:
-        raise ValueError(f"expected a chapter with a sweep at profile {profile}, got {chapter!r}")
+    paths = Paths(root, profile)
+    sweep = stages(paths, read=True).get(chapter, [])
     found = read_runs(runs_folder(root, profile, chapter), {n: p for stage in sweep for n, p in stage.items()})
+    for path in sorted((paths.chapter(chapter) / "runs").glob("*.json")):
+        found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
     if not found:
-        raise ValueError(f"expected runs in {runs_folder(root, profile, chapter)}, got none")
+        raise ValueError(f"expected runs of {chapter} made by a build of profile {profile}, got none")
     before = load_results(chapter, root=root) or {"series": {"runs": {}}, "provenance": {"groups": []}}
     kept = {name: run for name, run in before["series"]["runs"].items() if name not in found}
     groups: list[dict[str, Any]] = [

@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_ntk._files import write_bytes
-from snn_ntk.reporting.provenance import FULL_PRECISION, book_root
-from snn_ntk.reporting.sweeps import expand, fresh, made_with, read_runs, runs_folder
+from snn_ntk.reporting.provenance import FULL_PRECISION, book_root, provenance
+from snn_ntk.reporting.sweeps import expand, fresh, made_with, read_runs, runs_folder, write_run
 
 __all__ = ["committed_runs", "gather_runs", "how_made", "load_published", "load_results", "write_results"]
 
@@ -88,7 +88,8 @@ def gather_runs(
     """All runs of a chapter: those that jobs of its sweep made, those made here and now, and those that are committed.
 
     A run of the sweep that `trained` does not mean is read where it is committed with its very parameters. Its first
-    steps are made again, and how far they are from the committed ones is kept. With `FRESH=1` every run is made.
+    steps are made again, and how far they are from the committed ones is kept. With `FRESH=1` every run is made. What
+    is made here is also written down, in the chapter's folder `runs`, from where it can be committed.
 
     Args:
         chapter: The notebook's stem.
@@ -136,8 +137,10 @@ def gather_runs(
     }
     if train_missing:
         here = {name: parameters for name, parameters in wanted.items() if name not in runs} | here
+    stamp = provenance(root, chapter, profile)
     for name, parameters in tqdm(here.items(), desc="runs", disable=None):
         runs[name] = {"parameters": parameters, "result": run(**parameters), "origin": "here"}
+        write_run(parameters, runs[name]["result"], stamp, name=f"runs/{name}")
     missing = [name for name in wanted if name not in runs]
     for name, found in committed.items():
         runs.setdefault(name, found | {"origin": "committed"})

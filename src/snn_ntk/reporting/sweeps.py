@@ -78,13 +78,14 @@ def runs_folder(root: Path, profile: str, chapter: str) -> Path:
     return root / "_build" / profile / "sweeps" / chapter
 
 
-def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[str, Any]) -> None:
-    """Writes what a run found to `run.json` in the folder that the build names in `SNN_NTK_OUTPUT`, else nowhere.
+def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[str, Any], *, name: str = "run") -> None:
+    """Writes what a run found to a file, `run.json` for a job, in the folder that the build names in `SNN_NTK_OUTPUT`, else nowhere.
 
     Args:
         parameters: Those that name the run's place in the sweep.
         result: Numbers, texts, lists and mappings.
         provenance: Versions, device and hash of the sources; the day is added.
+        name: Of the file, without its ending.
     """
     if "SNN_NTK_OUTPUT" not in os.environ:
         return
@@ -92,7 +93,7 @@ def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[st
 
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     content = {"parameters": dict(parameters), "result": result, "provenance": {**provenance, "day": day}}
-    write_bytes(Path(os.environ["SNN_NTK_OUTPUT"]) / "run.json", json.dumps(content).encode())
+    write_bytes(Path(os.environ["SNN_NTK_OUTPUT"]) / f"{name}.json", json.dumps(content).encode())
 
 
 def made_with(run: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
