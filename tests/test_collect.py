@@ -51,9 +51,16 @@ def test_runs_are_committed_and_stay_committed(root):
     assert [(g["device"], g["runs"]) for g in found["provenance"]["groups"]] == [("cpu", ["m1"]), ("gpu", ["m2"])]
 
 
+def test_runs_that_the_chapter_made_itself_are_committed_too(root):
+    folder = root / "_build" / "gpu" / "chapters" / "02-b" / "runs"
+    folder.mkdir(parents=True)
+    made = {"parameters": {"m": 9}, "result": {"y": [0.5]}, "provenance": {"device": "cpu"}}
+    (folder / "m9_rate0.1.json").write_text(json.dumps(made))
+    assert collect(root, "gpu", "02-b") == ["m9_rate0.1"]
+
+
 def test_nothing_to_commit_is_an_error(root):
-    with pytest.raises(ValueError, match="expected runs in"):
-        collect(root, "gpu", "01-a")
-    with pytest.raises(ValueError, match="expected a chapter with a sweep"):
-        collect(root, "gpu", "02-b")
+    for chapter in ("01-a", "02-b"):
+        with pytest.raises(ValueError, match=f"expected runs of {chapter}"):
+            collect(root, "gpu", chapter)
     assert load_results("01-a", root=root) is None

@@ -412,7 +412,7 @@ content = {"parameters": {"m": m, "seed": seed, "steps": steps}, "result": m, "p
 )
 
 
-def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path):
+def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path, monkeypatch):
     from snn_ntk.reporting.sweeps import expand, read_runs, runs_folder
 
     make_project(tmp_path)
@@ -485,6 +485,14 @@ def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path):
     assert parameters.stages(Paths(tmp_path, "smoke")) == {}
     chapter.write_text(chapter.read_text().replace("sweep: list = []", f"sweep: list = {sweep[:1]}"))
     assert parameters.stages(Paths(tmp_path, "smoke")) == {"01-one": expand(sweep[:1])}
+    # What is not to be trained is no job, unless everything is made anew.
+    mine.write_text(yaml.safe_dump({"sweep": sweep, "trained": {"seed": 0, "m": 3}}))
+    assert [list(stage) for stage in parameters.stages(Paths(tmp_path, "smoke"))["01-one"]] == [["seed0_m3"]]
+    assert parameters.stages(Paths(tmp_path, "smoke"), read=True) == {"01-one": expand(sweep)}
+    monkeypatch.setenv("FRESH", "1")
+    assert parameters.stages(Paths(tmp_path, "smoke")) == {"01-one": expand(sweep)}
+    with pytest.raises(ValueError, match="parameters of some run"):
+        expand(sweep, {"m": 4})
     mine.write_text("value: -0.5\nsweep: []\n")
     assert parameters.stages(Paths(tmp_path, "smoke")) == {}
 

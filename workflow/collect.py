@@ -1,7 +1,8 @@
-"""Commits runs: writes those that exist to `results/<chapter>`, where chapters find them on every machine.
+"""Commits runs, those of a sweep's jobs and those that a chapter made itself: writes them to `results/<chapter>`.
 
-Called by `make results CHAPTER=… PROFILE=…` after a full-scale sweep, and by `make results FROM=…` with the file that a
-campaign packed, on this machine or another. Runs that were committed before and are not made again stay.
+There chapters find them on every machine. Called by `make results CHAPTER=… PROFILE=…`, for the profile `laptop` after
+`make book FRESH=1`, and by `make results FROM=…` with the file that a campaign packed, on this machine or another. Runs
+that were committed before and are not made again stay.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
     device, machine, versions and hash of the sources.
 
     Raises:
-        ValueError: if the chapter has no sweep in this profile, or none of its runs exists.
+        ValueError: if no run of the chapter exists in this profile.
     """
-    sweep = stages(Paths(root, profile), read=True).get(chapter)
-    if not sweep:
-        raise ValueError(f"expected a chapter with a sweep at profile {profile}, got {chapter!r}")
+    paths = Paths(root, profile)
+    sweep = stages(paths, read=True).get(chapter, [])
     found = read_runs(runs_folder(root, profile, chapter), {n: p for stage in sweep for n, p in stage.items()})
+    for path in sorted((paths.chapter(chapter) / "runs").glob("*.json")):
+        found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
     if not found:
-        raise ValueError(f"expected runs in {runs_folder(root, profile, chapter)}, got none")
+        raise ValueError(f"expected runs of {chapter} made by a build of profile {profile}, got none")
     return _merge(root, chapter, found)
 
 

@@ -9,6 +9,7 @@ from snn_ntk.reporting import (
     committed_runs,
     compare,
     gather_runs,
+    how_made,
     load_published,
     load_results,
     worst_distance,
@@ -118,3 +119,51 @@ def test_runs_are_gathered_from_jobs_from_here_and_from_what_is_committed(tmp_pa
     assert "m5" in committed_runs("01-a", root=tmp_path)
     with pytest.raises(ValueError, match="expected at least one run of 02-b"):
         gather_runs("02-b", "laptop", [], run=dict, root=tmp_path)
+
+
+def test_runs_that_are_not_to_be_trained_are_read_if_they_are_committed_with_the_same_parameters(tmp_path, monkeypatch):
+    sweep = [{"m": [1, 2, 3, 4], "steps": 5}]
+    runs = {
+        f"m{m}": {"parameters": {"m": m, "steps": steps}, "result": {"y": 7.0}}
+        for m, steps in ((1, 5), (2, 5), (3, 6), (4, 5))
+    }
+    stamp = {"groups": [{"device": "cpu", "versions": {"jax": "0.0"}, "day": "2026-01-02", "runs": list(runs)}]}
+    write_results("01-a", series={"runs": runs}, provenance=stamp, root=tmp_path)
+
+    def gather():
+        return gather_runs(
+            "01-a",
+            "laptop",
+            sweep,
+            run=lambda **settings: {"y": 8.0},
+            trained={"m": 1},
+            repeat=lambda run: None if run["parameters"]["m"] == 4 else 1e-6,  # run 4 is of other data
+            root=tmp_path,
+        )
+
+    found, missing = gather()
+    assert {name: (run["origin"], run["result"]["y"], run.get("repeat")) for name, run in found.items()} == {
+        "m2": ("read", 7.0, 1e-6),
+        "m1": ("here", 8.0, None),
+        "m3": ("here", 8.0, None),
+        "m4": ("here", 8.0, None),
+    }
+    assert missing == []
+    text = how_made(found)
+    assert "3 trained in this notebook: m1, m3, m4" in text
+    assert "read: m2" in text
+    assert "made on cpu, JAX 0.0, 2026-01-02" in text
+
+    monkeypatch.setenv("FRESH", "1")
+    assert {(run["origin"], run.get("repeat")) for run in gather()[0].values()} == {("here", None), ("here", 1e-6)}
+
+
+def test_a_run_made_by_a_chapter_is_written_down(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNN_NTK_OUTPUT", str(tmp_path / "out"))
+    gather_runs("01-a", "laptop", [{"m": [1]}], run=lambda m: {"y": m}, root=tmp_path)
+    written = json.loads((tmp_path / "out" / "runs" / "m1.json").read_text())
+    assert (written["parameters"], written["result"], written["provenance"]["profile"]) == (
+        {"m": 1},
+        {"y": 1},
+        "laptop",
+    )

@@ -26,7 +26,14 @@ from snn_ntk.reporting.estimates import (
 )
 from snn_ntk.reporting.figures import plot_runs
 from snn_ntk.reporting.provenance import book_root
-from snn_ntk.reporting.results import committed_runs, gather_runs, load_published, load_results, write_results
+from snn_ntk.reporting.results import (
+    committed_runs,
+    gather_runs,
+    how_made,
+    load_published,
+    load_results,
+    write_results,
+)
 from snn_ntk.reporting.scorecard import report, scorecard, scorecard_rows, source_of, substitutions, summary, totals
 from snn_ntk.reporting.sweeps import fresh
 
@@ -44,6 +51,7 @@ __all__ = [
     "exactly",
     "fresh",
     "gather_runs",
+    "how_made",
     "judge",
     "load_claims",
     "load_published",

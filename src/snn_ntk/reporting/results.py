@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,18 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_ntk._files import write_bytes
-from snn_ntk.reporting.provenance import FULL_PRECISION, book_root
-from snn_ntk.reporting.sweeps import expand, fresh, made_with, read_runs, runs_folder
+from snn_ntk.reporting.provenance import FULL_PRECISION, book_root, provenance
+from snn_ntk.reporting.sweeps import expand, fresh, made_with, read_runs, runs_folder, write_run
 
-__all__ = ["committed_runs", "gather_runs", "load_published", "load_results", "write_results"]
+__all__ = ["committed_runs", "gather_runs", "how_made", "load_published", "load_results", "write_results"]
 
 _PARTS = ("series", "provenance")
+_ORIGINS = {
+    "job": "trained by jobs of this build",
+    "here": "trained in this notebook",
+    "read": "of this profile's runs read",
+    "committed": "more runs read",
+}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -73,15 +80,16 @@ def gather_runs(
     *,
     run: Callable[..., dict[str, Any]],
     inline: Sequence[Mapping[str, Any]] = (),
-    trained: Sequence[str] | None = None,
+    trained: Mapping[str, Any] | None = None,
     repeat: Callable[[Mapping[str, Any]], float | None] | None = None,
     train_missing: bool = True,
     root: Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """All runs of a chapter: those that jobs of its sweep made, those made here and now, and those that are committed.
 
-    A run of the sweep that `trained` does not name is read where it is committed with its very parameters. Its first
-    steps are made again, and how far they are from the committed ones is kept. With `FRESH=1` every run is made.
+    A run of the sweep that `trained` does not mean is read where it is committed with its very parameters. Its first
+    steps are made again, and how far they are from the committed ones is kept. With `FRESH=1` every run is made. What
+    is made here is also written down, in the chapter's folder `runs`, from where it can be committed.
 
     Args:
         chapter: The notebook's stem.
@@ -89,7 +97,7 @@ def gather_runs(
         sweep: The profile's runs, as `sweeps.expand` reads them.
         run: Makes a run: parameters to result.
         inline: Runs that are always made here, in the same form.
-        trained: Names of the sweep's runs that are made in any case, all by default.
+        trained: Parameters of the sweep's runs that are made in any case, as `sweeps.expand` takes them; all by default.
         repeat: The relative difference between a committed run's first steps and the same made here; None if that run
             is of other data than there are here, which then has to be made.
         train_missing: Whether runs of the sweep that no job made are made here too.
@@ -106,7 +114,8 @@ def gather_runs(
     """
     root = root or book_root()
     wanted, here = ({k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline))
-    held = {} if trained is None else {name: wanted[name] for name in wanted if name not in trained}
+    always = {name for stage in expand(sweep, trained) for name in stage} if sweep else set()
+    held = {name: parameters for name, parameters in wanted.items() if name not in always}
     committed = {
         name: found
         for name, found in committed_runs(chapter, root=root).items()
@@ -128,8 +137,10 @@ def gather_runs(
     }
     if train_missing:
         here = {name: parameters for name, parameters in wanted.items() if name not in runs} | here
+    stamp = provenance(root, chapter, profile)
     for name, parameters in tqdm(here.items(), desc="runs", disable=None):
         runs[name] = {"parameters": parameters, "result": run(**parameters), "origin": "here"}
+        write_run(parameters, runs[name]["result"], stamp, name=f"runs/{name}")
     missing = [name for name in wanted if name not in runs]
     for name, found in committed.items():
         runs.setdefault(name, found | {"origin": "committed"})
@@ -138,6 +149,30 @@ def gather_runs(
     if not runs:
         raise ValueError(f"expected at least one run of {chapter}, got none: let the build make the sweep")
     return runs, missing
+
+
+def how_made(runs: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()) -> str:
+    """What a reader has to know of gathered runs: which this build trained, and where and when the others were made.
+
+    Args:
+        runs: Of `gather_runs`.
+        missing: Names of the sweep's runs that are missing, likewise.
+
+    Returns:
+        A few lines of text.
+    """
+    names = {origin: [name for name, run in runs.items() if run["origin"] == origin] for origin in _ORIGINS}
+    lines = [f"{len(names[origin])} {text}: {', '.join(names[origin])}" for origin, text in _ORIGINS.items()]
+    kept = [line for line, origin in zip(lines, _ORIGINS, strict=True) if names[origin]]
+    if again := [run["repeat"] for run in runs.values() if "repeat" in run]:
+        kept.append(f"first steps of {len(again)} committed runs, made again here: loss within {max(again):.1e}")
+    made = collections.defaultdict(list)
+    for name in names["read"] + names["committed"]:
+        stamp = runs[name]["provenance"]
+        where = [stamp["device"], stamp.get("machine", ""), f"JAX {stamp['versions']['jax']}", stamp.get("day", "")]
+        made[", ".join(filter(None, where))].append(name)
+    kept += [f"{len(those)} of those that are read were made on {where}" for where, those in made.items()]
+    return "\n".join([*kept, *([f"{len(missing)} missing: {', '.join(missing)}"] if missing else [])])
 
 
 def load_published(name: str, *, root: Path | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Only the standard library is imported with this file: the build reads it by its 
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 import os
@@ -22,7 +23,9 @@ def fresh() -> bool:
     return os.environ.get("FRESH") == "1"
 
 
-def expand(sweep: Sequence[Mapping[str, Any]], only: Sequence[str] | None = None) -> list[dict[str, dict[str, Any]]]:
+def expand(
+    sweep: Sequence[Mapping[str, Any]], only: Mapping[str, Any] | None = None
+) -> list[dict[str, dict[str, Any]]]:
     """The runs that a sweep consists of.
 
     Each entry is a stage. Its lists are crossed, the last one running fastest; they name the run. Its single values
@@ -31,13 +34,13 @@ def expand(sweep: Sequence[Mapping[str, Any]], only: Sequence[str] | None = None
 
     Args:
         sweep: The entries, such as `[{"seed": [0, 1], "m": [10, 50], "steps": 3000}]`.
-        only: Names of the runs that are wanted, all by default.
+        only: Parameters of the runs that are wanted, such as `{"seed": 0}`; all by default.
 
     Returns:
         For each stage, parameters by the name of the run.
 
     Raises:
-        ValueError: If two runs have one name, a stage has no list, or an empty one, or no run has a name of `only`.
+        ValueError: If two runs have one name, a stage has no list, or an empty one, or no run has the parameters `only`.
 
     >>> expand([{"data": ["cars"], "m": [10, 50], "steps": 5}])
     [{'cars_m10': {'data': 'cars', 'm': 10, 'steps': 5}, 'cars_m50': {'data': 'cars', 'm': 50, 'steps': 5}}]
@@ -61,9 +64,12 @@ def expand(sweep: Sequence[Mapping[str, Any]], only: Sequence[str] | None = None
         stages.append(stage)
     if only is None:
         return stages
-    if unknown := sorted(set(only) - seen):
-        raise ValueError(f"expected runs of the sweep, some of {sorted(seen)}, got {unknown}")
-    kept = [{name: stage[name] for name in stage if name in only} for stage in stages]
+    kept = [
+        {name: run for name, run in stage.items() if all(run.get(key) == value for key, value in only.items())}
+        for stage in stages
+    ]
+    if not any(kept):
+        raise ValueError(f"expected parameters of some run of the sweep, got {dict(only)}")
     return [stage for stage in kept if stage]
 
 
@@ -72,20 +78,22 @@ def runs_folder(root: Path, profile: str, chapter: str) -> Path:
     return root / "_build" / profile / "sweeps" / chapter
 
 
-def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[str, Any]) -> None:
-    """Writes what a run found to `run.json` in the folder that the build names in `SNN_NTK_OUTPUT`, else nowhere.
+def write_run(parameters: Mapping[str, Any], result: Any, provenance: Mapping[str, Any], *, name: str = "run") -> None:
+    """Writes what a run found to a file, `run.json` for a job, in the folder that the build names in `SNN_NTK_OUTPUT`, else nowhere.
 
     Args:
         parameters: Those that name the run's place in the sweep.
         result: Numbers, texts, lists and mappings.
-        provenance: Versions, device and hash of the sources.
+        provenance: Versions, device and hash of the sources; the day is added.
+        name: Of the file, without its ending.
     """
     if "SNN_NTK_OUTPUT" not in os.environ:
         return
     from snn_ntk._files import write_bytes
 
-    content = {"parameters": dict(parameters), "result": result, "provenance": dict(provenance)}
-    write_bytes(Path(os.environ["SNN_NTK_OUTPUT"]) / "run.json", json.dumps(content).encode())
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    content = {"parameters": dict(parameters), "result": result, "provenance": {**provenance, "day": day}}
+    write_bytes(Path(os.environ["SNN_NTK_OUTPUT"]) / f"{name}.json", json.dumps(content).encode())
 
 
 def made_with(run: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
