@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import inspect
 import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import snn_ntk
-from snn_ntk import StochasticDense, nt, stax, tangent_kernels
 
 PACKAGE = Path(snn_ntk.__file__).parent
 PRODUCTS = (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
@@ -26,7 +23,13 @@ HIGHEST = (jax.lax.Precision.HIGHEST,) * 2
 
 def _public() -> dict[str, object]:
     """Every name of a folder's table, by where it is."""
-    tables = ["snn_ntk", *(f"snn_ntk.{path.parent.relative_to(PACKAGE).as_posix().replace('/', '.')}" for path in sorted(PACKAGE.rglob("*/__init__.py")))]
+    tables = [
+        "snn_ntk",
+        *(
+            f"snn_ntk.{path.parent.relative_to(PACKAGE).as_posix().replace('/', '.')}"
+            for path in sorted(PACKAGE.rglob("*/__init__.py"))
+        ),
+    ]
     found = {}
     for table in tables:
         module = importlib.import_module(table)
@@ -41,7 +44,15 @@ PUBLIC = _public()
 EXAMPLES = {
     name: tests
     for name, value in PUBLIC.items()
-    if (tests := [t for t in doctest.DocTestFinder(recurse=True).find(value, name, globs=vars(sys.modules[value.__module__]).copy()) if t.examples])
+    if (
+        tests := [
+            t
+            for t in doctest.DocTestFinder(recurse=True).find(
+                value, name, globs=vars(sys.modules[value.__module__]).copy()
+            )
+            if t.examples
+        ]
+    )
 }
 # Named tuples, errors and records, which compute nothing, and functions that take no product of floats.
 NO_PRODUCT: set[str] = set()
@@ -50,7 +61,9 @@ NO_PRODUCT: set[str] = set()
 def _caller() -> str:
     """The file of the nearest frame outside JAX."""
     frame = sys._getframe(2)
-    while frame and "/jax/" in frame.f_code.co_filename.replace("\\", "/") or frame.f_code.co_filename.startswith("<frozen"):
+    while (frame and "/jax/" in frame.f_code.co_filename.replace("\\", "/")) or frame.f_code.co_filename.startswith(
+        "<frozen"
+    ):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from random_networks.networks import GROWING, JUMPS, SHARED_ROWS, SMOOTH, WIDTH, RandomNetwork, build
 
 FIELDS = ("nngp", "ntk", "cov1")
@@ -150,7 +149,7 @@ def sampled_violations(network: RandomNetwork) -> list[str]:
 
 
 def outcome(check: Callable[[RandomNetwork], list[str]], network: RandomNetwork) -> str | list[str]:
-    """"held", what is refused, or the list of violations; any other error is one."""
+    """ "held", what is refused, or the list of violations; any other error is one."""
     with jax.enable_x64(network.x1.dtype != "float32"):
         try:
             return check(network) or "held"
