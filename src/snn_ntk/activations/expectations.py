@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from snn_ntk.activations.base import Activation, as_floats, make_activation
 from snn_ntk.activations.double_integral import double_integrals
-from snn_ntk.activations.series import series
+from snn_ntk.activations.series import Pairs, series
 
 __all__ = []
 
@@ -38,12 +39,9 @@ def _taylor(f: Callable[[Array], Array], order: int) -> Callable[[Array], tuple[
     return values
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _evaluated(
-    functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple
-) -> tuple[Array, ...]:
-    """E[f^(p)(a) g^(r)(b)] for each product; NaN where it is not resolved."""
-    orders = [max(p for pair in products for i, p in pair if i == f) for f in range(len(functions))]
+def _values(functions: tuple[Function, ...], products: Products, theta: tuple) -> tuple[Callable, Pairs, Pairs]:
+    """All derivatives that the products need as one function, the place of each factor in it, and which is whose slope."""
+    orders = [max((p for pair in products for i, p in pair if i == f), default=0) for f in range(len(functions))]
     starts = [sum(order + 1 for order in orders[:f]) for f in range(len(functions))]
 
     def values(z: Array) -> list[Array]:
@@ -54,9 +52,41 @@ def _evaluated(
 
     pairs = tuple((starts[i] + p, starts[j] + r) for (i, p), (j, r) in products)
     slopes = tuple((s + p, s + p + 1) for s, order in zip(starts, orders, strict=True) for p in range(order))
-    totals, resolved, converged, norms = series(values, slopes, pairs, c, q1, q2)
-    totals = double_integrals(values, pairs, resolved & ~converged, (c, q1, q2), norms, totals)
-    return tuple(jnp.where(resolved, total, jnp.nan) for total in totals)
+    return values, pairs, slopes
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _by_series(functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple):
+    values, pairs, slopes = _values(functions, products, theta)
+    return series(values, slopes, pairs, c, q1, q2)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _by_double_integral(
+    functions: tuple[Function, ...], products: Products, c: Array, q: Array, norms: tuple[Array, Array], theta: tuple
+) -> Array:
+    values, pairs, _ = _values(functions, products, theta)
+    return double_integrals(values, pairs, c, q, norms)
+
+
+def _evaluated(
+    functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple
+) -> tuple[Array, ...]:
+    """E[f^(p)(a) g^(r)(b)] for each product; NaN where it is not resolved.
+
+    The double integral is compiled only where it is needed, so not inside of a trace, which knows no values.
+    """
+    totals, resolved, converged, norms = _by_series(functions, products, c, q1, q2, theta)
+    totals = [jnp.where(converged, total, jnp.nan) for total in totals]
+    if isinstance(converged, jax.core.Tracer):
+        return tuple(totals)
+    at = np.nonzero(np.asarray(resolved & ~converged))
+    if not len(at[0]):
+        return tuple(totals)
+    c, q1, q2 = (jnp.broadcast_to(v, resolved.shape)[at] for v in (c, q1, q2))
+    sizes = [jnp.broadcast_to(v, (len(v), *resolved.shape))[(slice(None), *at)] for v in norms]
+    found = _by_double_integral(functions, products, c, jnp.stack([q1, q2], 1), tuple(sizes), theta)
+    return tuple(total.at[at].set(value) for total, value in zip(totals, found, strict=True))
 
 
 def _moved(function: Function, count: int) -> Function:
