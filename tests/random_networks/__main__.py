@@ -15,7 +15,6 @@ import warnings
 from pathlib import Path
 
 import jax
-
 from random_networks.checks import is_refusal, outcome, sampled_violations, violations
 from random_networks.networks import draw, is_sampled
 

@@ -176,7 +176,14 @@ def _linear(rng, *, noisy: bool) -> list:
     if not noisy:
         return ["Dense", W_std, b_std, parameterization]
     sigma0 = float(f"{10 ** rng.uniform(-2, 0.3):.2g}")
-    return ["StochasticDense", W_std, b_std, parameterization, sigma0, "shared" if rng.random() < 0.2 else "independent"]
+    return [
+        "StochasticDense",
+        W_std,
+        b_std,
+        parameterization,
+        sigma0,
+        "shared" if rng.random() < 0.2 else "independent",
+    ]
 
 
 def build(words: list, noise: float | None = 1.0, out: int = 1) -> Any:

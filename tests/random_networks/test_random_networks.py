@@ -1,7 +1,6 @@
 """The first 40 random networks; `make slow` has more of them, and compares networks of finite width."""
 
 import pytest
-
 from random_networks.checks import is_refusal, outcome, violations
 from random_networks.networks import draw
 

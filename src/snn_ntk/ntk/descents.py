@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from snn_ntk._precision import full_precision
 from snn_ntk.ntk.two_layer import TwoLayer, pull_back, two_layer_gram, two_layer_output
 
 __all__ = ["descend", "gradient_step", "natural_gradient_step", "online_logistic", "predicted_loss", "stochastic_step"]
@@ -186,6 +187,7 @@ def descend(
     return net, jax.tree.map(lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), first, rest)
 
 
+@full_precision
 def predicted_loss(
     kernel: Float[Array, "n n"], residual: Float[Array, " n"], steps: int, *, learning_rate: float
 ) -> Float[Array, " steps_plus_one"]:
