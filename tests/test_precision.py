@@ -56,7 +56,7 @@ def _vaes():
         encode(state.model, images)
         reconstruct(state.model, images)
         evaluate(state.model, images, key=jax.random.key(1))
-        loss_terms(state.model, images / np.float32(255), jax.numpy.zeros((4, 2)))
+        loss_terms(state.model, jnp.asarray(images / np.float32(255)), jnp.zeros((4, 2)))
         train_vae(state, images, beta=1.0, steps=1, batch=2, rows=1)
 
 
@@ -139,7 +139,7 @@ def test_layers_have_full_precision(imprecise):
         *(StochasticDense(4, sigma0=0.5), StochasticDense(4, sigma0=0.5, noise="shared"), stax.LayerNorm()),
         *(stax.AvgPool((2,)), stax.SumPool((2,)), stax.ImageResize((-1, 2, -1), "linear"), stax.Aggregate(1)),
         stax.DotGeneral(rhs=jnp.ones(4), dimension_numbers=(((1,), (0,)), ((), ()))),
-        stax.GlobalSelfAttention(4, 4, 4, 2, linear_scaling=False),
+        stax.GlobalSelfAttention(4, 4, 4, 2),
         *(stax.ElementwiseNumerical(jnp.tanh, deg=5), stax.GlobalAvgPool(), stax.GlobalSumPool(), stax.Flatten()),
     ]
     for layer in layers:
@@ -165,7 +165,9 @@ def test_functions_of_neural_tangents_have_full_precision(imprecise):
         ],
         "empirical_ntk_vp_fn": lambda: nt.empirical_ntk_vp_fn(apply_fn, x, None, params)(target),
         "linearize": lambda: nt.linearize(apply_fn, params)(params, x),
-        "monte_carlo_kernel_fn": lambda: nt.monte_carlo_kernel_fn(init_fn, apply_fn, jax.random.key(2), 2)(x),
+        "monte_carlo_kernel_fn": lambda: nt.monte_carlo_kernel_fn(init_fn, apply_fn, jax.random.key(2), 2)(
+            x, None, "ntk"
+        ),
         "taylor_expand": lambda: nt.taylor_expand(apply_fn, params, 2)(params, x),
     }
     k = kernel_fn(x)

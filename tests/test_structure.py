@@ -17,7 +17,7 @@ from snn_ntk.reporting import load_claims
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "snn_ntk"
-BASE = {"_files", "_gaussian", "_neural_tangents", "_validation"}
+BASE = {"_files", "_gaussian", "_neural_tangents", "_precision", "_validation"}
 LIBRARY = BASE | {"activations", "kernels", "layers"}
 SOURCES = {"paper", "ntk", "node_scaling"}
 # What stands left may import what stands right, and itself. `reporting` knows no mathematics, and none knows it.
@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "_files": set(),
     "_gaussian": set(),
     "_validation": set(),
-    "_neural_tangents": set(),
+    "_precision": set(),
+    "_neural_tangents": {"_precision"},
     "activations": BASE,
     "kernels": BASE | {"activations"},
     "layers": BASE | {"activations", "kernels"},

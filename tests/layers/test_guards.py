@@ -40,11 +40,12 @@ def test_a_layer_that_was_not_called_is_named(combine):
             combine(make, stax.Erf())
 
 
+@pytest.mark.filterwarnings("ignore:`FanIn` layers assume")
 def test_dropout_before_noise_is_refused(x):
     """Also where other layers stand between; without noise, or where it does nothing, it is as it was."""
 
     def network(noisy, mode="train"):
-        between = [stax.Dense(1), stax.FanOut(2), stax.parallel(stax.Relu(), stax.Erf()), stax.FanInSum()]
+        between = [stax.Dense(1), stax.FanOut(2), stax.parallel(stax.Dense(1), stax.Dense(1)), stax.FanInSum()]
         return stax.serial(stax.Dense(1), stax.Erf(), stax.Dropout(0.5, mode), *between, noisy)[2](x)
 
     with pytest.raises(ValueError, match=r"before a stochastic layer, got stax.Dropout"):

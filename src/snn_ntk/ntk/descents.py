@@ -210,5 +210,6 @@ def predicted_loss(
     Source: lecture, Theorem 3.2 (the one on generalisation); arora2019fine, Theorem 4.1.
     """
     eigenvalues, vectors = jnp.linalg.eigh(kernel)
-    powers = (1 - learning_rate * eigenvalues)[None, :] ** (2 * jnp.arange(steps + 1))[:, None]
+    exponents = 2 * jnp.arange(steps + 1, dtype=eigenvalues.dtype)
+    powers = (1 - learning_rate * eigenvalues)[None, :] ** exponents[:, None]
     return powers @ (vectors.T @ residual) ** 2 / 2
