@@ -5,9 +5,9 @@ import doctest
 import jax
 import jax.numpy as jnp
 import pytest
+from test_precision import EXAMPLES
 
 from snn_ntk import StochasticDense, predictive_variance, stax
-from test_precision import EXAMPLES
 
 STRICT = {
     "types": lambda: jax.numpy_dtype_promotion("strict"),
