@@ -39,7 +39,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 .DEFAULT_GOAL := help
 # Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
 .NOTPARALLEL:
-.PHONY: help book chapter results campaign bundle test heavy unit lint types format setup lock clean
+.PHONY: help book chapter results campaign bundle test heavy slow unit lint types format setup lock clean
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
@@ -51,6 +51,7 @@ help:
 	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser;"
 	@echo "               with CHECK=1, as in CI, a verdict other than the committed one is a failure"
 	@echo "make heavy     the tests that make test leaves out, because they take minutes or need the network"
+	@echo "make slow      5,000 random networks by their kernels, 300 beside networks of finite width; goes on where it was"
 	@echo "make unit      unit tests and doctests only"
 	@echo "make lint types format   ruff · pyright · put files into ruff's format"
 	@echo "make setup     only create the environment ($(VENV)), for Jupyter or an editor"
@@ -114,6 +115,9 @@ test: lint types
 
 heavy: $(READY)
 	@$(BIN)/python -m pytest -m heavy
+
+slow: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m random_networks
 
 lock:
 	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --group neural-tangents \
