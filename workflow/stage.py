@@ -13,10 +13,7 @@ import importlib.util
 import json
 import os
 import pkgutil
-import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,10 +22,12 @@ import gate
 import nbformat
 import where
 import yaml
-from paths import PROFILES, WORKFLOW, Paths, remove, write_atomically
-from processes import PARENT, command, end_with_parent
+from paths import PROFILES, Paths, remove, write_atomically
+from processes import PARENT, end_with_parent
+from rendering import publish, render
+from sources import read_config, read_toc
 
-__all__ = ["api_page", "expand_toc", "publish", "render", "stage"]
+__all__ = ["api_page", "expand_toc", "stage"]
 
 BIBLIOGRAPHY = "# Bibliography\n\n```{bibliography}\n:all:\n```\n"
 
@@ -112,13 +111,17 @@ def _two_columns(first: str, second: str, rows: dict[str, str]) -> str:
     return "\n".join([f"| {first} | {second} |", "|---|---|", *lines])
 
 
-def _stage_notebook(executed: Path, target: Path) -> None:
-    """Copies an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
-    notebook = nbformat.read(executed, as_version=4)
+def _stage_notebook(notebook: nbformat.NotebookNode, target: Path) -> None:
+    """Writes an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
     nbformat.write(notebook, target)
+
+
+def _dump(content: Any) -> str:
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C writes ten times as fast
+    return yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True)
 
 
 def stage(paths: Paths) -> dict[str, Any]:
@@ -137,10 +140,10 @@ def stage(paths: Paths) -> dict[str, Any]:
     records = []
     for chapter in chapters:
         made = paths.chapter(chapter)
-        gate.check_file(paths.executed(chapter), chapter)
+        notebook = gate.check_file(paths.executed(chapter), chapter)
         records += reporting.load_records(made / "claims.json") if (made / "claims.json").is_file() else []
         staged.notebooks.mkdir(parents=True, exist_ok=True)
-        _stage_notebook(paths.executed(chapter), staged.notebook(chapter).with_suffix(".ipynb"))
+        _stage_notebook(notebook, staged.notebook(chapter).with_suffix(".ipynb"))
         for kind in ("figures", "claims.json"):
             target = extra / ("figures" if kind == "figures" else "records") / chapter
             if (made / kind).is_dir():
@@ -167,12 +170,12 @@ def stage(paths: Paths) -> dict[str, Any]:
     _mathjax(extra)
 
     pages = {path.relative_to(staged.root).with_suffix("").as_posix() for path in staged.pages.rglob("*.md")}
-    toc = expand_toc(yaml.safe_load(paths.toc.read_text(encoding="utf-8")), pages, set(chapters))
+    toc = expand_toc(read_toc(paths), pages, set(chapters))
     wanted = pages | {f"notebooks/{chapter}" for chapter in chapters}
     if unlisted := sorted(wanted - _toc_files(toc)):
         raise ValueError(f"_toc.yml: expected to list every page, got no entry for {unlisted}")
-    staged.toc.write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
-    config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
+    staged.toc.write_text(_dump(toc), encoding="utf-8")
+    config = read_config(paths)
     sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
     sphinx["myst_substitutions"] = {
         "r": reporting.substitutions(records, claims, profile),
@@ -181,54 +184,8 @@ def stage(paths: Paths) -> dict[str, Any]:
         "refused_layers": _two_columns("behind noise", "why it is refused", REFUSED),
         "summary": reporting.summary(records, claims, profile),
     }
-    staged.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    staged.config.write_text(_dump(config), encoding="utf-8")
     return {"profile": profile, "chapters": chapters} | reporting.report(records, claims, profile)
-
-
-def render(paths: Paths) -> Path:
-    """Runs Sphinx over the staging folder with warnings as errors.
-
-    Returns:
-        A new folder under `editions` with the rendered book.
-
-    Raises:
-        SystemExit: after Sphinx's own messages, if there was a warning.
-    """
-    remove(paths.rendering)
-    sphinx = [*command("jupyter_book.cli.main"), "build", "-q", "-n", "-W", "--keep-going"]
-    sphinx += ["--path-output", str(paths.rendering), str(paths.staging)]
-    # Sphinx imports an extension from here, and the package's modules.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKFLOW), os.environ.get("PYTHONPATH", "")])}
-    environment[PARENT] = str(os.getpid())
-    finished = subprocess.run(
-        sphinx, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if finished.returncode:
-        message = re.sub(r"\x1b\[[0-9;]*m", "", finished.stdout)
-        message = message.replace(str(paths.staging.resolve()) + os.sep, "")
-        print(
-            f"{message}\nThe book was not built. Its sources as staged: {os.path.relpath(paths.staging)}",
-            file=sys.stderr,
-        )
-        raise SystemExit(1)
-    edition = paths.editions / time.strftime("%Y%m%d-%H%M%S")
-    edition.parent.mkdir(exist_ok=True)
-    os.rename(paths.rendering / "_build" / "html", edition)
-    remove(paths.rendering)
-    return edition
-
-
-def publish(paths: Paths, edition: Path) -> None:
-    """Points `html` at the new edition, in one rename, and removes older ones."""
-    link = paths.out / f".html.{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(edition.relative_to(paths.out), target_is_directory=True)
-    if not paths.html.is_symlink():
-        remove(paths.html)
-    os.replace(link, paths.html)
-    for old in edition.parent.iterdir():
-        if old != edition:
-            remove(old)
 
 
 def main() -> None:
