@@ -16,15 +16,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from paths import WORKFLOW, Paths, files, remove
 from processes import PARENT, command
 
-__all__ = ["main", "publish", "render"]
+__all__ = ["main", "publish", "render", "setup"]
 
 # What Sphinx takes for older than all that it has read.
 OLD = 1_000_000_000
 RECORD = "read.json"
+JOBS = "SNN_NTK_JOBS"
 
 
 def _digests(paths: Paths) -> dict[str, str]:
@@ -64,8 +66,12 @@ def _keep(paths: Paths) -> dict[str, str]:
     return digests
 
 
-def render(paths: Paths) -> Path:
+def render(paths: Paths, jobs: int = 1) -> Path:
     """Runs Sphinx over the staging folder with warnings as errors.
+
+    Args:
+        paths: Of the profile.
+        jobs: How many processes write pages.
 
     Returns:
         A new folder under `editions` with the rendered book.
@@ -77,7 +83,7 @@ def render(paths: Paths) -> Path:
     sphinx = [*command("rendering"), str(paths.staging), str(paths.rendering)]
     # Sphinx imports an extension from here, and the package's modules.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKFLOW), os.environ.get("PYTHONPATH", "")])}
-    environment[PARENT] = str(os.getpid())
+    environment |= {PARENT: str(os.getpid()), JOBS: str(jobs)}
     finished = subprocess.run(
         sphinx, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -111,6 +117,18 @@ def publish(paths: Paths, edition: Path) -> None:
     for old in edition.parent.iterdir():
         if old != edition:
             remove(old)
+
+
+def _write_side_by_side(app: Any, env: Any) -> list[str]:
+    """After the reading, which sphinx-proof does not allow side by side: one process resolves references, others write."""
+    app.parallel = 1 + int(os.environ[JOBS])
+    return []
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """As Sphinx's extension, which staging adds to the book's."""
+    app.connect("env-updated", _write_side_by_side)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def main() -> int:

@@ -177,6 +177,7 @@ def stage(paths: Paths) -> dict[str, Any]:
     staged.toc.write_text(_dump(toc), encoding="utf-8")
     config = read_config(paths)
     sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
+    sphinx["extensions"] = [*sphinx.get("extensions", []), "rendering"]  # workflow/rendering.py
     sphinx["myst_substitutions"] = {
         "r": reporting.substitutions(records, claims, profile),
         "profile": profile,
@@ -192,6 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop", choices=PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
+    parser.add_argument("--jobs", type=int, default=1, help="how many processes write pages")
     arguments = parser.parse_args()
     if PARENT in os.environ:
         end_with_parent()
@@ -200,8 +202,10 @@ def main() -> None:
     print("book: checking and rendering", flush=True)
     try:
         outcome = stage(paths)
-        publish(paths, render(paths))
+        publish(paths, render(paths, arguments.jobs))
         write_atomically(paths.outcome, json.dumps(outcome, indent=1))
+    except KeyboardInterrupt:
+        raise SystemExit("book: interrupted") from None
     except (ValueError, RuntimeError, OSError) as error:
         raise SystemExit(f"book: {error}") from None
     print(f"book: done in {time.monotonic() - started:.0f} s", flush=True)

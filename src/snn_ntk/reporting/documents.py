@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-__all__ = ["check_schema", "read_claims", "read_json", "read_text", "read_yaml"]
+__all__ = ["check_schema", "parse_yaml", "read_claims", "read_json", "read_text", "read_yaml"]
 
 
 _NUMBER = {"type": "number", "description": "a number"}
@@ -106,6 +106,22 @@ def _message(fault: ValidationError, where: str) -> str:
     return f"{where}{place}: expected {wanted}, got {_short(fault.instance)}{hint}"
 
 
+def parse_yaml(text: str, where: str) -> Any:
+    """What a text in YAML says, None if it is empty.
+
+    Raises:
+        ValueError: if it is not plain YAML without repeated keys.
+    """
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{where}: expected YAML, got in {line}{error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise ValueError(f"{where}: expected YAML, got {' '.join(str(error).split())}") from None
+
+
 def read_yaml(path: Path, schema: Mapping[str, Any] | None = None) -> Any:
     """What a YAML file holds, None if it is empty.
 
@@ -116,16 +132,7 @@ def read_yaml(path: Path, schema: Mapping[str, Any] | None = None) -> Any:
     Raises:
         ValueError: if the file cannot be read, is not plain YAML without repeated keys, or does not satisfy the schema.
     """
-    try:
-        content = yaml.load(read_text(path), _Loader)  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"{path}: expected YAML, got in {line}{error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
+    content = parse_yaml(read_text(path), str(path))
     if schema is not None:
         check_schema(content, schema, str(path))
     return content
