@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from parameters import stages
 from paths import Paths, remove
@@ -16,6 +17,14 @@ def check_folders(paths: Paths) -> None:
     Raises:
         ValueError: if something else is where one belongs, or it cannot be written to.
     """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        writable = os.access(cache, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise ValueError(f"{cache}: expected a folder that can be written to, got one that cannot; set HOME to another")
     build = paths.out.parent
     kept = [paths.editions, paths.chapter("x").parent, paths.running("x").parent, paths.result("x", "y").parent.parent]
     for folder in (build, paths.out, *kept, paths.root / ".snakemake"):
@@ -33,6 +42,8 @@ def clear(paths: Paths) -> None:
     What a run of a sweep has left stays while the run is wanted: it goes on from there.
     """
     remove(paths.rendering)
+    remove(paths.temporary)
+    paths.temporary.mkdir()
     shown = paths.html.resolve()
     for edition in paths.editions.glob("*"):
         if edition.resolve() != shown:

@@ -101,7 +101,10 @@ def read_notebook(paths: Paths, chapter: str) -> dict[str, Any]:
     Raises:
         ValueError: if the notebook or the profile's file cannot be read, or they do not fit each other.
     """
-    text = library("reporting.documents").read_text(paths.notebook(chapter))
+    documents = library("reporting.documents")
+    text = documents.read_text(paths.notebook(chapter))
+    _, _, header = text.partition("---\n") if text.startswith("---\n") else ("", "", "")
+    documents.parse_yaml(header.partition("\n---\n")[0], f"notebooks/{chapter}.md, header")
     known, chosen = known_parameters(text, chapter), read_profile(paths, chapter)
     check_parameters(chosen, known, f"profile {paths.profile}, {chapter}")
     return known | chosen

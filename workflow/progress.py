@@ -112,7 +112,7 @@ class Progress:
         if found := _PLAN.fullmatch(text):
             self.planned = found[1].split()
             left = self.remaining(now)
-            text = f"To run: {len(self.planned)} jobs on {self.cores} {'core' if self.cores == 1 else 'cores'}"
+            text = f"To run: {len(self.planned)} {'job' if len(self.planned) == 1 else 'jobs'} on {self.cores} {'core' if self.cores == 1 else 'cores'}"
             text += f", about {clock(left)}" if left is not None else ""
         elif found := _ENDS.match(text):
             job, seconds = found[1], float(found[2])
