@@ -19,15 +19,13 @@ from snn_ntk.reporting.sweeps import read_runs, runs_folder
 
 __all__ = ["collect"]
 
-# Pictures are drawn from runs that were made on the spot; numbers are what is worth keeping.
-LEFT_OUT = ("pictures",)
 
-
-def collect(root: Path, profile: str, chapter: str) -> list[str]:
+def collect(root: Path, profile: str, chapter: str, *, pictures: bool = False) -> list[str]:
     """Writes `results/<chapter>/{series,provenance}.json` and returns the names of the runs that were added.
 
     The series are `{"runs": {name: {"parameters": …, "result": …}}}`; the provenance lists what was run together, with
-    device, machine, versions and hash of the sources.
+    device, machine, versions and hash of the sources. Pictures are large and left out, unless asked for: mostly those
+    of runs that were made on the spot are drawn.
 
     Raises:
         ValueError: if no run of the chapter exists in this profile.
@@ -55,7 +53,7 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
     new = {
         name: {
             "parameters": run["parameters"],
-            "result": {key: value for key, value in run["result"].items() if key not in LEFT_OUT},
+            "result": {key: value for key, value in run["result"].items() if pictures or key != "pictures"},
         }
         for name, run in found.items()
     }
@@ -67,10 +65,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chapter")
     parser.add_argument("--profile", default="gpu", choices=PROFILES)
+    parser.add_argument("--pictures", action="store_true", help="keep the runs' pictures too")
     parser.add_argument("--root", type=Path, default=Path("."))
     arguments = parser.parse_args()
     try:
-        added = collect(arguments.root.resolve(), arguments.profile, arguments.chapter)
+        added = collect(arguments.root.resolve(), arguments.profile, arguments.chapter, pictures=arguments.pictures)
     except ValueError as error:
         raise SystemExit(str(error)) from None
     print(f"results/{arguments.chapter}: {len(added)} runs")
