@@ -40,7 +40,7 @@ def collect(root: Path, profile: str, chapter: str, *, pictures: bool = False) -
         found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
     if not found:
         raise ValueError(f"expected runs of {chapter} made by a build of profile {profile}, got none")
-    return _merge(root, chapter, found)
+    return _merge(root, chapter, found, pictures=pictures)
 
 
 def collect_packed(root: Path, archive: Path, *, rehearsal: bool = False) -> dict[str, list[str]]:
@@ -68,7 +68,7 @@ def collect_packed(root: Path, archive: Path, *, rehearsal: bool = False) -> dic
     return {chapter: _merge(root, chapter, of_chapter) for chapter, of_chapter in found.items()}
 
 
-def _merge(root: Path, chapter: str, found: dict[str, Any]) -> list[str]:
+def _merge(root: Path, chapter: str, found: dict[str, Any], *, pictures: bool = False) -> list[str]:
     """Writes runs beside those that were committed before, which give way to runs of their names."""
     before = load_results(chapter, root=root) or {"series": {"runs": {}}, "provenance": {"groups": []}}
     kept = {name: run for name, run in before["series"]["runs"].items() if name not in found}
