@@ -22,15 +22,13 @@ from snn_ntk.reporting.sweeps import read_runs, runs_folder
 
 __all__ = ["collect", "collect_packed"]
 
-# Pictures are drawn from runs that were made on the spot; numbers are what is worth keeping.
-LEFT_OUT = ("pictures",)
 
-
-def collect(root: Path, profile: str, chapter: str) -> list[str]:
+def collect(root: Path, profile: str, chapter: str, *, pictures: bool = False) -> list[str]:
     """Writes `results/<chapter>/{series,provenance}.json` and returns the names of the runs that were added.
 
     The series are `{"runs": {name: {"parameters": …, "result": …}}}`; the provenance lists what was run together, with
-    device, machine, versions and hash of the sources.
+    device, machine, versions and hash of the sources. Pictures are large and left out, unless asked for: mostly those
+    of runs that were made on the spot are drawn.
 
     Raises:
         ValueError: if no run of the chapter exists in this profile.
@@ -42,7 +40,7 @@ def collect(root: Path, profile: str, chapter: str) -> list[str]:
         found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
     if not found:
         raise ValueError(f"expected runs of {chapter} made by a build of profile {profile}, got none")
-    return _merge(root, chapter, found)
+    return _merge(root, chapter, found, pictures=pictures)
 
 
 def collect_packed(root: Path, archive: Path, *, rehearsal: bool = False) -> dict[str, list[str]]:
@@ -70,7 +68,7 @@ def collect_packed(root: Path, archive: Path, *, rehearsal: bool = False) -> dic
     return {chapter: _merge(root, chapter, of_chapter) for chapter, of_chapter in found.items()}
 
 
-def _merge(root: Path, chapter: str, found: dict[str, Any]) -> list[str]:
+def _merge(root: Path, chapter: str, found: dict[str, Any], *, pictures: bool = False) -> list[str]:
     """Writes runs beside those that were committed before, which give way to runs of their names."""
     before = load_results(chapter, root=root) or {"series": {"runs": {}}, "provenance": {"groups": []}}
     kept = {name: run for name, run in before["series"]["runs"].items() if name not in found}
@@ -88,7 +86,7 @@ def _merge(root: Path, chapter: str, found: dict[str, Any]) -> list[str]:
     new = {
         name: {
             "parameters": run["parameters"],
-            "result": {key: value for key, value in run["result"].items() if key not in LEFT_OUT},
+            "result": {key: value for key, value in run["result"].items() if pictures or key != "pictures"},
         }
         for name, run in found.items()
     }
@@ -102,6 +100,7 @@ if __name__ == "__main__":
     parser.add_argument("--packed", type=Path, help="what a campaign packed, instead of a chapter's sweep")
     parser.add_argument("--rehearsal", action="store_true", help="merge runs with fewer steps too, to try it")
     parser.add_argument("--profile", default="gpu", choices=PROFILES)
+    parser.add_argument("--pictures", action="store_true", help="keep the runs' pictures too")
     parser.add_argument("--root", type=Path, default=Path("."))
     arguments = parser.parse_args()
     root = arguments.root.resolve()
@@ -109,7 +108,8 @@ if __name__ == "__main__":
         if arguments.packed:
             added = collect_packed(root, arguments.packed, rehearsal=arguments.rehearsal)
         elif arguments.chapter:
-            added = {arguments.chapter: collect(root, arguments.profile, arguments.chapter)}
+            made = collect(root, arguments.profile, arguments.chapter, pictures=arguments.pictures)
+            added = {arguments.chapter: made}
         else:
             parser.error("expected a chapter or --packed, got neither")
     except ValueError as error:

@@ -12,6 +12,7 @@ from snn_ntk.experiments.disentanglement import (
     SCORES,
     disentanglement_runs,
     random_code_scores,
+    repeat_disentanglement,
     run_disentanglement,
     scores_of,
 )
@@ -91,6 +92,12 @@ def test_a_run_reports_what_a_chapter_needs_and_goes_on_where_it_was_cut_off(tmp
     again = run_disentanglement(**settings, checkpoint=tmp_path / "c")
     assert again["reconstruction"] == run["reconstruction"]
     assert again["milestones"] == run["milestones"]
+
+    # Its first steps give the same loss again; those of another seed do not, and other data are not compared.
+    made = {"parameters": settings | {"setting": "small"}, "result": run}
+    assert repeat_disentanglement(made) < 1e-6
+    assert repeat_disentanglement(made | {"parameters": made["parameters"] | {"seed": 1}}) > 1e-5
+    assert repeat_disentanglement(made | {"result": run | {"name": "dSprites"}}) is None
 
 
 def test_unknown_names_are_refused():

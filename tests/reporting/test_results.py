@@ -150,8 +150,8 @@ def test_runs_that_are_not_to_be_trained_are_read_if_they_are_committed_with_the
     }
     assert missing == []
     text = how_made(found)
-    assert "3 trained in this notebook: m1, m3, m4" in text
-    assert "read: m2" in text
+    assert "trained: m1, m3, m4" in text
+    assert "1 of this profile's runs read" in text
     assert "made on cpu, JAX 0.0, 2026-01-02" in text
 
     monkeypatch.setenv("FRESH", "1")

@@ -162,8 +162,8 @@ def how_made(runs: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ())
         A few lines of text.
     """
     names = {origin: [name for name, run in runs.items() if run["origin"] == origin] for origin in _ORIGINS}
-    lines = [f"{len(names[origin])} {text}: {', '.join(names[origin])}" for origin, text in _ORIGINS.items()]
-    kept = [line for line, origin in zip(lines, _ORIGINS, strict=True) if names[origin]]
+    kept = [f"{len(names[origin])} {text}" for origin, text in _ORIGINS.items() if names[origin]]
+    kept.append(f"trained: {', '.join(names['job'] + names['here']) or 'none'}")
     if again := [run["repeat"] for run in runs.values() if "repeat" in run]:
         kept.append(f"first steps of {len(again)} committed runs, made again here: loss within {max(again):.1e}")
     made = collections.defaultdict(list)
