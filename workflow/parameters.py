@@ -67,8 +67,8 @@ def stages(paths: Paths, *, read: bool = False) -> dict[str, list[dict[str, dict
     """The sweeps of a profile: for each chapter that has one, its stages, each with the parameters of its runs by name.
 
     A chapter has a sweep if there is a notebook for its runs and the profile, or else the chapter's notebook itself,
-    sets a `sweep` that is not empty. If it names runs as `trained` the others are read from `results/`, unless `FRESH=1`
-    or `read` asks for them too.
+    sets a `sweep` that is not empty. If it says which of these runs are `trained` the others are read from `results/`, and
+    so are those that it lists under `read`, unless `FRESH=1` or the argument `read` asks for all.
 
     Raises:
         ValueError: if a sweep names no runs, or two by one name.
@@ -77,10 +77,12 @@ def stages(paths: Paths, *, read: bool = False) -> dict[str, list[dict[str, dict
     for chapter in filter(lambda name: paths.sweep(name).is_file(), paths.chapters()):
         defaults = known_parameters(paths.notebook(chapter).read_text(encoding="utf-8"), chapter)
         values = defaults | read_profile(paths, chapter)
-        sweeps = library("reporting.sweeps")
-        if sweep := values.get("sweep"):
+        sweeps, listed, trained = library("reporting.sweeps"), ["sweep"], values.get("trained")
+        if read or sweeps.fresh():
+            listed, trained = ["sweep", "read"], None
+        if sweep := [stage for name in listed for stage in values.get(name) or []]:
             try:
-                made[chapter] = sweeps.expand(sweep, None if read or sweeps.fresh() else values.get("trained"))
+                made[chapter] = sweeps.expand(sweep, trained)
             except ValueError as error:
                 raise ValueError(f"{chapter}, profile {paths.profile}: {error}") from None
     return made
