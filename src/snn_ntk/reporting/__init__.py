@@ -14,7 +14,7 @@
 
 from snn_ntk.reporting.chapter import Chapter, load_records
 from snn_ntk.reporting.claims import Claim, Record, judge, load_claims, near_edge, unexpected, verdicts
-from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_shift, worst_standard_errors
+from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_end, worst_shift
 from snn_ntk.reporting.estimates import (
     Estimate,
     Trend,
@@ -72,7 +72,7 @@ __all__ = [
     "unexpected",
     "verdicts",
     "worst_distance",
+    "worst_end",
     "worst_shift",
-    "worst_standard_errors",
     "write_results",
 ]
