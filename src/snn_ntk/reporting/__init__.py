@@ -10,6 +10,7 @@
 - `sweeps`: many runs of one notebook, each a job of the build; the names of the profiles.
 - `provenance`: where a number came from, and where the checkout is.
 - `dependencies`: which files a notebook depends on.
+- `documents`: reading YAML and JSON, with one error for each fault.
 """
 
 from snn_ntk.reporting.chapter import Chapter, load_records
