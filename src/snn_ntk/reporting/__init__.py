@@ -10,11 +10,12 @@
 - `sweeps`: many runs of one notebook, each a job of the build; the names of the profiles.
 - `provenance`: where a number came from, and where the checkout is.
 - `dependencies`: which files a notebook depends on.
+- `documents`: reading YAML and JSON, with one error for each fault.
 """
 
 from snn_ntk.reporting.chapter import Chapter, load_records
 from snn_ntk.reporting.claims import Claim, Record, judge, load_claims, near_edge, unexpected, verdicts
-from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_shift, worst_standard_errors
+from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_end, worst_shift
 from snn_ntk.reporting.estimates import (
     Estimate,
     Trend,
@@ -72,7 +73,7 @@ __all__ = [
     "unexpected",
     "verdicts",
     "worst_distance",
+    "worst_end",
     "worst_shift",
-    "worst_standard_errors",
     "write_results",
 ]
