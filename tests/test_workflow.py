@@ -660,7 +660,7 @@ def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path, monke
     assert parameters.stages(Paths(tmp_path, "smoke"), read=True) == {"01-one": expand(sweep)}
     monkeypatch.setenv("FRESH", "1")
     assert parameters.stages(Paths(tmp_path, "smoke")) == {"01-one": expand(sweep)}
-    mine.write_text(yaml.safe_dump({"read": sweep}))
+    mine.write_text(yaml.safe_dump({"sweep": [], "read": sweep}))
     assert parameters.stages(Paths(tmp_path, "smoke")) == {"01-one": expand(sweep)}
     monkeypatch.delenv("FRESH")
     assert parameters.stages(Paths(tmp_path, "smoke")) == {}
