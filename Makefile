@@ -9,7 +9,9 @@ UV ?= uv
 override PROFILE := $(value PROFILE)
 override CORES := $(value CORES)
 override CHAPTER := $(value CHAPTER)
-export PROFILE CORES CHAPTER
+override FRESH := $(value FRESH)
+override CHECK := $(value CHECK)
+export PROFILE CORES CHAPTER FRESH CHECK
 # The build ends with make, even if that is killed; `exec` leaves no shell between the two.
 BUILD = exec $(BIN)/python workflow/build.py --parent "$$PPID" --profile="$$PROFILE" --cores="$$CORES"
 
@@ -35,6 +37,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
+	@echo "               with FRESH=1, train anew what committed runs stand in for"
 	@echo "make chapter CHAPTER=05-stochastic-ntk [PROFILE=…]  run one chapter only"
 	@echo "make results CHAPTER=09-weight-movement PROFILE=gpu   commit what exists of a chapter's sweep to results/"
 	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser;"
