@@ -113,7 +113,7 @@ def test_parameters_are_checked_by_name_and_kind():
 def test_an_unknown_parameter_or_chapter_stops_the_build(book):
     later(profile(book, "01-one"), "valu: 1\n")
     status, output = build(book)
-    assert status == 1
+    assert status == 2
     assert re.search(r"01-one: expected parameters of the notebook, one of \[.*'value'.*\], got \['valu'\]", output)
     assert "02-two: running" not in output
     later(profile(book, "03-three"), "")
