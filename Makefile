@@ -9,6 +9,8 @@ UV ?= uv
 override PROFILE := $(value PROFILE)
 override CORES := $(value CORES)
 override CHAPTER := $(value CHAPTER)
+override FRESH := $(value FRESH)
+override CHECK := $(value CHECK)
 override FROM := $(value FROM)
 MINUTES ?= 8
 override MINUTES := $(value MINUTES)
@@ -17,7 +19,7 @@ override SCALE := $(value SCALE)
 override PARTS := $(value PARTS)
 NODE_PYTHON ?= 3.12
 override NODE_PYTHON := $(value NODE_PYTHON)
-export PROFILE CORES CHAPTER FROM MINUTES SCALE PARTS NODE_PYTHON REHEARSAL
+export PROFILE CORES CHAPTER FRESH CHECK FROM MINUTES SCALE PARTS NODE_PYTHON REHEARSAL
 # The build ends with make, even if that is killed; `exec` leaves no shell between the two.
 BUILD = exec $(BIN)/python workflow/build.py --parent "$$PPID" --profile="$$PROFILE" --cores="$$CORES"
 
@@ -43,6 +45,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
+	@echo "               with FRESH=1, train anew what committed runs stand in for"
 	@echo "make chapter CHAPTER=05-stochastic-ntk [PROFILE=…]  run one chapter only"
 	@echo "make results CHAPTER=09-weight-movement PROFILE=gpu   commit what exists of a chapter's sweep to results/"
 	@echo "make campaign PROFILE=gpu [MINUTES=8] [SCALE=0.01]    use a card for some minutes, the most telling runs first;"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import progress
 import pytest
-from paths import Paths
+import yaml
+from paths import PROFILES, Paths
 from progress import Progress, known_durations, plan
 
 
@@ -100,3 +102,17 @@ def test_without_a_terminal_a_line_is_said_each_minute(paths):
     account.last_said -= progress.QUIET
     account.tick()
     assert account.out.getvalue().removeprefix(said).startswith("[0 of 1 done, about 2 min left] running: a (")
+
+
+def test_a_run_of_a_sweep_counts_as_any_of_its_chapter():
+    durations = {"a": 100.0, "a/*": 5.0, "a/m1": 7.0}
+    assert [progress.usual(durations, job) for job in ("a", "a/m1", "a/m2", "b", "b/m1")] == [100, 7, 5, None, None]
+
+
+def test_the_committed_durations_are_of_jobs_that_exist():
+    root = Path(__file__).parents[1]
+    for profile in PROFILES:
+        chapters = Paths(root, profile).chapters()
+        named = yaml.safe_load((root / "workflow" / "durations.yml").read_text())[profile]
+        assert {job.partition("/")[0] for job in named} <= {*chapters, "book"}
+        assert all(seconds > 0 for seconds in named.values())

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from leftovers import check_folders, clear
-from parameters import stages, write_runs
+from parameters import write_runs
 from paths import WORKFLOW, Paths, library, remove
 from processes import PARENT, command, take_lock, watch_parent
 from progress import Progress
@@ -156,10 +156,8 @@ def _prepare(options: argparse.Namespace) -> tuple[Paths, int]:
         raise ValueError(f"expected chapters of notebooks/, one of {paths.chapters()}, got {unknown}")
     check_folders(paths)
     check_sources(paths)
-    stages(paths)  # reads every notebook and profile
     lock = take_lock(paths.build_lock)
-    clear(paths)
-    write_runs(paths)
+    clear(paths, write_runs(paths))
     if not (paths.html / "index.html").is_file() or _outcome(paths) is None:
         remove(paths.outcome)  # the book is rendered anew
     return paths, lock

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from parameters import stages
 from paths import Paths, remove
 
 __all__ = ["check_folders", "clear"]
@@ -36,10 +37,12 @@ def check_folders(paths: Paths) -> None:
             )
 
 
-def clear(paths: Paths) -> None:
+def clear(paths: Paths, stages: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Removes what builds of the profile that were cut off have left. Only who has the build's lock may call it.
 
-    What a run of a sweep has left stays while the run is wanted: it goes on from there.
+    Args:
+        paths: Of the profile.
+        stages: The sweeps: what a run has left stays while the run is wanted, and it goes on from there.
     """
     remove(paths.rendering)
     remove(paths.temporary)
@@ -51,9 +54,7 @@ def clear(paths: Paths) -> None:
     for folder in paths.running("x").parent.glob("*"):
         if folder.name != "sweeps":
             remove(folder)
-    wanted = {
-        paths.running(chapter, run) for chapter, listed in stages(paths).items() for stage in listed for run in stage
-    }
+    wanted = {paths.running(chapter, run) for chapter, listed in stages.items() for stage in listed for run in stage}
     for folder in paths.running("x", "y").parent.parent.glob("*/*"):
         if folder not in wanted:
             remove(folder)

@@ -41,7 +41,10 @@ _CLAIM = {
 }
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # the one in C reads ten times as fast
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C reads ten times as fast
+
+
+class _Loader(_Base):
     """Safe YAML in which no key stands twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -93,10 +96,11 @@ def check_schema(value: Any, schema: Mapping[str, Any], where: str) -> None:
 def _message(fault: ValidationError, where: str) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f", {part}" for part in fault.absolute_path)
     expected: Any = fault.schema
+    instance: Any = fault.instance
     hint = ""
     if fault.validator == "additionalProperties":
         known = sorted(expected["properties"])
-        return f"{where}{place}: expected keys out of {known}, got {sorted(map(str, set(fault.instance) - set(known)))}"
+        return f"{where}{place}: expected keys out of {known}, got {sorted(map(str, set(instance) - set(known)))}"
     if fault.validator == "required":
         missing = [key for key in expected["required"] if key not in fault.instance]
         return f"{where}{place}: expected the keys {expected['required']}, got none of {missing}"
