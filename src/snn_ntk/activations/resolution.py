@@ -12,9 +12,9 @@ import numpy as np
 from jax.scipy.special import erf
 
 from snn_ntk.activations.base import Activation, make_activation
+from snn_ntk.activations.expectations import smooth_form
 from snn_ntk.activations.kinked_forms import abrelu_form, sign_form
 from snn_ntk.activations.rectified_forms import rectified_form
-from snn_ntk.activations.expectations import smooth_form
 from snn_ntk.activations.smooth_forms import (
     erf_form,
     exp_form,
