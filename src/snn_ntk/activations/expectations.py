@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from snn_ntk.activations.base import Activation, as_floats, make_activation
@@ -80,7 +81,7 @@ def _evaluated(
     """
     totals, resolved, converged, norms = _by_series(functions, products, c, q1, q2, theta)
     totals = [jnp.where(converged, total, jnp.nan) for total in totals]
-    if isinstance(converged, jax.core.Tracer):
+    if isinstance(converged, Tracer):
         return tuple(totals)
     at = np.flatnonzero(np.asarray(resolved & ~converged))
     if not at.size:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array
 
@@ -110,7 +111,7 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 def _abrelu_name(a: float, b: float) -> str:
-    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+    if isinstance(a, Tracer) or isinstance(b, Tracer):
         return "ABReLU"
     return {(0.0, 1.0): "ReLU", (-1.0, 1.0): "abs"}.get((float(a), float(b)), f"ABReLU({a}, {b})")
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array
 
 from snn_ntk.activations.base import Activation
@@ -13,7 +13,7 @@ __all__ = []
 
 def is_unresolved(value: Array, *others: Array) -> bool:
     """Whether a dual overflows or is NaN, or something made with its derivatives is NaN. Within a trace nobody knows."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return False
     bad = ~jnp.isfinite(value).all()
     for other in others:

@@ -3,10 +3,11 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array
 
@@ -83,7 +84,7 @@ def gelu_form() -> Activation:
 
 
 def _sin_name(a: float, b: float, c: float) -> str:
-    if any(isinstance(value, jax.core.Tracer) for value in (a, b, c)) or (a, b, c) == (1, 1, 0):
+    if any(isinstance(value, Tracer) for value in (a, b, c)) or (a, b, c) == (1, 1, 0):
         return "sin"
     return f"{float(a):g} sin({float(b):g} z + {float(c):g})"
 
@@ -116,7 +117,7 @@ def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
 
 def rbf_form(gamma: float = 1.0) -> Activation:
     """φ(z) = √2 sin(√(2γ) z + π/4), whose dual is the Gaussian kernel."""
-    root = jnp.sqrt(2 * gamma) if isinstance(gamma, jax.core.Tracer) else math.sqrt(2 * gamma)
+    root: Any = jnp.sqrt(2 * gamma) if isinstance(gamma, Tracer) else math.sqrt(2 * gamma)
     return sin_form(math.sqrt(2), root, math.pi / 4)
 
 
