@@ -160,3 +160,9 @@ def test_a_convolution_ends_the_term(x):
     slope = stax.Erf()[2](pre[2](x).replace(ntk=jnp.ones_like(pre[2](x).nngp))).ntk
     got = stax.serial(pre, stax.Erf())[2](x)
     np.testing.assert_allclose(got.ntk, pre[2](x).ntk * slope, rtol=1e-12)
+
+
+def test_behind_a_convolution_of_neural_tangents(x):
+    """Its shapes are of NumPy's integers."""
+    shape, _ = stax.serial(stax.Conv(8, (2,), padding="SAME"), noisy())[0](jax.random.key(0), x.shape)
+    assert shape == (2, 3, 1)

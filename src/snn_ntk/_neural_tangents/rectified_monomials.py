@@ -52,7 +52,8 @@ def _jvp(degree: int, primals: Any, tangents: Any) -> Any:
     value = rectified_monomial_dual(degree, c, s)
     if degree == 0:
         sine = jnp.sqrt(jnp.maximum(s**2 - c**2, 0))
-        slope = jnp.where(sine > 0, 1 / (2 * jnp.pi * jnp.where(sine > 0, sine, 1)), jnp.inf)
+        # Infinite at |x| = 1, where what it multiplies goes to 0 faster as the noise does: 0, as for neural-tangents' Relu.
+        slope = jnp.where(sine > 0, 1 / (2 * jnp.pi * jnp.where(sine > 0, sine, 1)), 0)
     else:
         slope = degree**2 * rectified_monomial_dual(degree - 1, c, s)
     # κ_n is homogeneous of degree n in (c, s).

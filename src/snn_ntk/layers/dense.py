@@ -90,7 +90,7 @@ def _layer(
 ) -> tuple[Callable, Callable, Callable, Callable]:
     ntk_scaling = parameterization == "ntk"
 
-    def init_fn(rng: Any, input_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple]:
+    def init_fn(rng: Any, input_shape: tuple) -> tuple[tuple, tuple]:  # behind a convolution, of NumPy's integers
         width = input_shape[-1]
         key_W, key_b = jax.random.split(rng)
         size = 1.0 if ntk_scaling else W_std / width**0.5
@@ -175,7 +175,7 @@ def _layer(
             excess=excess,
         )
 
-    def mask_fn(mask: Array, input_shape: tuple[int, ...]) -> Array:
+    def mask_fn(mask: Array, input_shape: tuple) -> Array:
         return jnp.all(mask, axis=-1, keepdims=True)
 
     return init_fn, apply_fn, kernel_fn, mask_fn
