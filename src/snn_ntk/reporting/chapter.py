@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from snn_ntk._files import write_bytes
 from snn_ntk.reporting.claims import Record, load_claims
-from snn_ntk.reporting.documents import read_json
+from snn_ntk.reporting.documents import read_records
 from snn_ntk.reporting.estimates import Estimate
 from snn_ntk.reporting.figures import figure_html, save_figure, use_style
 from snn_ntk.reporting.provenance import book_root, provenance
@@ -22,27 +22,6 @@ from snn_ntk.reporting.scorecard import show_number, show_region, verdict_texts
 from snn_ntk.reporting.sweeps import PROFILES
 
 __all__ = ["Chapter", "load_records"]
-
-_NUMBER = {"type": "number", "description": "a number"}
-_RECORDS = {
-    "type": "array",
-    "description": "a list of records",
-    "items": {
-        "type": "object",
-        "description": "a record",
-        "properties": {
-            "id": {"type": "string", "description": "the name of a claim"},
-            "value": _NUMBER,
-            "interval": {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2, "description": "[low, high]"},
-            "seeds": {"type": "integer", "minimum": 0, "description": "a whole number"},
-            "note": {"type": "string", "description": "a text"},
-            "detail": {"type": "object", "description": "a mapping"},
-            "provenance": {"type": "object", "description": "a mapping"},
-        },
-        "required": ["id", "value", "interval", "seeds"],
-        "additionalProperties": False,
-    },
-}
 
 
 class Chapter:
@@ -156,7 +135,7 @@ def load_records(path: str | Path) -> list[Record]:
     Raises:
         ValueError: If it is damaged.
     """
-    entries = read_json(Path(path), _RECORDS)
+    entries = read_records(Path(path))
     try:
         return [Record(**{**entry, "interval": tuple(entry["interval"])}) for entry in entries]
     except ValueError as error:

@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-__all__ = ["check_schema", "parse_yaml", "read_claims", "read_json", "read_text", "read_yaml"]
+__all__ = ["check_schema", "parse_yaml", "read_claims", "read_json", "read_records", "read_text", "read_yaml"]
 
 
 _NUMBER = {"type": "number", "description": "a number"}
@@ -40,6 +40,26 @@ _CLAIM = {
     "additionalProperties": False,
 }
 
+
+_RECORDS = {
+    "type": "array",
+    "description": "a list of records",
+    "items": {
+        "type": "object",
+        "description": "a record",
+        "properties": {
+            "id": {"type": "string", "description": "the name of a claim"},
+            "value": _NUMBER,
+            "interval": {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2, "description": "[low, high]"},
+            "seeds": {"type": "integer", "minimum": 0, "description": "a whole number"},
+            "note": {"type": "string", "description": "a text"},
+            "detail": {"type": "object", "description": "a mapping"},
+            "provenance": {"type": "object", "description": "a mapping"},
+        },
+        "required": ["id", "value", "interval", "seeds"],
+        "additionalProperties": False,
+    },
+}
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C reads ten times as fast
 
@@ -176,3 +196,12 @@ def read_claims(folder: Path) -> list[tuple[str, dict[str, Any]]]:
                 raise ValueError(f"{path}, claim {entry['id']}: expected unique ids, got it twice")
             found[entry["id"]] = (path.stem, entry)
     return list(found.values())
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The entries of a chapter's `claims.json`.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    return read_json(path, _RECORDS)
