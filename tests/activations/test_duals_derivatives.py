@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snn_ntk import stax
-from snn_ntk.activations import dual, dual_derivatives
+from snn_ntk.activations import dual, dual_derivatives, resolve
 
 C, Q1, Q2 = 0.4, 1.3, 0.7
 
@@ -92,8 +92,6 @@ def integral(left, right):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_the_heat_equation(name, order, x64):
     """∂/∂c differentiates both functions once, ∂/∂q1 the first one twice and halves it, ∂/∂q2 the second."""
-    from snn_ntk.activations import resolve
-
     phi = resolve(SMOOTH[name]).phi
     value, gradient = slopes(SMOOTH[name], order)
     functions = [jax.jit(nth_derivative(phi, order + more)) for more in range(3)]

@@ -65,8 +65,7 @@ def _all_filters(values, times, learning_rate, n):
         rate = learning_rate * values / n
         if np.any(rate >= 1):  # the mode oscillates: (1 − rate)^t is negative for odd t
             left = (1 - rate) ** np.rint(times)
-            safe = np.where(np.abs(values) > 1e-300, values, 1.0)
-            return left, np.where(np.abs(values) > 1e-300, (1 - left) / safe, learning_rate * times / n)
+            return left, (1 - left) / np.where(values > 0, values, 1.0)
         exponent = times * np.log1p(-rate)
         slope = learning_rate * times / n
     flat = np.abs(exponent) < 1e-12
