@@ -9,6 +9,8 @@ UV ?= uv
 override PROFILE := $(value PROFILE)
 override CORES := $(value CORES)
 override CHAPTER := $(value CHAPTER)
+override FRESH := $(value FRESH)
+override CHECK := $(value CHECK)
 override FROM := $(value FROM)
 MINUTES ?= 8
 override MINUTES := $(value MINUTES)
@@ -17,7 +19,7 @@ override SCALE := $(value SCALE)
 override PARTS := $(value PARTS)
 NODE_PYTHON ?= 3.12
 override NODE_PYTHON := $(value NODE_PYTHON)
-export PROFILE CORES CHAPTER FROM MINUTES SCALE PARTS NODE_PYTHON REHEARSAL
+export PROFILE CORES CHAPTER FRESH CHECK FROM MINUTES SCALE PARTS NODE_PYTHON REHEARSAL
 # The build ends with make, even if that is killed; `exec` leaves no shell between the two.
 BUILD = exec $(BIN)/python workflow/build.py --parent "$$PPID" --profile="$$PROFILE" --cores="$$CORES"
 
@@ -39,10 +41,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 .DEFAULT_GOAL := help
 # Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
 .NOTPARALLEL:
-.PHONY: help book chapter results campaign bundle test heavy unit lint types format setup lock clean
+.PHONY: help book chapter results campaign bundle test heavy slow unit lint types format setup lock clean
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
+	@echo "               with FRESH=1, train anew what committed runs stand in for"
 	@echo "make chapter CHAPTER=05-stochastic-ntk [PROFILE=…]  run one chapter only"
 	@echo "make results CHAPTER=09-weight-movement PROFILE=gpu   commit what exists of a chapter's sweep to results/"
 	@echo "make campaign PROFILE=gpu [MINUTES=8] [SCALE=0.01]    use a card for some minutes, the most telling runs first;"
@@ -51,6 +54,7 @@ help:
 	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser;"
 	@echo "               with CHECK=1, as in CI, a verdict other than the committed one is a failure"
 	@echo "make heavy     the tests that make test leaves out, because they take minutes or need the network"
+	@echo "make slow      5,000 random networks by their kernels, 300 beside networks of finite width; goes on where it was"
 	@echo "make unit      unit tests and doctests only"
 	@echo "make lint types format   ruff · pyright · put files into ruff's format"
 	@echo "make setup     only create the environment ($(VENV)), for Jupyter or an editor"
@@ -114,6 +118,9 @@ test: lint types
 
 heavy: $(READY)
 	@$(BIN)/python -m pytest -m heavy
+
+slow: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m random_networks
 
 lock:
 	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --group neural-tangents \

@@ -187,3 +187,29 @@ def test_the_workflow_for_a_card_runs_what_make_has_and_merges_what_the_campaign
         command = ["make", "--dry-run", *line.split()[1:]]
         done = subprocess.run(command, cwd=ROOT.root, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+LEVELS = {"dsprites": {"scale": 2, "orientation": 2, "posX": 4, "posY": 4}}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("chapter", "parameters"),
+    [
+        ("09-weight-movement", {"targets": "classes", "outputs": 10, "width": 8, "n": 4, "learning_rate": 1.0}),
+        ("10-disentanglement", {"setting": "tiny", "data": "dsprites", "m": 3, "beta": 1.0, "levels": LEVELS}),
+        ("13-asymmetrical-scaling", {"data": "airfoil", "configuration": "gamma=1.0"}),
+    ],
+)
+def test_every_maker_times_a_step_and_makes_its_runs(chapter, parameters, tmp_path):
+    parameters = parameters | {"steps": 2}
+    step = MAKERS[chapter].step([0, 1], parameters)
+    one = MAKERS[chapter].step([0], parameters)
+    assert step.seconds > 0
+    # Two seeds read and write twice as many weights, and have twice as many operations.
+    assert (step.bytes, step.operations) == (2 * one.bytes, 2 * one.operations)
+    assert one.operations > 0
+    more = {"points": 200} if chapter.startswith("10") else {}
+    runs = MAKERS[chapter].make([0, 1], tmp_path / "checkpoint.npz", parameters | more)
+    assert len(runs) == 2
+    assert json.loads(json.dumps(runs))[0] != runs[1]

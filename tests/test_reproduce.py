@@ -30,6 +30,19 @@ BLOCKS = [Block(page.name, *found) for page in PAGES for _, *found in FENCE.find
 SHELL = [block for block in BLOCKS if block.language != "python"]  # Python without a tag: tests/test_howto.py
 MAKE = sorted({line for block in SHELL for line in block.text.splitlines() if line.startswith("make ")})
 TESTED = [block for block in BLOCKS if block.tag == "test"]
+SLOW = {line.partition("#")[0].strip() for block in SHELL if block.tag == "slow" for line in block.text.splitlines()}
+ELSEWHERE = {
+    "make test": "the job of CI that these tests are a part of",
+    "make unit": "a part of `make test`",
+    "make book PROFILE=smoke": "a part of `make test`",
+    "pip install snn-ntk": "tests/test_wheel.py, with the wheel that a release would be",
+    "pip install --no-deps neural-tangents==0.6.5": "tests/test_wheel.py",
+    ".venv/bin/pre-commit install": "writes into the clone's .git",
+    "make chapter CHAPTER=13-name PROFILE=smoke": "of a chapter that a contributor writes; `make book` runs all there are",
+    ".venv/bin/pip install jupyterlab": "for a reader's browser",
+    ".venv/bin/jupyter lab notebooks/05-stochastic-ntk.md": "for a reader's browser, and does not end",
+}
+"""What of the blocks tagged `slow` is run elsewhere, or by nobody, and why."""
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +69,20 @@ def test_what_is_printed_runs(block, checkout):
         [*command, block.text], cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_what_is_run_elsewhere_is_still_printed():
+    assert set(ELSEWHERE) <= SLOW
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("line", sorted(SLOW - set(ELSEWHERE)))
+def test_what_takes_minutes_runs(line, checkout):
+    # The environment is there, whatever the age of its stamp.
+    command = ["make", "--old-file", ".venv/.ready", *line.split()[1:]]
+    environment = os.environ | {"PYTHONPATH": str(checkout / "src"), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("line", MAKE)

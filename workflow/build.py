@@ -7,7 +7,6 @@ With CHECK=1 in the environment a verdict other than the committed one is a fail
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import queue
 import re
@@ -20,9 +19,10 @@ from typing import Any, TextIO
 
 from leftovers import check_folders, clear
 from parameters import write_runs
-from paths import WORKFLOW, Paths
+from paths import WORKFLOW, Paths, library, remove
 from processes import PARENT, command, take_lock, watch_parent
 from progress import Progress
+from sources import check_sources
 
 __all__ = ["main"]
 
@@ -39,6 +39,17 @@ def _snakemake(root: Path, profile: str, cores: int, targets: list[str], again: 
     engine += ["--forcerun", *again] if again else []
     engine += ["--scheduler", "greedy", "--quiet", "all", "--", *targets]
     return engine
+
+
+# What a reader's shell may set that would make chapters compute something else, or fail on another's warning.
+UNSET = ("JAX_ENABLE_X64", "JAX_DEBUG_NANS", "JAX_DISABLE_JIT", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_NUMPY_RANK_PROMOTION",
+         "JAX_NUMPY_DTYPE_PROMOTION", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONINSPECT")  # fmt: skip
+
+
+def _environment(paths: Paths) -> dict[str, str]:
+    """What the engine and its jobs inherit; their temporary files lie where the next build clears them."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    return kept | {PARENT: str(os.getpid()), "TMPDIR": str(paths.temporary)}
 
 
 def _follow(engine: subprocess.Popen[str], progress: Progress) -> int:
@@ -61,6 +72,7 @@ def _follow(engine: subprocess.Popen[str], progress: Progress) -> int:
                 break
             progress.tick()
     progress.close()
+    engine.stdout.close()
     return engine.wait()
 
 
@@ -104,6 +116,28 @@ def _interruption(before: str | None, after: str | None) -> str:
     return "Interrupted. The published book is as it was; the same command goes on from here."
 
 
+_ROWS = {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}}
+OUTCOME = {
+    "type": "object",
+    "properties": {
+        "profile": {"type": "string"},
+        "chapters": {"type": "array"},
+        "claims": {"type": "string"},
+        "unexpected": _ROWS,
+        "near_edge": _ROWS,
+    },
+    "required": ["profile", "chapters", "claims", "unexpected", "near_edge"],
+}
+
+
+def _outcome(paths: Paths) -> dict[str, Any] | None:
+    """What the last rendering said of the claims; None if there is none that can be read."""
+    try:
+        return library("reporting.documents").read_json(paths.outcome, OUTCOME)
+    except (ValueError, OSError):
+        return None
+
+
 def _prepare(options: argparse.Namespace) -> tuple[Paths, int]:
     """Looks at everything that was given before anything is run, takes the lock and clears what others left.
 
@@ -121,9 +155,11 @@ def _prepare(options: argparse.Namespace) -> tuple[Paths, int]:
     if unknown := sorted(set(options.chapter) - set(paths.chapters())):
         raise ValueError(f"expected chapters of notebooks/, one of {paths.chapters()}, got {unknown}")
     check_folders(paths)
+    check_sources(paths)
     lock = take_lock(paths.build_lock)
-    clear(paths)
-    write_runs(paths)
+    clear(paths, write_runs(paths))
+    if not (paths.html / "index.html").is_file() or _outcome(paths) is None:
+        remove(paths.outcome)  # the book is rendered anew
     return paths, lock
 
 
@@ -142,8 +178,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     page, before = paths.html / "index.html", _published(paths)
-    if not page.is_file():
-        paths.outcome.unlink(missing_ok=True)
     names = options.chapter or paths.chapters()
     # What a committed run may stand in for is trained anew.
     again = [name for name in names if os.environ.get("FRESH") == "1" and paths.results(name)[0].is_dir()]
@@ -175,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=os.environ | {PARENT: str(os.getpid())},
+        env=_environment(paths),
     )
     live = sys.stdout.isatty() and not os.environ.get("CI")
     status = _follow(engine, Progress(paths, int(options.cores), live=live))
@@ -194,7 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name in options.chapter:
             print(f"Executed: {os.path.relpath(paths.executed(name))}")
         return 0
-    outcome = json.loads(paths.outcome.read_text(encoding="utf-8"))
+    outcome = _outcome(paths)
+    assert outcome is not None
     print(f"\nThe book:  {os.path.relpath(page)}\n           {page.absolute().as_uri()}")
     print(f"Profile:   {outcome['profile']}, {len(outcome['chapters'])} chapters")
     print(f"Scorecard: {outcome['claims']}")

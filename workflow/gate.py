@@ -40,7 +40,18 @@ def check(notebook: nbformat.NotebookNode, name: str) -> None:
 
 
 def check_file(path: Path, name: str | None = None) -> nbformat.NotebookNode:
-    """Reads and checks an executed notebook."""
-    notebook = nbformat.read(path, as_version=4)
-    check(notebook, name or path.name)
+    """Reads and checks an executed notebook.
+
+    Raises:
+        UnfinishedNotebook: naming what is wrong with it.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        check(notebook, name or path.name)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
+        # Removing it is all that it takes for the build to make it anew.
+        why = str(error).split("\n")[0][:100] or type(error).__name__
+        raise UnfinishedNotebook(
+            f"{name or path}: expected an executed notebook, got a damaged file: remove {path} ({why})"
+        ) from None
     return notebook

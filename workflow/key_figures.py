@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import nbformat
 
@@ -16,19 +15,16 @@ _FIGURE = re.compile(
 _FILE = re.compile(r'href="(?P<file>[^"]*figures/(?P<chapter>[^/"]+)/(?P<name>[^/"]+)\.svg)"')
 
 
-def key_figures(notebooks: Iterable[nbformat.NotebookNode]) -> dict[str, str]:
-    """Every figure of executed notebooks as HTML, by "chapter/name": its caption, and a link to where it was made."""
+def key_figures(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """Every figure of an executed notebook as HTML, by "chapter/name": its caption, and a link to where it was made."""
     found = {}
-    for notebook in notebooks:
-        outputs = (output for cell in notebook.cells for output in cell.get("outputs", ()))
-        for html in (output.get("data", {}).get("text/html", "") for output in outputs):
-            figure = _FIGURE.search("".join(html))
-            file = _FILE.search("".join(html))
-            if figure and file:
-                name = f"{file['chapter']}/{file['name']}"
-                found[name] = (
-                    f'<figure class="snn-figure"><img alt="{figure["alt"]}" src="{file["file"]}">'
-                    f'<figcaption>{figure["caption"]} (<a href="../notebooks/{file["chapter"]}.html">how it was made</a>)'
-                    "</figcaption></figure>"
-                )
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", ()))
+    for html in ("".join(output.get("data", {}).get("text/html", "")) for output in outputs):
+        figure, file = _FIGURE.search(html), _FILE.search(html)
+        if figure and file:
+            found[f"{file['chapter']}/{file['name']}"] = (
+                f'<figure class="snn-figure"><img alt="{figure["alt"]}" src="{file["file"]}">'
+                f'<figcaption>{figure["caption"]} (<a href="../notebooks/{file["chapter"]}.html">how it was made</a>)'
+                "</figcaption></figure>"
+            )
     return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from parameters import stages
 from paths import Paths, remove
 
 __all__ = ["check_folders", "clear"]
@@ -16,6 +18,14 @@ def check_folders(paths: Paths) -> None:
     Raises:
         ValueError: if something else is where one belongs, or it cannot be written to.
     """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        writable = os.access(cache, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise ValueError(f"{cache}: expected a folder that can be written to, got one that cannot; set HOME to another")
     build = paths.out.parent
     kept = [paths.editions, paths.chapter("x").parent, paths.running("x").parent, paths.result("x", "y").parent.parent]
     for folder in (build, paths.out, *kept, paths.root / ".snakemake"):
@@ -27,12 +37,16 @@ def check_folders(paths: Paths) -> None:
             )
 
 
-def clear(paths: Paths) -> None:
+def clear(paths: Paths, stages: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Removes what builds of the profile that were cut off have left. Only who has the build's lock may call it.
 
-    What a run of a sweep has left stays while the run is wanted: it goes on from there.
+    Args:
+        paths: Of the profile.
+        stages: The sweeps: what a run has left stays while the run is wanted, and it goes on from there.
     """
     remove(paths.rendering)
+    remove(paths.temporary)
+    paths.temporary.mkdir()
     shown = paths.html.resolve()
     for edition in paths.editions.glob("*"):
         if edition.resolve() != shown:
@@ -40,9 +54,7 @@ def clear(paths: Paths) -> None:
     for folder in paths.running("x").parent.glob("*"):
         if folder.name != "sweeps":
             remove(folder)
-    wanted = {
-        paths.running(chapter, run) for chapter, listed in stages(paths).items() for stage in listed for run in stage
-    }
+    wanted = {paths.running(chapter, run) for chapter, listed in stages.items() for stage in listed for run in stage}
     for folder in paths.running("x", "y").parent.parent.glob("*/*"):
         if folder not in wanted:
             remove(folder)

@@ -101,7 +101,10 @@ def read_notebook(paths: Paths, chapter: str) -> dict[str, Any]:
     Raises:
         ValueError: if the notebook or the profile's file cannot be read, or they do not fit each other.
     """
-    text = library("reporting.documents").read_text(paths.notebook(chapter))
+    documents = library("reporting.documents")
+    text = documents.read_text(paths.notebook(chapter))
+    _, _, header = text.partition("---\n") if text.startswith("---\n") else ("", "", "")
+    documents.parse_yaml(header.partition("\n---\n")[0], f"notebooks/{chapter}.md, header")
     known, chosen = known_parameters(text, chapter), read_profile(paths, chapter)
     check_parameters(chosen, known, f"profile {paths.profile}, {chapter}")
     return known | chosen
@@ -111,8 +114,8 @@ def stages(paths: Paths, *, read: bool = False) -> dict[str, list[dict[str, dict
     """The sweeps of a profile: for each chapter that has one, its stages, each with the parameters of its runs by name.
 
     A chapter has a sweep if there is a notebook for its runs and the profile, or else the chapter's notebook itself,
-    sets a `sweep` that is not empty. If it names runs as `trained` the others are read from `results/`, unless `FRESH=1`
-    or `read` asks for them too.
+    sets a `sweep` that is not empty. If it says which of these runs are `trained` the others are read from `results/`, and
+    so are those that it lists under `read`, unless `FRESH=1` or the argument `read` asks for all.
 
     Raises:
         ValueError: if a sweep names no runs, or two by one name.
@@ -121,12 +124,15 @@ def stages(paths: Paths, *, read: bool = False) -> dict[str, list[dict[str, dict
     sweeps = library("reporting.sweeps")
     for chapter in paths.chapters():
         values = read_notebook(paths, chapter)
-        sweep = values.get("sweep")
+        listed, trained = ["sweep"], values.get("trained")
+        if read or sweeps.fresh():
+            listed, trained = ["sweep", "read"], None
+        sweep = [stage for name in listed for stage in values.get(name) or []]
         if sweep and paths.sweep(chapter).is_file():
             where = f"{chapter}, profile {paths.profile}, sweep"
             library("reporting.documents").check_schema(sweep, SWEEP, where)
             try:
-                made[chapter] = sweeps.expand(sweep, None if read or sweeps.fresh() else values.get("trained"))
+                made[chapter] = sweeps.expand(sweep, trained)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
             if odd := [name for stage in made[chapter] for name in stage if not is_name(name)]:

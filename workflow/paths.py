@@ -124,6 +124,11 @@ class Paths:
         return self.out / ".lock"
 
     @property
+    def temporary(self) -> Path:
+        """Where the jobs' temporary files lie."""
+        return self.out / "tmp"
+
+    @property
     def durations(self) -> Path:
         """How long each job took when it last ran."""
         return self.out / "durations.json"
@@ -140,6 +145,11 @@ class Paths:
     @property
     def rendering(self) -> Path:
         return self.out / "rendering"
+
+    @property
+    def doctrees(self) -> Path:
+        """What Sphinx read for the last book."""
+        return self.out / "doctrees"
 
     @property
     def editions(self) -> Path:

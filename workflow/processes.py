@@ -83,4 +83,7 @@ if __name__ == "__main__":
     _, module, *sys.argv[1:] = sys.argv
     sys.argv[0] = module
     sys.path[0] = ""  # this script's folder is no place to look for other modules
-    sys.exit(importlib.import_module(module).main())
+    try:
+        sys.exit(importlib.import_module(module).main())
+    except KeyboardInterrupt:
+        sys.exit(130)

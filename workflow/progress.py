@@ -17,7 +17,7 @@ from typing import TextIO
 import yaml
 from paths import WORKFLOW, Paths, write_atomically
 
-__all__ = ["Progress", "clock", "known_durations", "plan"]
+__all__ = ["Progress", "clock", "known_durations", "plan", "usual"]
 
 _PLAN = re.compile(r"To run: (.+)")
 _BEGINS = re.compile(r"(\S+): (?:running|checking)\b")
@@ -35,6 +35,11 @@ def known_durations(paths: Paths) -> dict[str, float]:
         return committed | {str(job): float(seconds) for job, seconds in last.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return committed  # none yet, or a damaged file: the next build writes it anew
+
+
+def usual(durations: dict[str, float], job: str) -> float | None:
+    """Seconds of a job; a run of a sweep that is not listed counts as any of its chapter."""
+    return durations.get(job, durations.get(f"{job.partition('/')[0]}/*") if "/" in job else None)
 
 
 def plan(jobs: list[str]) -> str:
@@ -70,8 +75,8 @@ class Progress:
         self.last_said = time.monotonic()
 
     def _estimate(self, job: str) -> float | None:
-        if job in self.expected:
-            return self.expected[job]
+        if (seconds := usual(self.expected, job)) is not None:
+            return seconds
         known = list(self.expected.values())
         return sum(known) / len(known) if known else None
 
@@ -81,8 +86,9 @@ class Progress:
         if not estimates or None in estimates.values():
             return None
         # This machine, today, against the one of the estimates.
-        pairs = [(took, self.expected[job]) for job, took in self.ended.items() if took and job in self.expected]
-        pace = sum(took for took, _ in pairs) / max(1.0, sum(usual for _, usual in pairs)) if pairs else 1.0
+        ended = [(took, usual(self.expected, job)) for job, took in self.ended.items()]
+        pairs = [(took, seconds) for took, seconds in ended if took and seconds]
+        pace = sum(took for took, _ in pairs) / max(1.0, sum(seconds for _, seconds in pairs)) if pairs else 1.0
         left = {job: pace * (seconds or 0.0) for job, seconds in estimates.items()}
         for job in self.running.keys() & left.keys():
             elapsed = now - self.running[job]
@@ -112,7 +118,7 @@ class Progress:
         if found := _PLAN.fullmatch(text):
             self.planned = found[1].split()
             left = self.remaining(now)
-            text = f"To run: {len(self.planned)} jobs on {self.cores} {'core' if self.cores == 1 else 'cores'}"
+            text = f"To run: {len(self.planned)} {'job' if len(self.planned) == 1 else 'jobs'} on {self.cores} {'core' if self.cores == 1 else 'cores'}"
             text += f", about {clock(left)}" if left is not None else ""
         elif found := _ENDS.match(text):
             job, seconds = found[1], float(found[2])

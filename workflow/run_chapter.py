@@ -36,6 +36,8 @@ def _environment(folder: Path, profile: str) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     # XLA's remarks about slow compilations would go to the terminal, between the lines about chapters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Products in a chapter's own cells; those of the library ask for it themselves.
+    os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
     if profile == "gpu":
         return
     os.environ.setdefault("JAX_PLATFORMS", "cpu")

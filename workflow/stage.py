@@ -15,8 +15,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -27,10 +25,12 @@ import where
 import yaml
 from api import api_pages
 from key_figures import key_figures
-from paths import PROFILES, WORKFLOW, Paths, remove, write_atomically
-from processes import PARENT, command, end_with_parent
+from paths import PROFILES, Paths, remove, write_atomically
+from processes import PARENT, end_with_parent
+from rendering import publish, render
+from sources import read_config, read_toc
 
-__all__ = ["expand_toc", "publish", "render", "stage"]
+__all__ = ["expand_toc", "stage"]
 
 BIBLIOGRAPHY = "# Bibliography\n\n```{bibliography}\n:all:\n```\n"
 
@@ -103,13 +103,17 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         table.writerows(rows)
 
 
-def _stage_notebook(executed: Path, target: Path) -> None:
-    """Copies an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
-    notebook = nbformat.read(executed, as_version=4)
+def _stage_notebook(notebook: nbformat.NotebookNode, target: Path) -> None:
+    """Writes an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
     nbformat.write(notebook, target)
+
+
+def _dump(content: Any) -> str:
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C writes ten times as fast
+    return yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True)
 
 
 def stage(paths: Paths) -> dict[str, Any]:
@@ -125,13 +129,14 @@ def stage(paths: Paths) -> dict[str, Any]:
     profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
     remove(paths.staging)
     chapters = paths.chapters()
-    records = []
+    records, figures = [], {}
     for chapter in chapters:
         made = paths.chapter(chapter)
-        gate.check_file(paths.executed(chapter), chapter)
+        notebook = gate.check_file(paths.executed(chapter), chapter)
         records += reporting.load_records(made / "claims.json") if (made / "claims.json").is_file() else []
+        figures |= key_figures(notebook)
         staged.notebooks.mkdir(parents=True, exist_ok=True)
-        _stage_notebook(paths.executed(chapter), staged.notebook(chapter).with_suffix(".ipynb"))
+        _stage_notebook(notebook, staged.notebook(chapter).with_suffix(".ipynb"))
         for kind in ("figures", "claims.json"):
             target = extra / ("figures" if kind == "figures" else "records") / chapter
             if (made / kind).is_dir():
@@ -162,13 +167,14 @@ def stage(paths: Paths) -> dict[str, Any]:
     _write_rows(extra / "scorecard", reporting.scorecard_rows(records, claims, profile))
 
     pages = {path.relative_to(staged.root).with_suffix("").as_posix() for path in staged.pages.rglob("*.md")}
-    toc = expand_toc(yaml.safe_load(paths.toc.read_text(encoding="utf-8")), pages, set(chapters))
+    toc = expand_toc(read_toc(paths), pages, set(chapters))
     wanted = pages | {f"notebooks/{chapter}" for chapter in chapters}
     if unlisted := sorted(wanted - _toc_files(toc)):
         raise ValueError(f"_toc.yml: expected to list every page, got no entry for {unlisted}")
-    staged.toc.write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
-    config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
+    staged.toc.write_text(_dump(toc), encoding="utf-8")
+    config = read_config(paths)
     sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
+    sphinx["extensions"] = [*sphinx.get("extensions", []), "rendering"]  # workflow/rendering.py
     sphinx["myst_substitutions"] = {
         "r": reporting.substitutions(records, claims, profile),
         "profile": profile,
@@ -176,62 +182,17 @@ def stage(paths: Paths) -> dict[str, Any]:
         "refused_layers": _two_columns("behind noise", "why it is refused", REFUSED),
         "summary": reporting.summary(records, claims, profile),
         "totals": reporting.totals(records, claims),
-        "fig": key_figures(nbformat.read(paths.executed(chapter), as_version=4) for chapter in chapters),
+        "fig": figures,
     }
-    staged.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    staged.config.write_text(_dump(config), encoding="utf-8")
     return {"profile": profile, "chapters": chapters} | reporting.report(records, claims, profile)
-
-
-def render(paths: Paths) -> Path:
-    """Runs Sphinx over the staging folder with warnings as errors.
-
-    Returns:
-        A new folder under `editions` with the rendered book.
-
-    Raises:
-        SystemExit: after Sphinx's own messages, if there was a warning.
-    """
-    remove(paths.rendering)
-    sphinx = [*command("jupyter_book.cli.main"), "build", "-q", "-n", "-W", "--keep-going"]
-    sphinx += ["--path-output", str(paths.rendering), str(paths.staging)]
-    # Sphinx imports an extension from here, and the package's modules.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKFLOW), os.environ.get("PYTHONPATH", "")])}
-    environment[PARENT] = str(os.getpid())
-    finished = subprocess.run(
-        sphinx, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if finished.returncode:
-        message = re.sub(r"\x1b\[[0-9;]*m", "", finished.stdout)
-        message = message.replace(str(paths.staging.resolve()) + os.sep, "")
-        print(
-            f"{message}\nThe book was not built. Its sources as staged: {os.path.relpath(paths.staging)}",
-            file=sys.stderr,
-        )
-        raise SystemExit(1)
-    edition = paths.editions / time.strftime("%Y%m%d-%H%M%S")
-    edition.parent.mkdir(exist_ok=True)
-    os.rename(paths.rendering / "_build" / "html", edition)
-    remove(paths.rendering)
-    return edition
-
-
-def publish(paths: Paths, edition: Path) -> None:
-    """Points `html` at the new edition, in one rename, and removes older ones."""
-    link = paths.out / f".html.{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(edition.relative_to(paths.out), target_is_directory=True)
-    if not paths.html.is_symlink():
-        remove(paths.html)
-    os.replace(link, paths.html)
-    for old in edition.parent.iterdir():
-        if old != edition:
-            remove(old)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop", choices=PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
+    parser.add_argument("--jobs", type=int, default=1, help="how many processes write pages")
     arguments = parser.parse_args()
     if PARENT in os.environ:
         end_with_parent()
@@ -240,8 +201,10 @@ def main() -> None:
     print("book: checking and rendering", flush=True)
     try:
         outcome = stage(paths)
-        publish(paths, render(paths))
+        publish(paths, render(paths, arguments.jobs))
         write_atomically(paths.outcome, json.dumps(outcome, indent=1))
+    except KeyboardInterrupt:
+        raise SystemExit("book: interrupted") from None
     except (ValueError, RuntimeError, OSError) as error:
         raise SystemExit(f"book: {error}") from None
     print(f"book: done in {time.monotonic() - started:.0f} s", flush=True)

@@ -94,6 +94,15 @@ def test_modularity_by_hand():
     assert disentanglement.modularity(z, v) == pytest.approx(1 / 3)
 
 
+def test_modularity_of_three_factors_is_a_mean_over_the_others():
+    # z1 = v1 + 2 v2 + 4 v3 has 1 bit of each: 1 − (1 + 1)/2 = 0. z2 = v1 + 2 v2 has 1 of two: 1 − (1 + 0)/2.
+    v = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), axis=1)
+    z = np.stack([v @ [1, 2, 4], v @ [1, 2, 0]], axis=1).astype(float)
+    assert disentanglement.modularity(z[:, :1], v) == pytest.approx(0)
+    assert disentanglement.modularity(z[:, 1:], v) == pytest.approx(1 / 2)
+    assert disentanglement.modularity(z, v) == pytest.approx(1 / 4)
+
+
 def test_mutual_information_is_sklearns_on_the_same_bins():
     v = draw(0, 500)
     z = np.random.default_rng(1).normal(size=(500, 3)) + v[:, [1]]

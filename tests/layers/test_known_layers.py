@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snn_ntk import stax, tangent_kernels
-from snn_ntk.layers import StochasticDense
+from snn_ntk.layers import Nonlinearity, StochasticDense
 from snn_ntk.layers.known import REFUSED, SUPPORTED
 
 NO_LAYERS = {"layer", "requires", "supports_masking", "unmask_fn"}
@@ -77,6 +77,22 @@ def test_nonlinearities_that_the_user_gives(x64):
         stax.serial(first, stax.ExpNormalized(), stax.Dense(1))[2](x) for first in (noisy(0), stax.Dense(1, 1.3))
     ]
     np.testing.assert_allclose(normalised[0].ntk, normalised[1].ntk, rtol=1e-12)
+
+
+@pytest.mark.parametrize("phi", [jnp.tanh, jax.nn.softplus, jax.nn.swish, jax.nn.sigmoid])
+def test_nonlinearities_from_smooth_functions(phi, x64):
+    x = jax.random.normal(jax.random.key(0), (3, 4))
+    layer = Nonlinearity(phi)
+    got = stax.serial(noisy(), layer, stax.Dense(1))[2](x, None, "ntk")
+    want = tangent_kernels(x, activation=phi, sigma0=0.8, W_std=1.3)
+    np.testing.assert_allclose(got, want.total, rtol=1e-9)
+    np.testing.assert_array_equal(tangent_kernels(x, activation=layer, sigma0=0.8, W_std=1.3).total, want.total)
+    np.testing.assert_array_equal(layer[1]((), x), phi(x))
+
+
+def test_a_layer_with_a_jump_is_its_own():
+    with pytest.raises(ValueError, match="expected an activation without a jump, got sign"):
+        Nonlinearity(jnp.sign)
 
 
 @pytest.mark.parametrize("name", MIXING)

@@ -41,6 +41,9 @@ def kernels(network: RandomNetwork, noise: float | None, *, both: bool = False) 
     found = {name: np.asarray(getattr(k, name), np.float64) for name in FIELDS}
     if found["cov1"].ndim == 2:  # behind a pool neural-tangents keeps the covariances of all inputs
         found["cov1"] = np.diag(found["cov1"])
+    excess = getattr(k, "excess", None)
+    if excess is not None:
+        found["excess"] = np.asarray(excess, np.float64)
     return found
 
 
@@ -71,6 +74,10 @@ def violations(network: RandomNetwork) -> list[str]:
             wrong.append(f"{name} has the eigenvalue {lowest / size[name]:.1e}")
     if (one["cov1"] < np.diag(one["nngp"]) - allowed * size["cov1"]).any():
         wrong.append("cov1 < nngp")
+
+    if "excess" in one:
+        difference = one["cov1"] - np.diag(one["nngp"])
+        wrong += _differ("excess", one["excess"], difference, allowed, size["cov1"])
 
     noiseless = kernels(network, None)
     # A jump's kernels grow like 1/σ0. Frozen noise has weights of its own, whose gradient stays at σ0 = 0.

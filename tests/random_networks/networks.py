@@ -60,7 +60,7 @@ READOUTS = {
 }
 REFUSED = {
     "Dropout": lambda: stax.Dropout(0.5),
-    "GlobalSelfAttention": lambda: stax.GlobalSelfAttention(WIDTH, 4, 4, 2, linear_scaling=False),
+    "GlobalSelfAttention": lambda: stax.GlobalSelfAttention(WIDTH, 4, 4, 2),
     "Hermite": lambda: stax.Hermite(2),
 }
 

@@ -218,3 +218,57 @@ def test_duplicate_and_unknown_ids(tmp_path):
         verdicts({"slope": SLOPE}, [Record("b", 0.0, (0.0, 0.0), 1)])
     with pytest.raises(ValueError, match="two of 'slope'"):
         verdicts({"slope": SLOPE}, [around(SLOPE, 0.0, 0.1)] * 2)
+
+
+# Ends that are binary fractions meet exactly, so that closed and open regions differ.
+UNIT = Claim("unit", "c", "[P]", "s", (0.0, 1.0), 2.0, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        # The region is closed: an interval that fills it lies inside.
+        (0.5, 0.0, 1.0, "reproduced"),
+        (0.25, 0.0, 0.5, "reproduced"),
+        (0.75, 0.5, 1.0, "reproduced"),
+        # One that shares its edge only does not lie outside.
+        (-0.5, -1.0, 0.0, "inconclusive"),
+        (1.5, 1.0, 2.0, "inconclusive"),
+        (-0.5, -1.0, -(2.0**-40), "not reproduced"),
+        (1.5, 1 + 2.0**-40, 2.0, "not reproduced"),
+    ],
+)
+def test_intervals_that_touch_the_edges(value, low, high, verdict):
+    assert judge(UNIT, Record("unit", value, (low, high), seeds=3)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("near_miss", "half", "verdict"),
+    [
+        # Around the near miss the same interval would reach the edge, which belongs to the region: not rejected.
+        (1.25, 0.25, "inconclusive"),
+        (1.25, 0.25 - 2.0**-40, "reproduced"),
+        (-0.25, 0.25, "inconclusive"),
+        (-0.25, 0.25 - 2.0**-40, "reproduced"),
+    ],
+)
+def test_a_near_miss_that_touches_the_region_is_not_rejected(near_miss, half, verdict):
+    assert judge(replace(UNIT, near_miss=near_miss), around(UNIT, 0.5, half)) == verdict
+
+
+def test_regions_and_records_may_be_points_and_near_misses_not_on_the_edge():
+    point = replace(UNIT, accept=(0.5, 0.5))
+    assert judge(point, Record("unit", 0.5, (0.5, 0.5), seeds=1)) == "reproduced"
+    for edge in UNIT.accept:
+        with pytest.raises(ValueError, match="near_miss outside"):
+            replace(UNIT, near_miss=edge)
+    for value in (0.25, 0.75):
+        assert Record("unit", value, (0.25, 0.75), seeds=3).value == value
+
+
+def test_a_claim_that_was_to_be_not_run_and_ran_is_unexpected():
+    claims = {"slope": replace(SLOPE, expect={"smoke": "not run", "laptop": "reproduced"})}
+    record = around(SLOPE, -0.5, 0.01)
+    assert unexpected([record], claims, "smoke") == {"slope": "not run"}
+    assert unexpected([record], claims, "laptop") == {}
+    assert unexpected([], claims, "smoke") == {}

@@ -170,6 +170,12 @@ def test_runs_that_are_not_to_be_trained_are_read_if_they_are_committed_with_the
     assert "1 of this profile's runs read" in text
     assert "made on cpu, JAX 0.0, 2026-01-02" in text
 
+    # Of `read` nothing has to be made.
+    only_read, _ = gather_runs("01-a", "laptop", [], run=dict, read=sweep[:1], repeat=lambda run: 0.0, root=tmp_path)
+    assert [(name, run["origin"]) for name, run in only_read.items() if run["origin"] == "read"] == [
+        (name, "read") for name in ("m1", "m2", "m4")
+    ]
+
     monkeypatch.setenv("FRESH", "1")
     assert {(run["origin"], run.get("repeat")) for run in gather()[0].values()} == {("here", None), ("here", 1e-6)}
 

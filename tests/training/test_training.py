@@ -97,6 +97,27 @@ def test_divergence_is_reported_run_by_run():
     assert gradient_descent(quadratic, starts[0], learning_rate=10.0, steps=100).diverged
 
 
+@pytest.mark.parametrize("names", ["ab", "ba"])
+@pytest.mark.parametrize("batched", [False, True])
+def test_one_leaf_that_diverges_is_enough(names, batched):
+    """Leaves come in the order of their names, so each of the two comes last once."""
+    wild, calm = names
+    # A first entry that is not finite would be seen by the step, which makes the whole run NaN.
+    start = {wild: jnp.array([[0.0, 1.0], [0.0, 0.0]]), calm: jnp.array([[1.0, 1.0], [1.0, 1.0]])}
+    if not batched:
+        start = jax.tree.map(lambda leaf: leaf[0], start)
+    run = gradient_descent(
+        lambda p: 0.5 * (jnp.sum(p[wild] ** 2) + 0.01 * jnp.sum(p[calm] ** 2)),
+        start,
+        learning_rate=10.0,
+        steps=100,
+        batched=batched,
+        record=lambda p: p[calm],
+    )
+    assert np.isfinite(run.records).all()
+    np.testing.assert_array_equal(run.diverged, [True, False] if batched else True)
+
+
 @pytest.mark.parametrize("record_at", [[3, 2], [0, 11], [-1, 2], [0.5]])
 def test_bad_record_points_are_refused(record_at):
     with pytest.raises(ValueError, match="expected record_at"):
@@ -243,6 +264,61 @@ def test_the_limit_is_exact_for_a_linear_model(learning_rate):
     kernel = features @ features.T
     moved = limit_movement(half @ half.T, kernel, features @ w, y, times, learning_rate=learning_rate)
     np.testing.assert_allclose(np.linalg.norm((np.asarray(weights) - w)[:, :4], axis=(1, 2)), moved, atol=1e-3)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+@pytest.mark.parametrize("rate", [0.2, 30.0])  # at the second every mode with an eigenvalue oscillates
+def test_the_limit_of_descent_is_its_iteration(rank, rate):
+    rng = np.random.default_rng(rank)
+    n, steps = 3, 5
+    factor, f, y = rng.normal(size=(n, rank)), rng.normal(size=(n, 2)), rng.normal(size=(n, 2))
+    if rank:
+        factor = np.linalg.qr(factor)[0]  # eigenvalues 1 and 0
+    kernel, layer = factor @ factor.T, rng.normal(size=(n, n))
+    # Test points see what training points do; without a kernel there anything, since nothing is known of them.
+    across, layer = (factor[:2] @ factor.T if rank else rng.normal(size=(2, n))), layer @ layer.T
+    test, weights, start, start_test = rng.normal(size=(2, 2)), np.zeros((n, 2)), f.copy(), None
+    start_test = test.copy()
+    for _ in range(steps):
+        step = rate / n * (y - f)
+        f, test, weights = f + kernel @ step, test + across @ step, weights + step
+    flow = limit_flow(kernel, start, y, [steps], kernel_test=across, f0_test=start_test, learning_rate=rate)
+    np.testing.assert_allclose(flow.train[0], f, rtol=1e-9)
+    np.testing.assert_allclose(flow.test[0], test, rtol=1e-9)
+    # A layer's weights move within what the kernel sees: Θ^(s) ≤ Θ, so modes without an eigenvalue have no part.
+    inside = factor @ factor.T @ layer @ factor @ factor.T if rank else layer
+    moved = limit_movement(inside, kernel, start, y, [steps], learning_rate=rate)
+    assert moved[0] == pytest.approx(np.sqrt(np.einsum("id,ij,jd->", weights, inside, weights)), rel=1e-9)
+
+
+@pytest.mark.parametrize("time", [1e-13, 1e-3])
+def test_the_limit_starts_with_the_slope_of_its_loss(time):
+    # f'(0) = −(Θ/n)(f − y), and a layer moves at √(rᵀ Θ^(s) r)/n; what follows is smaller by λ t/n.
+    rng = np.random.default_rng(0)
+    factor, residual = rng.normal(size=(4, 6)), rng.normal(size=(4, 2))
+    kernel, layer = factor @ factor.T, factor[:, :2] @ factor[:, :2].T
+    zero = np.zeros((4, 2))
+    across = rng.normal(size=(2, 6)) @ factor.T
+    for options, speed in (({}, 1.0), ({"learning_rate": 0.01}, None)):
+        times, expected = ([time], time / 4) if speed else ([1], 0.01 / 4)
+        flow = limit_flow(kernel, zero, residual, times, kernel_test=across, f0_test=zero[:2], **options)
+        np.testing.assert_allclose(flow.test[0], expected * across @ residual, rtol=0.02)
+        moved = limit_movement(layer, kernel, zero, residual, times, **options)
+        assert moved[0] == pytest.approx(
+            expected * np.sqrt(np.einsum("id,ij,jd->", residual, layer, residual)), rel=0.02
+        )
+        for small in (1e-13, 1e-12, 1e-11):
+            flow = limit_flow(kernel, zero, residual, [small], kernel_test=across, f0_test=zero[:2])
+            np.testing.assert_allclose(flow.test[0], small / 4 * across @ residual, rtol=1e-9)
+
+
+def test_without_a_kernel_weights_move_along_a_line():
+    layer, residual, nothing = np.diag([1.0, 4.0, 9.0]), np.array([[1.0], [1.0], [2.0]]), np.zeros((3, 3))
+    speed = np.sqrt(1 + 4 + 36) / 3
+    moved = limit_movement(layer, nothing, np.zeros((3, 1)), residual, [0.0, 2.0])
+    np.testing.assert_allclose(moved, [0, 2 * speed])
+    moved = limit_movement(layer, nothing, np.zeros((3, 1)), residual, [0, 2], learning_rate=0.5)
+    np.testing.assert_allclose(moved, [0, speed])
 
 
 def test_the_limit_survives_a_singular_kernel_and_an_unstable_step():

@@ -165,7 +165,7 @@ def _excess_behind(kernel_fn: Callable, name: str, plain: Any, excess: Any) -> A
     """
     nodes, weights = np.polynomial.legendre.leggauss(8)
     tau = jnp.asarray((nodes + 1) / 2, excess.dtype)[:, None]
-    q = plain.cov1
+    excess, q = excess[None], plain.cov1[None]
     if name in _JUMPS:
         slopes = _JUMPS[name] ** 2 / (2 * jnp.pi)
         # 2 e τ κ' with κ' = h²/(2π √((q − c)(q + c))).
@@ -178,7 +178,7 @@ def _excess_behind(kernel_fn: Callable, name: str, plain: Any, excess: Any) -> A
             pair = plain.replace(nngp=c[None, None], cov1=q[None], cov2=None, ntk=one)
             return kernel_fn(pair).ntk[0, 0]
 
-        integrand = 2 * excess * tau * jax.vmap(jax.vmap(slope), (0, None))(q - excess * tau**2, q)
+        integrand = 2 * excess * tau * jax.vmap(jax.vmap(slope), (0, None))(q - excess * tau**2, q[0])
     return jnp.tensordot(jnp.asarray(weights / 2, excess.dtype), integrand, 1)
 
 

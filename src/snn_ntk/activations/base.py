@@ -38,6 +38,7 @@ class Activation:
         dual: `dual(c, q1, q2)` = κ.
         derivatives: `derivatives(c, q1, q2)` = (κ, κ', κ''), derivatives with respect to c.
         jumps: Whether φ has a jump: then only noise gives f̂ a slope, and without any its gradient is 0 almost everywhere.
+        degree: k where φ(t z) = tᵏ φ(z) for t > 0; else None.
 
     Source: book, chapter 4, chapter 5.
     """
@@ -49,6 +50,7 @@ class Activation:
     dual: Dual = field(repr=False)
     derivatives: Callable[[Array, Array, Array], tuple[Array, Array, Array]] = field(repr=False)
     jumps: bool = False
+    degree: int | None = None
 
 
 def as_floats(*values: ArrayLike) -> list[Array]:
@@ -121,6 +123,7 @@ def make_activation(
     second_moment: Callable | None = None,
     derivatives: Callable | None = None,
     jumps: bool = False,
+    degree: int | None = None,
 ) -> Activation:
     """An activation from what is known in closed form, quadrature for the rest."""
     return Activation(
@@ -131,4 +134,5 @@ def make_activation(
         dual=dual,
         derivatives=derivatives or by_autodiff(dual),
         jumps=jumps,
+        degree=degree,
     )

@@ -9,8 +9,8 @@ __all__ = []
 
 def power_of_two(x: Array) -> Array:
     """The power of two next to x > 0: to divide by it is exact. 1 where x = 0."""
-    bits = jnp.finfo(x.dtype).nexp
-    return jax.lax.reduce_precision(jnp.where(x > 0, x, 1), bits, 0)
+    x = jax.lax.stop_gradient(x)
+    return jax.lax.reduce_precision(jnp.where(x > 0, x, 1), jnp.finfo(x.dtype).nexp, 0)
 
 
 @jax.custom_jvp

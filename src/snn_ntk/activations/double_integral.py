@@ -52,28 +52,26 @@ def _integrals(functions: Callable[[Array], Sequence[Array]], pairs: Pairs, c: A
 
 
 def double_integrals(
-    functions: Callable[[Array], Sequence[Array]],
-    pairs: Pairs,
-    wanted: Array,
-    variables: tuple[Array, Array, Array],
-    norms: tuple[Array, Array],
-    totals: list[Array],
-) -> list[Array]:
-    """`totals` with the entries that are `wanted` replaced, by NaN where they are not resolved either."""
-    shape = wanted.shape
-    c, q1, q2 = (jnp.broadcast_to(v, shape).ravel() for v in variables)
-    norms1, norms2 = (jnp.broadcast_to(v, (len(v), *shape)).reshape(len(v), -1) for v in norms)
-    places = jnp.nonzero(wanted.ravel(), size=wanted.size, fill_value=0)[0]
+    functions: Callable[[Array], Sequence[Array]], pairs: Pairs, c: Array, q: Array, norms: tuple[Array, Array]
+) -> Array:
+    """E[f_i(a) f_j(b)] for each pair of functions and each entry, NaN where it is not resolved.
 
-    def one(state: tuple) -> tuple:
-        k, totals = state
-        at = places[k]
-        whole, half = _integrals(functions, pairs, c[at], jnp.stack([q1[at], q2[at]]))
-        size = jnp.stack([norms1[i, at] * norms2[j, at] for i, j in pairs])
+    Args:
+        functions: All functions at once.
+        pairs: Which are multiplied.
+        c: Covariances, shape (k,).
+        q: Variances of a and b, shape (k, 2).
+        norms: √E f² of each function, at the variances of a and at those of b, shape (functions, k).
+
+    Returns:
+        The integrals, shape (pairs, k).
+    """
+
+    def one(entry: tuple[Array, Array, Array, Array]) -> Array:
+        c, q, norms1, norms2 = entry
+        whole, half = _integrals(functions, pairs, c, q)
+        size = jnp.stack([norms1[i] * norms2[j] for i, j in pairs])
         # The error falls exponentially in the number of nodes: that of the whole rule is about the square.
-        value = jnp.where(jnp.abs(whole - half) <= tolerance(c.dtype) ** 0.5 * size, whole, jnp.nan)
-        return k + 1, totals.at[:, at].set(value)
+        return jnp.where(jnp.abs(whole - half) <= tolerance(c.dtype) ** 0.5 * size, whole, jnp.nan)
 
-    start = (jnp.zeros((), int), jnp.stack([total.ravel() for total in totals]))
-    _, done = jax.lax.while_loop(lambda state: state[0] < wanted.sum(), one, start)
-    return [total.reshape(shape) for total in done]
+    return jax.lax.map(one, (c, q, norms[0].T, norms[1].T)).T

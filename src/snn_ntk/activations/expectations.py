@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from snn_ntk.activations.base import Activation, as_floats, make_activation
 from snn_ntk.activations.double_integral import double_integrals
-from snn_ntk.activations.series import series
+from snn_ntk.activations.series import Pairs, series
 
 __all__ = []
 
@@ -21,6 +22,8 @@ Function = Callable[..., Array]
 
 Factor = tuple[int, int]
 """Which of several functions, and the order of its derivative."""
+
+_MOST_PARAMETERS = 16
 
 Products = tuple[tuple[Factor, Factor], ...]
 
@@ -38,12 +41,9 @@ def _taylor(f: Callable[[Array], Array], order: int) -> Callable[[Array], tuple[
     return values
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _evaluated(
-    functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple
-) -> tuple[Array, ...]:
-    """E[f^(p)(a) g^(r)(b)] for each product; NaN where it is not resolved."""
-    orders = [max(p for pair in products for i, p in pair if i == f) for f in range(len(functions))]
+def _values(functions: tuple[Function, ...], products: Products, theta: tuple) -> tuple[Callable, Pairs, Pairs]:
+    """All derivatives that the products need as one function, the place of each factor in it, and which is whose slope."""
+    orders = [max((p for pair in products for i, p in pair if i == f), default=0) for f in range(len(functions))]
     starts = [sum(order + 1 for order in orders[:f]) for f in range(len(functions))]
 
     def values(z: Array) -> list[Array]:
@@ -54,18 +54,53 @@ def _evaluated(
 
     pairs = tuple((starts[i] + p, starts[j] + r) for (i, p), (j, r) in products)
     slopes = tuple((s + p, s + p + 1) for s, order in zip(starts, orders, strict=True) for p in range(order))
-    totals, resolved, converged, norms = series(values, slopes, pairs, c, q1, q2)
-    totals = double_integrals(values, pairs, resolved & ~converged, (c, q1, q2), norms, totals)
-    return tuple(jnp.where(resolved, total, jnp.nan) for total in totals)
+    return values, pairs, slopes
 
 
-def _moved(function: Function, count: int) -> Function:
-    """The derivative of a function along a change of its parameters, which follow them."""
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _by_series(functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple):
+    values, pairs, slopes = _values(functions, products, theta)
+    return series(values, slopes, pairs, c, q1, q2)
 
-    def tangent(z: Array, *theta: Array) -> Array:
-        return jax.jvp(lambda *theta: function(z, *theta), theta[:count], theta[count:])[1]
 
-    return tangent
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _by_double_integral(
+    functions: tuple[Function, ...], products: Products, c: Array, q: Array, norms: tuple[Array, Array], theta: tuple
+) -> Array:
+    values, pairs, _ = _values(functions, products, theta)
+    return double_integrals(values, pairs, c, q, norms)
+
+
+def _evaluated(
+    functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple
+) -> tuple[Array, ...]:
+    """E[f^(p)(a) g^(r)(b)] for each product; NaN where it is not resolved.
+
+    The double integral is compiled only where it is needed, so not inside of a trace, which knows no values.
+    """
+    totals, resolved, converged, norms = _by_series(functions, products, c, q1, q2, theta)
+    totals = [jnp.where(converged, total, jnp.nan) for total in totals]
+    if isinstance(converged, jax.core.Tracer):
+        return tuple(totals)
+    at = np.flatnonzero(np.asarray(resolved & ~converged))
+    if not at.size:
+        return tuple(totals)
+    shape = resolved.shape
+    c, q1, q2 = (jnp.broadcast_to(v, shape).ravel()[at] for v in (c, q1, q2))
+    sizes = tuple(jnp.broadcast_to(v, (len(v), *shape)).reshape(len(v), -1)[:, at] for v in norms)
+    found = _by_double_integral(functions, products, c, jnp.stack([q1, q2], 1), sizes, theta)
+    return tuple(total.ravel().at[at].set(v).reshape(shape) for total, v in zip(totals, found, strict=True))
+
+
+def _along(function: Function, leaf: int, entry: tuple[int, ...]) -> Function:
+    """The derivative of a function in one entry of its parameters."""
+
+    def slope(z: Array, *theta: Array) -> Array:
+        tangents = [jnp.zeros_like(value) for value in theta]
+        tangents[leaf] = tangents[leaf].at[entry].set(1)
+        return jax.jvp(lambda *theta: function(z, *theta), theta, tuple(tangents))[1]
+
+    return slope
 
 
 def _expectations(
@@ -78,20 +113,25 @@ def _expectations(
     @value.defjvp
     def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
         dc, dq1, dq2, dtheta = tangents
-        count = len(functions)
+        entries = [(leaf, entry) for leaf, value in enumerate(dtheta) for entry in np.ndindex(value.shape)]
+        if len(entries) > _MOST_PARAMETERS:
+            raise ValueError(
+                f"expected an activation with at most {_MOST_PARAMETERS} parameters to differentiate in, got {len(entries)}"
+            )
+        families = functions + tuple(_along(f, *place) for place in entries for f in functions)
         more: dict[tuple[Factor, Factor], None] = dict.fromkeys(products)
         sums = []
         for (i, p), (j, r) in products:
             terms = [(((i, p + 1), (j, r + 1)), dc), (((i, p + 2), (j, r)), dq1 / 2), (((i, p), (j, r + 2)), dq2 / 2)]
-            if dtheta:
-                terms += [(((i + count, p), (j, r)), 1.0), (((i, p), (j + count, r)), 1.0)]
+            for e, (leaf, entry) in enumerate(entries, 1):
+                shift = e * len(functions)
+                terms += [
+                    (((i + shift, p), (j, r)), dtheta[leaf][entry]),
+                    (((i, p), (j + shift, r)), dtheta[leaf][entry]),
+                ]
             sums.append(terms)
             more |= dict.fromkeys(pair for pair, _ in terms)
-        families = functions
-        if dtheta:
-            families += tuple(_moved(function, len(dtheta)) for function in functions)
-        *point, theta = primals
-        found = dict(zip(more, _expectations(families, tuple(more), *point, (*theta, *dtheta)), strict=True))
+        found = dict(zip(more, _expectations(families, tuple(more), *primals), strict=True))
         tangent = tuple(sum(found[pair] * factor for pair, factor in terms) for terms in sums)
         return tuple(found[pair] for pair in products), tangent
 
@@ -103,10 +143,16 @@ def smooth_form(phi: Callable[[Array], Array], name: str) -> Activation:
 
     def expectations(orders: tuple[int, ...], c: Array, q1: Array, q2: Array) -> tuple[Array, ...]:
         c, q1, q2 = as_floats(c, q1, q2)
-        # Parameters of φ with respect to which someone differentiates become arguments.
-        converted, theta = jax.closure_convert(phi, jnp.zeros((1, 1), c.dtype))
         products = tuple(((0, p), (0, p)) for p in orders)
-        return _expectations((converted if theta else phi,), products, c, q1, q2, tuple(theta))
+        # Parameters of φ with respect to which someone differentiates become arguments.
+        single, theta = jax.closure_convert(phi, jnp.zeros((), c.dtype))
+        if not theta:
+            return _expectations((phi,), products, c, q1, q2, ())
+
+        def function(z: Array, *theta: Array) -> Array:
+            return jax.vmap(lambda entry: single(entry, *theta))(z.ravel()).reshape(z.shape)
+
+        return _expectations((function,), products, c, q1, q2, tuple(theta))
 
     return make_activation(
         name,

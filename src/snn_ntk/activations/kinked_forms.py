@@ -1,6 +1,7 @@
 """Activations with a kink or a jump in closed form: ReLU and its family, and sign."""
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,26 +9,53 @@ from jax.scipy.special import erf, ndtr
 from jaxtyping import Array
 
 from snn_ntk.activations.base import Activation, make_activation
+from snn_ntk.activations.determinant import determinant, power_of_two
 from snn_ntk.activations.smooth_forms import normal_density
 
 __all__ = []
 
 
+class Scaled(NamedTuple):
+    """Covariance and variances divided by powers of two, so that products of variances near 1 remain.
+
+    Attributes:
+        c: c / size.
+        q1: q1 / s1².
+        q2: q2 / s2².
+        size: s1 s2.
+        root: √(q1 q2 - c²) / size.
+    """
+
+    c: Array
+    q1: Array
+    q2: Array
+    size: Array
+    root: Array
+
+
 @jax.custom_jvp
-def _root_gap(c: Array, q1: Array, q2: Array) -> Array:
-    """√(q1 q2 - c²), with derivative 0 where it vanishes: the one-sided slopes there are ±infinite."""
-    return jnp.sqrt(jnp.maximum(q1 * q2 - c * c, 0))
+def _root(c: Array, q1: Array, q2: Array) -> Array:
+    """√(q1 q2 - c²), 0 within a few roundings of it, with derivative 0 there: its one-sided slopes are ±infinite."""
+    gap = determinant(c, q1, q2)
+    return jnp.sqrt(jnp.where(gap > 4 * jnp.finfo(gap.dtype).eps * q1 * q2, gap, 0))
 
 
-@_root_gap.defjvp
+@_root.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (c, q1, q2), (dc, dq1, dq2) = primals, tangents
-    root = _root_gap(c, q1, q2)
+    root = _root(c, q1, q2)
     inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
     return root, inverse * (q2 * dq1 / 2 + q1 * dq2 / 2 - c * dc)
 
 
-def _angle(c: Array, root: Array) -> Array:
+def scaled(c: Array, q1: Array, q2: Array) -> Scaled:
+    c, q1, q2 = jnp.broadcast_arrays(c, q1, q2)
+    s1, s2 = (power_of_two(jnp.sqrt(jax.lax.stop_gradient(q))) for q in (q1, q2))
+    c, q1, q2 = c / s1 / s2, q1 / s1 / s1, q2 / s2 / s2
+    return Scaled(c, q1, q2, s1 * s2, _root(c, q1, q2))
+
+
+def angle(c: Array, root: Array) -> Array:
     """arcsin of the correlation, 0 where a variance is 0."""
     degenerate = (c == 0) & (root == 0)
     return jnp.where(degenerate, 0, jnp.arctan2(c, jnp.where(degenerate, 1, root)))
@@ -36,14 +64,14 @@ def _angle(c: Array, root: Array) -> Array:
 @jax.custom_jvp
 def _dual_abs(c: Array, q1: Array, q2: Array) -> Array:
     """E|a||b|."""
-    root = _root_gap(c, q1, q2)
-    return (2 / math.pi) * (root + c * _angle(c, root))
+    at = scaled(c, q1, q2)
+    return (2 / math.pi) * at.size * (at.root + at.c * angle(at.c, at.root))
 
 
 @_dual_abs.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (c, q1, q2), (dc, dq1, dq2) = primals, tangents
-    root = _root_gap(c, q1, q2)
+    root = scaled(c, q1, q2).root * scaled(c, q1, q2).size
 
     def share(q: Array) -> Array:
         return jnp.where(q > 0, root / jnp.where(q > 0, q, 1), 0) / math.pi
@@ -53,7 +81,8 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 def _dual_sign(c: Array, q1: Array, q2: Array) -> Array:
     """E sign(a) sign(b)."""
-    return (2 / math.pi) * _angle(c, _root_gap(c, q1, q2))
+    at = scaled(c, q1, q2)
+    return (2 / math.pi) * angle(at.c, at.root)
 
 
 def _reciprocal(root: Array) -> Array:
@@ -80,6 +109,12 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return _smoothed_relu(u, s), ndtr(z) * du + normal_density(z) * ds
 
 
+def _abrelu_name(a: float, b: float) -> str:
+    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+        return "ABReLU"
+    return {(0.0, 1.0): "ReLU", (-1.0, 1.0): "abs"}.get((float(a), float(b)), f"ABReLU({a}, {b})")
+
+
 def abrelu_form(a: float, b: float) -> Activation:
     """φ(z) = a min(z, 0) + b max(z, 0) = (a + b)/2 z + (b - a)/2 |z|."""
     linear, kink = ((a + b) / 2) ** 2, ((b - a) / 2) ** 2
@@ -88,7 +123,9 @@ def abrelu_form(a: float, b: float) -> Activation:
         return linear * c + kink * _dual_abs(c, q1, q2)
 
     def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
-        curvature = kink * (2 / math.pi) * _reciprocal(_root_gap(c, q1, q2)) if kink else jnp.zeros_like(c * q1 * q2)
+        at = scaled(c, q1, q2)
+        infinite = jnp.where(at.root > 0, kink * (2 / math.pi) / at.size * _reciprocal(at.root), jnp.inf)
+        curvature = jnp.where(kink > 0, infinite, 0)
         return kappa(c, q1, q2), linear + kink * _dual_sign(c, q1, q2), curvature
 
     def second_moment(u: Array, s: Array) -> Array:
@@ -98,12 +135,13 @@ def abrelu_form(a: float, b: float) -> Activation:
         return b * b * positive + a * a * (total - positive)
 
     return make_activation(
-        {(0.0, 1.0): "ReLU", (-1.0, 1.0): "abs"}.get((float(a), float(b)), f"ABReLU({a}, {b})"),
+        _abrelu_name(a, b),
         lambda z: a * jnp.minimum(z, 0) + b * jnp.maximum(z, 0),
         kappa,
         smoothed=lambda u, s: b * _smoothed_relu(u, s) - a * _smoothed_relu(-u, s),
         second_moment=second_moment,
         derivatives=derivatives,
+        degree=1,
     )
 
 
@@ -111,10 +149,11 @@ def sign_form() -> Activation:
     """φ(z) = sign(z): its expectation over noise is differentiable although it is not."""
 
     def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
-        inverse = _reciprocal(_root_gap(c, q1, q2))
-        slope = (2 / math.pi) * inverse
+        at = scaled(c, q1, q2)
+        inverse = _reciprocal(at.root)
+        slope = (2 / math.pi) * inverse / at.size
         # At c = 0 too where a variance is 0 and the inverse infinite.
-        curvature = jnp.where(c == 0, 0, c * slope * jnp.where(c == 0, 0, inverse) ** 2)
+        curvature = jnp.where(at.c == 0, 0, at.c * slope * jnp.where(at.c == 0, 0, inverse) ** 2 / at.size)
         return _dual_sign(c, q1, q2), slope, curvature
 
     return make_activation(
@@ -125,6 +164,7 @@ def sign_form() -> Activation:
         second_moment=lambda u, s: jnp.where((u == 0) & (s == 0), 0, jnp.ones_like(u * s)),
         derivatives=derivatives,
         jumps=True,
+        degree=0,
     )
 
 
@@ -152,4 +192,5 @@ def step_form() -> Activation:
         second_moment=smoothed,
         derivatives=derivatives,
         jumps=True,
+        degree=0,
     )

@@ -13,7 +13,8 @@ from jax.scipy.special import erf
 
 from snn_ntk.activations.base import Activation, make_activation
 from snn_ntk.activations.expectations import smooth_form
-from snn_ntk.activations.kinked_forms import abrelu_form, sign_form, step_form
+from snn_ntk.activations.kinked_forms import abrelu_form, sign_form
+from snn_ntk.activations.rectified_forms import rectified_form
 from snn_ntk.activations.smooth_forms import (
     erf_form,
     exp_form,
@@ -39,6 +40,7 @@ _BY_LAYER: dict[str, Callable[..., Activation]] = {
     "Monomial": monomial_form,
     "Polynomial": polynomial_form,
     "Rbf": rbf_form,
+    "RectifiedMonomial": rectified_form,
     "Sign": sign_form,
     "Sin": sin_form,
 }
@@ -107,6 +109,16 @@ def resolve(activation: Any) -> Activation:
         return _resolve.__wrapped__(activation)
 
 
+def _kept_partial(activation: functools.partial) -> Activation | None:
+    """A known function with its parameter set."""
+    given = activation.keywords
+    if activation.func is jax.nn.leaky_relu and set(given) == {"negative_slope"} and not activation.args:
+        return abrelu_form(given["negative_slope"], 1)
+    if activation.func is jax.nn.gelu and given == {"approximate": False} and not activation.args:
+        return gelu_form()
+    return None
+
+
 @functools.lru_cache(maxsize=128)
 def _resolve(activation: Any) -> Activation:
     if isinstance(activation, tuple) and len(activation) == 3 and all(callable(part) for part in activation):
@@ -121,6 +133,8 @@ def _resolve(activation: Any) -> Activation:
         for function, known in _BY_FUNCTION:
             if activation is function:
                 return known
+        if isinstance(activation, functools.partial) and (known := _kept_partial(activation)):
+            return known
         phi: Callable[..., Any] = activation
         return smooth_form(phi, getattr(activation, "__name__", type(activation).__name__))
     raise TypeError(
@@ -130,6 +144,8 @@ def _resolve(activation: Any) -> Activation:
 
 
 def _from_layer(layer: tuple) -> Activation:
+    if isinstance(known := getattr(layer[1], "activation", None), Activation):
+        return known
     name = getattr(layer[1], "__name__", "?")
     if name == "Hermite":
         raise ValueError(
@@ -139,9 +155,7 @@ def _from_layer(layer: tuple) -> Activation:
     if name in _BY_LAYER:
         make = _BY_LAYER[name]
         return make(**_arguments(layer, list(inspect.signature(make).parameters)))
-    if name == "RectifiedMonomial" and _arguments(layer, ["degree"])["degree"] == 0:
-        return step_form()
-    if name in ("Elementwise", "ExpNormalized", "RectifiedMonomial"):
+    if name in ("Elementwise", "ExpNormalized"):
         return make_activation(name, phi_of(layer), dual_of(layer))
     if name == "ElementwiseNumerical":
         return smooth_form(phi_of(layer), name)

@@ -4,16 +4,28 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array
 
-from snn_ntk._neural_tangents import stax
 from snn_ntk.activations.base import SQRT_2PI, Activation, make_activation
-from snn_ntk.activations.stax_layers import dual_of, phi_of
+from snn_ntk.activations.determinant import determinant, power_of_two
 
 __all__ = []
+
+
+def _inflated(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+    """c and √((1 + q1)(1 + q2) - c²) divided by a power of two near √((1 + q1)(1 + q2)), and that power.
+
+    Nothing large cancels or overflows.
+    """
+    c, q1, q2 = jnp.broadcast_arrays(c, q1, q2)
+    s1, s2 = (power_of_two(jnp.sqrt(1 + q)) for q in (q1, q2))
+    one1, one2, q1, q2 = 1 / s1**2, 1 / s2**2, q1 / s1**2, q2 / s2**2
+    c = c / s1 / s2
+    return c, jnp.sqrt(one1 * one2 + one2 * q1 + one1 * q2 + determinant(c, q1, q2)), s1 * s2
 
 
 def erf_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
@@ -21,13 +33,10 @@ def erf_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
     shift = c
 
     def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
-        c, q1, q2 = b * b * c, b * b * q1, b * b * q2
-        # (1 + 2 q1)(1 + 2 q2) - 4 c², written so that large, nearly equal products cancel first.
-        gap = 1 + 2 * (q1 + q2) + 4 * (q1 * q2 - c * c)
-        root = jnp.sqrt(gap)
-        value = a * a * (2 / math.pi) * jnp.arctan2(2 * c, root) + shift * shift
-        slope = (a * b) ** 2 * (4 / math.pi) / root
-        return value, slope, 4 * b * b * c * slope / gap
+        c, root, size = _inflated(2 * b * b * c, 2 * b * b * q1, 2 * b * b * q2)
+        value = a * a * (2 / math.pi) * jnp.arctan2(c, root) + shift * shift
+        slope = (a * b) ** 2 * (4 / math.pi) / root / size
+        return value, slope, 2 * b * b * c * slope / root**2 / size
 
     def smoothed(u: Array, s: Array) -> Array:
         return a * erf(b * u / jnp.sqrt(1 + 2 * (b * s) ** 2)) + shift
@@ -48,23 +57,40 @@ def normal_density(z: Array) -> Array:
 def gelu_form() -> Activation:
     """φ(z) = z Φ(z), also for a layer that approximates it: that only changes neural-tangents' finite networks."""
 
-    def kappa(c: Array, q1: Array, q2: Array) -> Array:
-        both = (1 + q1) * (1 + q2)
-        gap = 1 + q1 + q2 + (q1 * q2 - c * c)
-        root = jnp.sqrt(gap)
-        rational = (c * c + q1 * q2 * gap) / (both * root)
-        return c / 4 + (rational + c * jnp.arctan2(c, root)) / (2 * math.pi)
+    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+        part, unit, size = _inflated(c, q1, q2)
+        root, angle = unit * size, jnp.arctan2(part, unit)
+        ones = (1 / (1 + q1)) * (1 / (1 + q2))
+        rational = c / root * c * ones + q1 / (1 + q1) * (q2 / (1 + q2)) * root
+        inverse = 1 / (1 + q1) + 1 / (1 + q2) + 1 / root / root
+        # φ'' = (2 - z²) n(z): a normal pair of variances 1 - tilted and covariance c/root² is left under n(a) n(b).
+        tilted = [(1 + q) / root / root for q in (q1, q2)]
+        curvature = ((1 + tilted[0]) * (1 + tilted[1]) + 2 * (c / root / root) ** 2) / root
+        value = c / 4 + (rational + c * angle) / (2 * math.pi)
+        return value, 0.25 + (angle + c / root * inverse) / (2 * math.pi), curvature / (2 * math.pi)
 
     def smoothed(u: Array, s: Array) -> Array:
         root = jnp.sqrt(1 + s * s)
         return u * ndtr(u / root) + s * s / root * normal_density(u / root)
 
-    return make_activation("GELU", lambda z: z * ndtr(z), kappa, smoothed=smoothed)
+    return make_activation(
+        "GELU",
+        lambda z: z * ndtr(z),
+        lambda c, q1, q2: derivatives(c, q1, q2)[0],
+        smoothed=smoothed,
+        derivatives=derivatives,
+    )
+
+
+def _sin_name(a: float, b: float, c: float) -> str:
+    if any(isinstance(value, jax.core.Tracer) for value in (a, b, c)) or (a, b, c) == (1, 1, 0):
+        return "sin"
+    return f"{float(a):g} sin({float(b):g} z + {float(c):g})"
 
 
 def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
     """φ(z) = a sin(b z + c)."""
-    phase, doubled = c, math.cos(2 * c)
+    phase, doubled = c, jnp.cos(2 * c)
 
     def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
         mean = (q1 + q2) / 2
@@ -79,7 +105,7 @@ def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
         return a * a / 2 * (1 - jnp.exp(-2 * (b * s) ** 2) * jnp.cos(2 * (b * u + phase)))
 
     return make_activation(
-        "sin" if (a, b, c) == (1, 1, 0) else f"{a:g} sin({b:g} z + {c:g})",
+        _sin_name(a, b, c),
         lambda z: a * jnp.sin(b * z + phase),
         lambda c, q1, q2: derivatives(c, q1, q2)[0],
         smoothed=damped,
@@ -90,7 +116,8 @@ def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
 
 def rbf_form(gamma: float = 1.0) -> Activation:
     """φ(z) = √2 sin(√(2γ) z + π/4), whose dual is the Gaussian kernel."""
-    return sin_form(math.sqrt(2), math.sqrt(2 * gamma), math.pi / 4)
+    root = jnp.sqrt(2 * gamma) if isinstance(gamma, jax.core.Tracer) else math.sqrt(2 * gamma)
+    return sin_form(math.sqrt(2), root, math.pi / 4)
 
 
 def exp_form(a: float = 1.0, b: float = 1.0) -> Activation:
@@ -112,7 +139,7 @@ def gaussian_form(a: float = 1.0, b: float = -1.0) -> Activation:
     """φ(z) = a exp(b z²)."""
 
     def kappa(c: Array, q1: Array, q2: Array) -> Array:
-        return a * a / jnp.sqrt(1 - 2 * b * (q1 + q2) + 4 * b * b * (q1 * q2 - c * c))
+        return a * a / jnp.sqrt(1 - 2 * b * (q1 + q2) + 4 * b * b * determinant(*jnp.broadcast_arrays(c, q1, q2)))
 
     def smoothed(u: Array, s: Array, a: float = a, b: float = b) -> Array:
         spread = 1 - 2 * b * s * s
@@ -184,9 +211,12 @@ def monomial_form(degree: int) -> Activation:
 def gabor_form() -> Activation:
     """φ(z) = exp(-z²) sin(z), the imaginary part of exp(-z² + i z)."""
 
+    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+        gap = 1 + 2 * (q1 + q2) + 4 * determinant(*jnp.broadcast_arrays(c, q1, q2))
+        return jnp.exp((1 + q1 + q2) / (2 * gap) - 0.5) * jnp.sinh(c / gap) / jnp.sqrt(gap)
+
     def smoothed(u: Array, s: Array) -> Array:
         spread = 1 + 2 * s * s
         return jnp.exp(-(u * u + s * s / 2) / spread) * jnp.sin(u / spread) / jnp.sqrt(spread)
 
-    phi = phi_of(stax.Gabor())
-    return make_activation("Gabor", phi, dual_of(stax.Gabor()), smoothed=smoothed)
+    return make_activation("Gabor", lambda z: jnp.exp(-z * z) * jnp.sin(z), kappa, smoothed=smoothed)

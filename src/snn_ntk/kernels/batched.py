@@ -7,7 +7,7 @@ from jaxtyping import ArrayLike, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk.activations.resolution import resolve
-from snn_ntk.kernels.one_hidden_layer import TangentKernels, compiled_tangent_kernels
+from snn_ntk.kernels.one_hidden_layer import TangentKernels, resolved_tangent_kernels
 
 __all__ = ["tangent_kernels_batched"]
 
@@ -62,7 +62,7 @@ def tangent_kernels_batched(
     out = None
     for start in range(0, x1.shape[0], batch_size):
         rows = slice(start, start + batch_size)
-        block = compiled_tangent_kernels(x1[rows], x2, sigma0, W_std, b_std, activation=activation)
+        block = resolved_tangent_kernels(x1[rows], x2, sigma0, W_std, b_std, activation=activation)
         if out is None:
             shape, dtype = (x1.shape[0], x2.shape[0]), block.d.dtype
             out = TangentKernels._make(np.empty(shape, dtype) for _ in range(3))

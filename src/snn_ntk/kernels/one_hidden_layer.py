@@ -20,6 +20,8 @@ from jaxtyping import Array, ArrayLike, Float, Num
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import Activation
+from snn_ntk.activations.determinant import power_of_two
+from snn_ntk.activations.refusal import is_unresolved, refuse
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["TangentKernels", "tangent_kernels"]
@@ -76,7 +78,7 @@ def tangent_kernels(
     Raises:
         TypeError: If the inputs are not real arrays, a scale is not one number, or the activation is unknown.
         ValueError: If the inputs are not of rank 2, empty, not finite or of different dimension, a scale is negative,
-            or the activation is `stax.Hermite`.
+            the activation is `stax.Hermite`, or it overflows or is not resolved at one of the variances q.
 
     Example:
         >>> import jax.numpy as jnp
@@ -94,12 +96,27 @@ def tangent_kernels(
     sigma0 = validation.non_negative(sigma0, "sigma0")
     W_std = validation.optional_non_negative(W_std, "W_std")
     b_std = validation.optional_non_negative(b_std, "b_std")
-    return compiled_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=resolve(activation))
+    return resolved_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=resolve(activation))
 
 
 _MOST_BLOCKS = 8
 
 _SMALLEST_BLOCK = 256
+
+
+def resolved_tangent_kernels(
+    x1: Array, x2: Array | None, sigma0: Any, W_std: Any, b_std: Any, *, activation: Activation
+) -> TangentKernels:
+    """The kernels, with what the compiled program leaves as NaN computed outside of it, or refused."""
+    kernels = compiled_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=activation)
+    if is_unresolved(kernels.d, kernels.mu, kernels.sigma):
+        x2 = x1 if x2 is None else x2
+        kernels = _rectangle(x1, x2, sigma0, W_std, b_std, activation)
+        if is_unresolved(kernels.d, kernels.mu, kernels.sigma):
+            shift = 0.0 if b_std is None else b_std**2
+            scale = 1.0 if W_std is None else W_std**2 / x1.shape[1]
+            refuse(activation, *((1 + sigma0**2) * scale * (x**2).sum(axis=1) + shift for x in (x1, x2)))
+    return kernels
 
 
 @functools.partial(jax.jit, static_argnames="activation")
@@ -142,13 +159,20 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     dtype = x1.dtype
     sigma0 = jnp.asarray(sigma0, dtype)
     scale = 1.0 if W_std is None else jnp.asarray(W_std, dtype) ** 2 / x1.shape[1]
-    shift = 0.0 if b_std is None else jnp.asarray(b_std, dtype) ** 2
+    bias = 0.0 if b_std is None else jnp.asarray(b_std, dtype)
+    size1 = size2 = jnp.ones((), dtype)
+    if activation.degree is not None:
+        # A factor of an input is one of its output: squares of tiny inputs would underflow, of huge ones overflow.
+        size1, size2 = (power_of_two(jnp.abs(x).max(axis=1) + bias) for x in (x1, x2))
+        x1, x2 = x1 / size1[:, None], x2 / size2[:, None]
+        size1, size2 = size1[:, None], size2[None, :]
+    bias1, bias2 = bias / size1, bias / size2
     squares1, squares2 = x1 * x1, x2 * x2
-    c = scale * (x1 @ x2.T) + shift
+    c = scale * (x1 @ x2.T) + bias1 * bias2
     weight = (sigma0 * scale) ** 2 * (squares1 @ squares2.T)
     inflated = (1 + sigma0**2) * scale
-    q1 = inflated * squares1.sum(axis=1)[:, None] + shift
-    q2 = inflated * squares2.sum(axis=1)[None, :] + shift
+    q1 = inflated * squares1.sum(axis=1)[:, None] + bias1 * bias1
+    q2 = inflated * squares2.sum(axis=1)[None, :] + bias2 * bias2
     value, slope, curvature = activation.derivatives(c, q1, q2)
     if activation.jumps:
         noisy1, noisy2 = (sigma0**2 * scale * squares.sum(axis=1) > 0 for squares in (squares1, squares2))
@@ -156,4 +180,8 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0, x = 0 or a σ0² below rounding: as σ0 → 0
     # the product is of order σ0, so it is 0 there.
     sigma = weight * jnp.where(jnp.isinf(curvature), 0, curvature)
-    return TangentKernels(mu=c * slope, sigma=sigma, d=value)
+    kernels = TangentKernels(mu=c * slope, sigma=sigma, d=value)
+    if not activation.degree:
+        return kernels
+    factor = (size1 * size2) ** activation.degree
+    return TangentKernels(*(factor * kernel for kernel in kernels))

@@ -3,11 +3,13 @@
 | question | file |
 |---|---|
 | a dense layer whose weights carry Gaussian noise | `dense` |
+| a nonlinearity from any smooth function | `nonlinearity` |
 | the variance of a network's output over its noise | `variance` |
 | which of neural-tangents' layers may stand behind noise | `known` |
 """
 
 from snn_ntk.layers.dense import StochasticDense
+from snn_ntk.layers.nonlinearity import Nonlinearity
 from snn_ntk.layers.variance import predictive_variance
 
-__all__ = ["StochasticDense", "predictive_variance"]
+__all__ = ["Nonlinearity", "StochasticDense", "predictive_variance"]

@@ -113,7 +113,7 @@ def _layer(
         elif inputs.ndim > 2:
             # The positions of an input share its weights, hence its noise, which has to be drawn weight by weight.
             zeta = jax.random.normal(rng, (len(inputs), *W_mu.shape), W_mu.dtype)
-            outputs = inputs @ W_mu + jnp.einsum("n...k,nkr->n...r", inputs, W_sigma * zeta)
+            outputs = inputs @ W_mu + jnp.einsum("n...k,nkr->n...r", inputs, W_sigma[None] * zeta)
         else:
             scale = standard_deviation(inputs**2 @ W_sigma**2)
             outputs = inputs @ W_mu + scale * jax.random.normal(rng, scale.shape, scale.dtype)

@@ -17,6 +17,8 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
 
     Where that is a small difference it is computed by itself through dense layers and nonlinearities, so that it keeps
     its digits however small the noise is; behind other layers (sums, products, normalisation) it is the difference.
+    Where some layers share their noise it is the variance over the independent noise alone, the shared noise being
+    one more draw of the weights.
 
     Args:
         kernel: `Kernel` of a network with independent noise, from `kernel_fn(x)` with one set of inputs and get=None.

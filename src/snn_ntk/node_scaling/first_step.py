@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from snn_ntk._gaussian import gauss_hermite_rule
+from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.duals import dual, dual_derivatives
 from snn_ntk.activations.resolution import resolve
@@ -105,6 +106,7 @@ def theorem51_size(
     return np.sqrt(lambdas * (y @ gram @ y + (1 - lambdas) * (gram * k).sum() + lambdas * own))
 
 
+@full_precision
 def theorem52(x: Float[Array | np.ndarray, "n d"], *, activation: Any, nodes: int = 24) -> Float[np.ndarray, "n n"]:
     """Theorem 5.2 (smooth σ): the matrix H of E[dΘ/dt] = −(Σ_j λ_j²) H at the start of the flow.
 

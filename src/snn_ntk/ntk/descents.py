@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from snn_ntk._precision import full_precision
 from snn_ntk.ntk.two_layer import TwoLayer, pull_back, two_layer_gram, two_layer_output
 
 __all__ = ["descend", "gradient_step", "natural_gradient_step", "online_logistic", "predicted_loss", "stochastic_step"]
@@ -186,6 +187,7 @@ def descend(
     return net, jax.tree.map(lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), first, rest)
 
 
+@full_precision
 def predicted_loss(
     kernel: Float[Array, "n n"], residual: Float[Array, " n"], steps: int, *, learning_rate: float
 ) -> Float[Array, " steps_plus_one"]:
@@ -208,5 +210,6 @@ def predicted_loss(
     Source: lecture, Theorem 3.2 (the one on generalisation); arora2019fine, Theorem 4.1.
     """
     eigenvalues, vectors = jnp.linalg.eigh(kernel)
-    powers = (1 - learning_rate * eigenvalues)[None, :] ** (2 * jnp.arange(steps + 1))[:, None]
+    exponents = 2 * jnp.arange(steps + 1, dtype=eigenvalues.dtype)
+    powers = (1 - learning_rate * eigenvalues)[None, :] ** exponents[:, None]
     return powers @ (vectors.T @ residual) ** 2 / 2

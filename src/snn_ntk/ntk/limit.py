@@ -192,7 +192,7 @@ def _feature_map(x, hidden):
 
 def _square_root(matrix):
     values, vectors = jnp.linalg.eigh(matrix)
-    return vectors * jnp.sqrt(jnp.clip(values, 0.0))
+    return vectors * jnp.sqrt(jnp.clip(values, 0.0))[None, :]
 
 
 def principal_components(

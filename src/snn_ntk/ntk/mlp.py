@@ -74,7 +74,7 @@ def _forward(params, x, phi, W_std, b_std):
     last = len(params.weights) - 1
     for h, (w, b) in enumerate(zip(params.weights, params.biases, strict=True)):
         inputs.append(g)
-        f = W_std / math.sqrt(w.shape[1]) * g @ w.T + b_std * b
+        f = W_std / math.sqrt(w.shape[1]) * g @ w.T + b_std * b[None, :]
         if h < last:
             g, slope = jax.jvp(phi, (f,), (jnp.ones_like(f),))
             slopes.append(slope)

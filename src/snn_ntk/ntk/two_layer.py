@@ -111,7 +111,7 @@ def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"
 
     Source: du2019gradient, Eq. 4.
     """
-    active = (x @ net.w.T > 0) * residual[:, None]
+    active = (x @ net.w.T > 0).astype(x.dtype) * residual[:, None]
     return net.a[:, None] * (active.T @ x) / jnp.sqrt(net.a.size)
 
 

@@ -174,13 +174,13 @@ def check_width_and_delta(m: float, delta: float) -> None:
 
 
 def smallest_width(enough: Callable[[float], bool]) -> float:
-    """The smallest real width, to one part in a million, from which on a condition that only improves is met."""
+    """The smallest real width of at least 1, to one part in a million, from which on a condition that only improves is met."""
     high = 1.0
     while not enough(high):
         high *= 2
         if high > 1e300:
             return math.inf
-    low = high / 2
+    low = max(1.0, high / 2)
     while high / low > 1 + 1e-6:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if enough(middle) else (middle, high)

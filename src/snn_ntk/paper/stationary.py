@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from snn_ntk._precision import full_precision
 from snn_ntk.paper.exact_divergence_kernel import _slope_moment
 from snn_ntk.paper.network import Parameters
 from snn_ntk.paper.objectives import mse
@@ -41,6 +42,7 @@ class _Problem(NamedTuple):
     penalty: Array
     basis: Array
 
+    @full_precision
     def network(self, step):
         return self.initial._replace(mu=self.initial.mu + step @ self.basis)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snn_ntk.reporting.documents import check_schema, read_yaml
+from snn_ntk.reporting.documents import read_claims
 from snn_ntk.reporting.sweeps import PROFILES
 
 __all__ = [
@@ -37,29 +37,6 @@ __all__ = [
 ]
 
 VERDICTS = ("reproduced", "corrected", "not reproduced", "inconclusive", "not run")
-
-_NUMBER = {"type": "number", "description": "a number"}
-_TEXT = {"type": "string", "minLength": 1, "description": "a text"}
-_END = {"type": ["number", "null"], "description": "a number, or null for no bound"}
-_REGION = {"type": "array", "items": _END, "minItems": 2, "maxItems": 2, "description": "[low, high]"}
-_CLAIMS = {
-    "type": "array",
-    "items": {"type": "object", "description": "a claim: a mapping with an id"},
-    "description": "a list of claims",
-}
-# What a file says of one claim; its chapter is the file's name.
-_CLAIM = {
-    "type": "object",
-    "properties": {
-        **dict.fromkeys(("id", "source", "statement", "why", "corrected_by"), _TEXT),
-        "accept": _REGION,
-        "near_miss": _NUMBER,
-        "published": {"type": ["number", "string", "null"], "description": "a number or a text"},
-        "expect": {"type": "object", "description": "{profile: verdict}"},
-    },
-    "required": ["id", "source", "statement", "accept", "near_miss", "why"],
-    "additionalProperties": False,
-}
 
 
 @dataclass(frozen=True)
@@ -123,16 +100,12 @@ def load_claims(folder: str | Path) -> dict[str, Claim]:
             region without a near miss outside it, or a `corrected_by` that names no other claim.
     """
     claims: dict[str, Claim] = {}
-    listed = [(path, entry) for path in sorted(Path(folder).glob("*.yml")) for entry in read_yaml(path, _CLAIMS)]
-    for path, entry in listed:
-        check_schema(entry, _CLAIM, f"{path}, claim {entry.get('id', 'without id')}")
+    for chapter, entry in read_claims(Path(folder)):
         name = entry["id"]
-        if name in claims:
-            raise ValueError(f"claim {name}: expected unique ids, got it twice")
         low, high = entry["accept"]
         accept = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
         near_miss = float(entry["near_miss"])
-        claims[name] = Claim(chapter=path.stem, **{**entry, "accept": accept, "near_miss": near_miss})
+        claims[name] = Claim(chapter=chapter, **{**entry, "accept": accept, "near_miss": near_miss})
     for claim in claims.values():
         if claim.corrected_by and claim.corrected_by not in claims.keys() - {claim.id}:
             raise ValueError(f"claim {claim.id}: expected corrected_by to name another, got {claim.corrected_by!r}")

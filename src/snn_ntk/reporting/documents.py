@@ -14,16 +14,38 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-__all__ = ["check_schema", "read_json", "read_text", "read_yaml"]
+__all__ = ["check_schema", "parse_yaml", "read_claims", "read_json", "read_text", "read_yaml"]
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which no key stands twice and nothing refers to something else."""
+_NUMBER = {"type": "number", "description": "a number"}
+_TEXT = {"type": "string", "minLength": 1, "description": "a text"}
+_END = {"type": ["number", "null"], "description": "a number, or null for no bound"}
+_REGION = {"type": "array", "items": _END, "minItems": 2, "maxItems": 2, "description": "[low, high]"}
+_CLAIMS = {
+    "type": "array",
+    "items": {"type": "object", "description": "a claim: a mapping with an id"},
+    "description": "a list of claims",
+}
+# What a file says of one claim; its chapter is the file's name.
+_CLAIM = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("id", "source", "statement", "why", "corrected_by"), _TEXT),
+        "accept": _REGION,
+        "near_miss": _NUMBER,
+        "published": {"type": ["number", "string", "null"], "description": "a number or a text"},
+        "expect": {"type": "object", "description": "{profile: verdict}"},
+    },
+    "required": ["id", "source", "statement", "accept", "near_miss", "why"],
+    "additionalProperties": False,
+}
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="a reference (*name)", problem_mark=self.peek_event().start_mark)
-        return super().compose_node(parent, index)
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C reads ten times as fast
+
+
+class _Loader(_Base):
+    """Safe YAML in which no key stands twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         made = super().construct_mapping(node, deep=True)
@@ -74,10 +96,11 @@ def check_schema(value: Any, schema: Mapping[str, Any], where: str) -> None:
 def _message(fault: ValidationError, where: str) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f", {part}" for part in fault.absolute_path)
     expected: Any = fault.schema
+    instance: Any = fault.instance
     hint = ""
     if fault.validator == "additionalProperties":
         known = sorted(expected["properties"])
-        return f"{where}{place}: expected keys out of {known}, got {sorted(map(str, set(fault.instance) - set(known)))}"
+        return f"{where}{place}: expected keys out of {known}, got {sorted(map(str, set(instance) - set(known)))}"
     if fault.validator == "required":
         missing = [key for key in expected["required"] if key not in fault.instance]
         return f"{where}{place}: expected the keys {expected['required']}, got none of {missing}"
@@ -85,6 +108,22 @@ def _message(fault: ValidationError, where: str) -> str:
         hint = " (YAML reads 1e-3 as text; write 1.0e-3)"
     wanted = expected.get("description") or f"{fault.validator} {fault.validator_value}"
     return f"{where}{place}: expected {wanted}, got {_short(fault.instance)}{hint}"
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """What a text in YAML says, None if it is empty.
+
+    Raises:
+        ValueError: if it is not plain YAML without repeated keys.
+    """
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{where}: expected YAML, got in {line}{error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise ValueError(f"{where}: expected YAML, got {' '.join(str(error).split())}") from None
 
 
 def read_yaml(path: Path, schema: Mapping[str, Any] | None = None) -> Any:
@@ -97,16 +136,7 @@ def read_yaml(path: Path, schema: Mapping[str, Any] | None = None) -> Any:
     Raises:
         ValueError: if the file cannot be read, is not plain YAML without repeated keys, or does not satisfy the schema.
     """
-    try:
-        content = yaml.load(read_text(path), _Loader)  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"{path}: expected YAML, got in {line}{error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
+    content = parse_yaml(read_text(path), str(path))
     if schema is not None:
         check_schema(content, schema, str(path))
     return content
@@ -130,3 +160,19 @@ def read_json(path: Path, schema: Mapping[str, Any] | None = None) -> Any:
     if schema is not None:
         check_schema(content, schema, str(path))
     return content
+
+
+def read_claims(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of `book/claims`, each with its chapter, the name of its file.
+
+    Raises:
+        ValueError: if a file is no list of claims, an entry has not the keys of one, or two have one id.
+    """
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*.yml")):
+        for entry in read_yaml(path, _CLAIMS):
+            check_schema(entry, _CLAIM, f"{path}, claim {entry.get('id', 'without id')}")
+            if entry["id"] in found:
+                raise ValueError(f"{path}, claim {entry['id']}: expected unique ids, got it twice")
+            found[entry["id"]] = (path.stem, entry)
+    return list(found.values())

@@ -81,13 +81,14 @@ def gather_runs(
     run: Callable[..., dict[str, Any]],
     inline: Sequence[Mapping[str, Any]] = (),
     trained: Mapping[str, Any] | None = None,
+    read: Sequence[Mapping[str, Any]] = (),
     repeat: Callable[[Mapping[str, Any]], float | None] | None = None,
     train_missing: bool = True,
     root: Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """All runs of a chapter: those that jobs of its sweep made, those made here and now, and those that are committed.
 
-    A run of the sweep that `trained` does not mean is read where it is committed with its very parameters. Its first
+    A run of `read`, or one of the sweep that `trained` does not mean, is read where it is committed with its very parameters. Its first
     steps are made again, and how far they are from the committed ones is kept. With `FRESH=1` every run is made. What
     is made here is also written down, in the chapter's folder `runs`, from where it can be committed.
 
@@ -98,6 +99,7 @@ def gather_runs(
         run: Makes a run: parameters to result.
         inline: Runs that are always made here, in the same form.
         trained: Parameters of the sweep's runs that are made in any case, as `sweeps.expand` takes them; all by default.
+        read: Further runs, in the form of the sweep, none of which has to be made.
         repeat: The relative difference between a committed run's first steps and the same made here; None if that run
             is of other data than there are here, which then has to be made.
         train_missing: Whether runs of the sweep that no job made are made here too.
@@ -113,7 +115,9 @@ def gather_runs(
         ValueError: If there is no run at all.
     """
     root = root or book_root()
-    wanted, here = ({k: v for stage in expand(stages) for k, v in stage.items()} for stages in (sweep, inline))
+    wanted, here = (
+        {k: v for stage in expand(stages) for k, v in stage.items()} for stages in ([*sweep, *read], inline)
+    )
     always = {name for stage in expand(sweep, trained) for name in stage} if sweep else set()
     held = {name: parameters for name, parameters in wanted.items() if name not in always}
     committed = {

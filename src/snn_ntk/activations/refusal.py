@@ -1,0 +1,44 @@
+"""What cannot be computed is refused by name, with the variance up to which it can."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from snn_ntk.activations.base import Activation
+
+__all__ = []
+
+
+def is_unresolved(value: Array, *others: Array) -> bool:
+    """Whether a dual overflows or is NaN, or something made with its derivatives is NaN. Within a trace nobody knows."""
+    if isinstance(value, jax.core.Tracer):
+        return False
+    bad = ~jnp.isfinite(value).all()
+    for other in others:
+        bad |= jnp.isnan(other).any()
+    return bool(bad)
+
+
+def refuse(activation: Activation, *variances: Any) -> None:
+    """Raise an error that names the largest variance in use and the largest at which the activation is resolved.
+
+    Raises:
+        ValueError: Always.
+    """
+    q = max(float(jnp.max(jnp.asarray(v))) for v in variances)
+    dtype = jnp.result_type(float, *variances)
+    sizes = jnp.asarray([10.0 ** (k / 2) for k in range(-16, 19)], dtype)
+    values = activation.derivatives(0.5 * sizes, sizes, sizes)
+    good = [float(s) for s, *ks in zip(sizes, *values, strict=True) if all(bool(jnp.isfinite(k)) for k in ks)]
+    if not good:
+        raise ValueError(
+            f"expected a smooth activation, got {activation.name}, whose moments do not converge at any variance: it has "
+            "a kink or a jump, or changes too fast. Write a kink as a layer of neural-tangents (stax.LeakyRelu, "
+            "stax.ABRelu), or smooth it"
+        )
+    raise ValueError(
+        f"expected variances at which {activation.name} can be integrated, in {dtype} up to about {max(good):.2g}, got "
+        f"q up to {q:.4g}: beyond, its moments overflow or it changes faster than is resolved"
+    )

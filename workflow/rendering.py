@@ -1,0 +1,159 @@
+"""Renders what was staged and publishes it: Sphinx reads again only the pages that have changed, and writes every one.
+
+What Sphinx has read is kept between builds (`doctrees`), unless something changed on which all pages depend. Every page is
+written anew, so a reference to something that is gone is a warning wherever it stands, and every warning is an error.
+After an error, or an interruption, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from paths import WORKFLOW, Paths, files, remove
+from processes import PARENT, command
+
+__all__ = ["main", "publish", "render", "setup"]
+
+# What Sphinx takes for older than all that it has read.
+OLD = 1_000_000_000
+RECORD = "read.json"
+JOBS = "SNN_NTK_JOBS"
+
+
+def _digests(paths: Paths) -> dict[str, str]:
+    """The content of everything that Sphinx reads, by name: staged files, the package, and "all" of what concerns all."""
+    staged = Paths(paths.staging)
+    found = {
+        path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        for path in files(staged.pages, staged.notebooks, staged.config, staged.toc, paths.source, paths.lock, WORKFLOW)
+    }
+    concerning_all = [staged.config, staged.toc, *staged.pages.glob("*.bib"), paths.lock, *WORKFLOW.glob("*.py")]
+    parts = [sys.version, *sorted(found), *(found[path] for path in files(*concerning_all))]
+    return found | {"all": hashlib.sha256("\n".join(parts).encode()).hexdigest()}
+
+
+def _keep(paths: Paths) -> dict[str, str]:
+    """Puts what Sphinx read last time in place, and makes staged files that have not changed older than that.
+
+    Returns:
+        The digests of what it reads now.
+    """
+    digests = _digests(paths)
+    remove(paths.rendering)
+    try:
+        before = json.loads((paths.doctrees / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = {}
+    if not isinstance(before, dict) or before.get("all") != digests["all"]:
+        remove(paths.doctrees)
+        return digests
+    for path in files(Paths(paths.staging).pages, Paths(paths.staging).notebooks):
+        if before.get(path) == digests[path]:
+            os.utime(path, (OLD, OLD))
+    source = files(paths.source)
+    if any(before.get(path) != digests[path] for path in source):
+        for page in (Paths(paths.staging).pages / "api").glob("*.md"):
+            page.touch()
+    os.rename(paths.doctrees, paths.rendering)
+    return digests
+
+
+def render(paths: Paths, jobs: int = 1) -> Path:
+    """Runs Sphinx over the staging folder with warnings as errors.
+
+    Args:
+        paths: Of the profile.
+        jobs: How many processes write pages.
+
+    Returns:
+        A new folder under `editions` with the rendered book.
+
+    Raises:
+        SystemExit: after Sphinx's own messages, if there was a warning.
+    """
+    digests = _keep(paths)
+    sphinx = [*command("rendering"), str(paths.staging), str(paths.rendering)]
+    # Sphinx imports an extension from here, and the package's modules.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKFLOW), os.environ.get("PYTHONPATH", "")])}
+    environment |= {PARENT: str(os.getpid()), JOBS: str(jobs)}
+    finished = subprocess.run(
+        sphinx, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if finished.returncode:
+        message = re.sub(r"\x1b\[[0-9;]*m", "", finished.stdout)
+        message = message.replace(str(paths.staging.resolve()) + os.sep, "")
+        remove(paths.rendering)
+        print(
+            f"{message}\nThe book was not built. Its sources as staged: {os.path.relpath(paths.staging)}",
+            file=sys.stderr,
+        )
+        raise SystemExit(1)
+    edition = paths.editions / time.strftime("%Y%m%d-%H%M%S")
+    edition.parent.mkdir(exist_ok=True)
+    remove(edition)  # of the same second
+    os.rename(paths.rendering / "html", edition)
+    (paths.rendering / RECORD).write_text(json.dumps(digests), encoding="utf-8")
+    remove(paths.doctrees)
+    os.rename(paths.rendering, paths.doctrees)
+    return edition
+
+
+def publish(paths: Paths, edition: Path) -> None:
+    """Points `html` at the new edition, in one rename, and removes older ones."""
+    link = paths.out / f".html.{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(edition.relative_to(paths.out), target_is_directory=True)
+    if not paths.html.is_symlink():
+        remove(paths.html)
+    os.replace(link, paths.html)
+    for old in edition.parent.iterdir():
+        if old != edition:
+            remove(old)
+
+
+def _write_side_by_side(app: Any, env: Any) -> list[str]:
+    """After the reading, which sphinx-proof does not allow side by side: one process resolves references, others write."""
+    app.parallel = 1 + int(os.environ[JOBS])
+    return []
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """As Sphinx's extension, which staging adds to the book's."""
+    app.connect("env-updated", _write_side_by_side)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def main() -> int:
+    """Sphinx's own process: `jupyter-book build` with a choice of where its doctrees lie."""
+    from jupyter_book.sphinx import build_sphinx
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    options = parser.parse_args()
+    source = Paths(options.source.absolute())
+    result = build_sphinx(
+        source.root,
+        options.target / "html",
+        doctreedir=options.target / "doctrees",
+        noconfig=True,
+        path_config=source.config,
+        confoverrides={
+            "external_toc_path": source.toc.as_posix(),
+            "latex_individualpages": False,
+            "nitpicky": True,
+        },
+        warningiserror=True,
+        keep_going=True,
+        quiet=True,
+    )
+    return int(result != 0)
