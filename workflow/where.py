@@ -206,7 +206,7 @@ def where_page(
                     ": ".join(filter(None, (here, links or statement.get("outside", "")))),
                     ", ".join(f"{{py:obj}}`~{name}`" for name in place.functions),
                     ", ".join(f"`{name}`" for name in place.tests),
-                    ", ".join(f"{{doc}}`{name[:2]} <{name}>`" for name in pages),
+                    ", ".join(f"{{doc}}`{name[:2]} <{name}>`" for name in map(str, pages)),
                     ", ".join(f"{{doc}}`{name[:2]} <../notebooks/{name}>`" for name in sorted(place.notebooks)),
                     ", ".join(f"[{name}](scorecard-{chapter_of[name]})" for name in place.claims),
                 )
