@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,8 @@ def main() -> int:
     parser.add_argument("target", type=Path)
     options = parser.parse_args()
     source = Paths(options.source.absolute())
+    # Autodoc imports JAX, whose threads do nothing here; the processes that write pages never use it.
+    warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
     result = build_sphinx(
         source.root,
         options.target / "html",
