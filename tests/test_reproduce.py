@@ -43,6 +43,7 @@ ELSEWHERE = {
     ".venv/bin/jupyter lab notebooks/05-stochastic-ntk.md": "for a reader's browser, and does not end",
 }
 """What of the blocks tagged `slow` is run elsewhere, or by nobody, and why."""
+WEEKLY = {"make book FRESH=1", "make campaign SCALE=0.01 MINUTES=8"}
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +76,13 @@ def test_what_is_run_elsewhere_is_still_printed():
     assert set(ELSEWHERE) <= SLOW
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("line", sorted(SLOW - set(ELSEWHERE)))
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, marks=pytest.mark.weekly if line in WEEKLY else pytest.mark.heavy)
+        for line in sorted(SLOW - set(ELSEWHERE))
+    ],
+)
 def test_what_takes_minutes_runs(line, checkout):
     # The environment is there, whatever the age of its stamp.
     command = ["make", "--old-file", ".venv/.ready", *line.split()[1:]]

@@ -192,7 +192,7 @@ def where_page(
         )
         lines += ["", f"(where-{letter})=", f"## [{letter}] {title}", "", f"{title} {cite}.", ""]
         lines += [f"{len(done)} numbered statements: {counts}.", ""]
-        lines += [":::{list-table}", ":header-rows: 1", ":widths: 18 16 22 20 5 7 16", ":class: where", ""]
+        lines += [":::{list-table}", ":header-rows: 1", ":widths: 17 14 20 18 6 10 15", ":class: where", ""]
         rows = [("Item", "Here", "Function", "Test", "Page", "Notebook", "Claims")]
         for item in sorted(listed, key=_order):
             place = found[letter].get(item, Place([], [], [], [], []))

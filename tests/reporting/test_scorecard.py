@@ -79,7 +79,9 @@ def test_a_corrected_claim_says_that_it_fails_as_printed():
     claims = {"printed": printed, **CLAIMS}
     words = "fails as printed; a correction holds"
     assert verdict_texts(records, claims, "laptop")["printed"] == words
-    assert summary(records, claims, "laptop") == f"3 claims: 1 reproduced, 1 {words}, 1 not run"
+    assert summary(records, claims, "laptop") == (
+        "3 claims: 1 reproduced, 1 failing as printed with a correction that holds, 1 not run"
+    )
     assert f'[{words}]{{.verdict .corrected}} by <a href="#claim-slope">' in scorecard(records, claims, "laptop")
 
 

@@ -86,7 +86,8 @@ def summary(records: Iterable[Record], claims: Mapping[str, Claim], profile: str
     """One line: how many claims came out which way, and how many otherwise than committed."""
     records = list(records)
     outcome = list(verdicts(claims, records).values())
-    counts = [f"{outcome.count(verdict)} {SHOWN.get(verdict, verdict)}" for verdict in VERDICTS if verdict in outcome]
+    words = {"corrected": "failing as printed with a correction that holds"}
+    counts = [f"{outcome.count(verdict)} {words.get(verdict, verdict)}" for verdict in VERDICTS if verdict in outcome]
     committed = unexpected(records, claims, profile)
     otherwise = f"; {len(committed)} otherwise than committed" if committed else ""
     return f"{len(outcome)} claims: {', '.join(counts)}{otherwise}"
@@ -211,7 +212,7 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         "",
         f"Profile **{profile}**: {summary(by_id.values(), claims, profile)}.",
         "",
-        "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`intro` has the rule.",
+        "A verdict compares the measured 95 % interval with a region fixed beforehand; {doc}`the introduction <intro>` has the rule.",
         "A value without an interval has no sampling error: it is the worst of several runs, or computed. Where a note says",
         "*range*, the interval runs from the smallest run to the largest.",
         "",
