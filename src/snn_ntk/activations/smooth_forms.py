@@ -91,10 +91,11 @@ def _sin_name(a: float, b: float, c: float) -> str:
 
 def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
     """φ(z) = a sin(b z + c)."""
-    phase, doubled = c, jnp.cos(2 * c)
+    phase = c
 
     def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
         mean = (q1 + q2) / 2
+        doubled = jnp.cos(2 * jnp.asarray(phase, mean.dtype))  # here: an activation serves both precisions
         same = a * a / 2 * jnp.exp(b * b * (c - mean))
         opposite = a * a / 2 * doubled * jnp.exp(-b * b * (c + mean))
         return same - opposite, b**2 * (same + opposite), b**4 * (same - opposite)
