@@ -113,6 +113,19 @@ def test_layer_and_activation_have_the_same_dual(name, x64):
     np.testing.assert_allclose(np.asarray(slope * pre.ntk)[off], np.asarray(k.ntk)[off], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("activation", [stax.Erf(), stax.Sin(), stax.Relu(), jnp.tanh, jax.nn.softplus])
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 1, 2)])
+def test_covariances_and_variances_of_different_ranks_broadcast(activation, shape, x64):
+    c = jnp.linspace(0.1, 0.6, math.prod(shape)).reshape(shape)
+    q2 = jnp.linspace(0.7, 1.1, shape[-1])
+    found = dual_derivatives(activation, c, 1.0, q2)
+    for index in np.ndindex(*shape):
+        alone = dual_derivatives(activation, c[index], 1.0, q2[index[-1]])
+        for values, value in zip(found, alone, strict=True):
+            assert values.shape == shape
+            assert float(values[index]) == pytest.approx(float(value), rel=1e-12)
+
+
 @pytest.mark.parametrize("activation", [*SMOOTH_LAYERS.values(), *KINKED_LAYERS.values(), stax.Sign(), jnp.tanh])
 def test_price_theorem_links_the_three(activation, x64):
     h = 1e-4

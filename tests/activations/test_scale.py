@@ -142,8 +142,9 @@ def test_known_functions_with_a_parameter():
 
 
 @pytest.mark.parametrize(("layer", "degree"), [(stax.Relu(), 1), (stax.Sign(), 0), (stax.RectifiedMonomial(2), 2)])
-@pytest.mark.parametrize("factor", [2.0**-33, 2.0**8])
-def test_kernels_of_homogeneous_activations_scale_exactly(layer, degree, factor):
+@pytest.mark.parametrize("power", [-33, 8])
+def test_kernels_of_homogeneous_activations_scale_exactly(layer, degree, power):
+    factor = 2.0 ** (power if degree < 2 else max(power, -28))  # the kernel's own entries stay above float32's least
     x = jax.random.normal(jax.random.key(0), (3, 5))
     one, other = (tangent_kernels(scale * x, activation=layer, sigma0=0.5) for scale in (1.0, factor))
     for part, scaled in zip(one, other, strict=True):

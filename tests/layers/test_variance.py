@@ -38,6 +38,16 @@ def test_small_noise_has_the_variance_of_the_linearised_network(activation, dept
         np.testing.assert_allclose(np.asarray(found, np.float64) / sigma0**2, reference, rtol=5e-3)
 
 
+def test_large_noise_before_a_small_share_of_the_variance(x64):
+    """Behind a cosine at large noise, whose κ' no fixed rule integrates, and a bias that hides the difference in cov1."""
+    layers = [StochasticDense(1, 30.0, sigma0=0.8), stax.Cos(), stax.Dense(1, 0.2, 2.0), stax.Erf(), stax.Dense(1, 1.0)]
+    x = jax.random.normal(jax.random.key(0), (3, 5))
+    kernel = stax.serial(*layers)[2](x)
+    difference = kernel.cov1 - jnp.diagonal(kernel.nngp)
+    assert (difference < 0.01 * kernel.cov1).all()
+    np.testing.assert_allclose(predictive_variance(kernel), difference, rtol=1e-9)
+
+
 @pytest.mark.parametrize("activation", [*LAYERS.values(), stax.Sign()], ids=[*LAYERS, "sign"])
 @pytest.mark.parametrize("sigma0", [0.02, 0.05, 0.1])
 def test_it_is_the_difference_where_that_has_digits(x64, activation, sigma0):

@@ -79,7 +79,9 @@ def _evaluated(
 
     The double integral is compiled only where it is needed, so not inside of a trace, which knows no values.
     """
-    totals, resolved, converged, norms = _by_series(functions, products, c, q1, q2, theta)
+    # Rows of nodes meet columns of variances, which a user's `jax_numpy_rank_promotion="raise"` is not about.
+    with jax.numpy_rank_promotion("allow"):
+        totals, resolved, converged, norms = _by_series(functions, products, c, q1, q2, theta)
     totals = [jnp.where(converged, total, jnp.nan) for total in totals]
     if isinstance(converged, Tracer):
         return tuple(totals)
@@ -89,7 +91,8 @@ def _evaluated(
     shape = resolved.shape
     c, q1, q2 = (jnp.broadcast_to(v, shape).ravel()[at] for v in (c, q1, q2))
     sizes = tuple(jnp.broadcast_to(v, (len(v), *shape)).reshape(len(v), -1)[:, at] for v in norms)
-    found = _by_double_integral(functions, products, c, jnp.stack([q1, q2], 1), sizes, theta)
+    with jax.numpy_rank_promotion("allow"):
+        found = _by_double_integral(functions, products, c, jnp.stack([q1, q2], 1), sizes, theta)
     return tuple(total.ravel().at[at].set(v).reshape(shape) for total, v in zip(totals, found, strict=True))
 
 

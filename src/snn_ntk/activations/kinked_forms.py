@@ -110,13 +110,13 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return _smoothed_relu(u, s), ndtr(z) * du + normal_density(z) * ds
 
 
-def _abrelu_name(a: float, b: float) -> str:
+def _abrelu_name(a: float | Array, b: float | Array) -> str:
     if isinstance(a, Tracer) or isinstance(b, Tracer):
         return "ABReLU"
     return {(0.0, 1.0): "ReLU", (-1.0, 1.0): "abs"}.get((float(a), float(b)), f"ABReLU({a}, {b})")
 
 
-def abrelu_form(a: float, b: float) -> Activation:
+def abrelu_form(a: float | Array, b: float | Array) -> Activation:
     """φ(z) = a min(z, 0) + b max(z, 0) = (a + b)/2 z + (b - a)/2 |z|."""
     linear, kink = ((a + b) / 2) ** 2, ((b - a) / 2) ** 2
 

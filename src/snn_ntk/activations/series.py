@@ -86,6 +86,9 @@ def series(
         The sums; where the quadrature is resolved; where the series has converged as well; √E f² at q1 and q2.
     """
     nodes, weights, polynomials = (jnp.asarray(part, c.dtype) for part in _grid())
+    # Of one rank: the axis of the pairs comes before all others.
+    rank = max(c.ndim, q1.ndim, q2.ndim)
+    c, q1, q2 = (jnp.expand_dims(v, tuple(range(rank - v.ndim))) for v in (c, q1, q2))
     product = jnp.sqrt(q1) * jnp.sqrt(q2)
     rho = jnp.clip(jnp.where(product > 0, c / jnp.where(product > 0, product, 1), 0), -1, 1)
     shape = rho.shape

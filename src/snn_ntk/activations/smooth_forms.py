@@ -29,7 +29,7 @@ def _inflated(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
     return c, jnp.sqrt(one1 * one2 + one2 * q1 + one1 * q2 + determinant(c, q1, q2)), s1 * s2
 
 
-def erf_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
+def erf_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 0.0) -> Activation:
     """φ(z) = a erf(b z) + c."""
     shift = c
 
@@ -83,13 +83,13 @@ def gelu_form() -> Activation:
     )
 
 
-def _sin_name(a: float, b: float, c: float) -> str:
+def _sin_name(a: float | Array, b: float | Array, c: float | Array) -> str:
     if any(isinstance(value, Tracer) for value in (a, b, c)) or (a, b, c) == (1, 1, 0):
         return "sin"
     return f"{float(a):g} sin({float(b):g} z + {float(c):g})"
 
 
-def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
+def sin_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 0.0) -> Activation:
     """φ(z) = a sin(b z + c)."""
     phase = c
 
@@ -116,13 +116,13 @@ def sin_form(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Activation:
     )
 
 
-def rbf_form(gamma: float = 1.0) -> Activation:
+def rbf_form(gamma: float | Array = 1.0) -> Activation:
     """φ(z) = √2 sin(√(2γ) z + π/4), whose dual is the Gaussian kernel."""
     root: Any = jnp.sqrt(2 * gamma) if isinstance(gamma, Tracer) else math.sqrt(2 * gamma)
     return sin_form(math.sqrt(2), root, math.pi / 4)
 
 
-def exp_form(a: float = 1.0, b: float = 1.0) -> Activation:
+def exp_form(a: float | Array = 1.0, b: float | Array = 1.0) -> Activation:
     """φ(z) = a exp(b z)."""
 
     def kappa(c: Array, q1: Array, q2: Array) -> Array:
@@ -137,7 +137,7 @@ def exp_form(a: float = 1.0, b: float = 1.0) -> Activation:
     )
 
 
-def gaussian_form(a: float = 1.0, b: float = -1.0) -> Activation:
+def gaussian_form(a: float | Array = 1.0, b: float | Array = -1.0) -> Activation:
     """φ(z) = a exp(b z²)."""
 
     def kappa(c: Array, q1: Array, q2: Array) -> Array:

@@ -234,7 +234,7 @@ def convolutional_features(
         batch = batch.reshape(-1, side, side, colours)
         layout = ("NHWC", "HWIO", "NHWC")
         response = jax.lax.conv_general_dilated(batch, kernels, (1, 1), "VALID", dimension_numbers=layout)
-        ones = jnp.ones((patch, patch, colours, 1))
+        ones = jnp.ones((patch, patch, colours, 1), batch.dtype)
         energy = jax.lax.conv_general_dilated(batch**2, ones, (1, 1), "VALID", dimension_numbers=layout)
         active = jax.nn.relu(response - 0.25 * jnp.sqrt(energy))
         half = active.shape[1] // 2
@@ -266,7 +266,7 @@ def _filters(key: Array, grid: Array, filters: int, patch: int) -> Array:
 
     drawn = jax.vmap(cut)(rows, corners).reshape(filters, -1)
     # An empty patch (a corner of a digit) becomes noise rather than a filter of zeros.
-    drawn = drawn + 0.01 * jax.random.normal(noise, drawn.shape)
+    drawn = drawn + 0.01 * jax.random.normal(noise, drawn.shape, drawn.dtype)
     drawn = drawn - drawn.mean(axis=1, keepdims=True)
     drawn = drawn / jnp.linalg.norm(drawn, axis=1, keepdims=True)
     both = jnp.concatenate([drawn, -drawn]).reshape(2 * filters, patch, patch, grid.shape[3])
