@@ -496,7 +496,8 @@ def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path, monke
     (tmp_path / "notebooks" / "sweeps").mkdir()
     (tmp_path / "notebooks" / "sweeps" / "01-one.md").write_text(RUN)
     chapter = tmp_path / "notebooks" / "01-one.md"
-    chapter.write_text(chapter.read_text().replace("widths: list", "sweep: list = []\nwidths: list"))
+    more = "trained: dict = {}\nread: list = []\nsweep: list = []\n"
+    chapter.write_text(chapter.read_text().replace("widths: list", f"{more}widths: list"))
     sweep = [{"seed": [0], "m": [5, 3], "steps": 4}, {"seed": [1], "m": [3], "steps": 4}]
     mine = profile(tmp_path, "01-one")
     mine.write_text(yaml.safe_dump({"value": -0.5, "sweep": sweep}, sort_keys=False))
