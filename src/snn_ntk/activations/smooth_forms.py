@@ -143,7 +143,7 @@ def gaussian_form(a: float | Array = 1.0, b: float | Array = -1.0) -> Activation
     def kappa(c: Array, q1: Array, q2: Array) -> Array:
         return a * a / jnp.sqrt(1 - 2 * b * (q1 + q2) + 4 * b * b * determinant(*jnp.broadcast_arrays(c, q1, q2)))
 
-    def smoothed(u: Array, s: Array, a: float = a, b: float = b) -> Array:
+    def smoothed(u: Array, s: Array, a: float | Array = a, b: float | Array = b) -> Array:
         spread = 1 - 2 * b * s * s
         return a * jnp.exp(b * u * u / spread) / jnp.sqrt(spread)
 
