@@ -56,8 +56,8 @@ def quantities(n: int = 128, width: int = 512) -> dict[str, Callable[[], Any]]:
         The functions; each draws and computes on JAX's default device.
 
     Example:
-        >>> sorted(quantities(4, 8))[:2]
-        ['empirical kernels', 'expected output']
+        >>> sorted(quantities(4, 8))[0]
+        'Figure 2 as ten classes, 256 steps'
 
     Source: book, chapter 14.
     """
