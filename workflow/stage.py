@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import yaml
 from api import api_pages
 from key_figures import key_figures
 from paths import PROFILES, Paths, remove, write_atomically
-from processes import PARENT, end_with_parent
+from processes import PARENT, end_with_parent, kill_descendants
 from rendering import publish, render
 from sources import read_config, read_toc
 
@@ -188,12 +189,20 @@ def stage(paths: Paths) -> dict[str, Any]:
     return {"profile": profile, "chapters": chapters} | reporting.report(records, claims, profile)
 
 
+def _interrupted(_number: int, _frame: object) -> None:
+    """Ends at once: an exception might be raised inside a callback of JAX's, which drops it, and the book would go on."""
+    os.write(2, b"book: interrupted\n")
+    kill_descendants()
+    os._exit(130)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="laptop", choices=PROFILES)
     parser.add_argument("--root", type=Path, default=Path("."))
     parser.add_argument("--jobs", type=int, default=1, help="how many processes write pages")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, _interrupted)
     if PARENT in os.environ:
         end_with_parent()
     paths = Paths(arguments.root, arguments.profile)
@@ -203,8 +212,6 @@ def main() -> None:
         outcome = stage(paths)
         publish(paths, render(paths, arguments.jobs))
         write_atomically(paths.outcome, json.dumps(outcome, indent=1))
-    except KeyboardInterrupt:
-        raise SystemExit("book: interrupted") from None
     except (ValueError, RuntimeError, OSError) as error:
         raise SystemExit(f"book: {error}") from None
     print(f"book: done in {time.monotonic() - started:.0f} s", flush=True)
