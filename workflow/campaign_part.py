@@ -31,6 +31,10 @@ from snn_ntk.reporting.provenance import provenance
 __all__ = ["do_groups", "main"]
 
 
+# Not of a run that a campaign makes: it sets the seed itself, and a row of chapter 9's table of choices is no part of it.
+OTHERS = ("profile", "seed", "choice", "widest", "narrowest", "seeds")
+
+
 def do_groups(
     found: Sequence[Group],
     maker: Maker,
@@ -44,7 +48,7 @@ def do_groups(
 ) -> None:
     """Makes the runs of a part that are not there and fit the time that is left; notes every outcome by name."""
     folder, rest = out / "sweeps" / part["chapter"], float(part["rest"])
-    shared = {key: value for key, value in defaults.items() if key not in ("profile", "seed")}
+    shared = {key: value for key, value in defaults.items() if key not in OTHERS}
     for group in found:
         missing = {
             name: seed
@@ -140,7 +144,7 @@ def _probe(log: Log, tag: str, defaults: dict[str, Any]) -> None:
     if jax.devices()[0].platform == "cpu":
         log.add("command-buffers", tag, "left out", why="there is no card")
         return
-    shared = {key: value for key, value in defaults.items() if key not in ("profile", "seed")}
+    shared = {key: value for key, value in defaults.items() if key not in OTHERS}
     step = figure2_step([0, 1, 2], shared | {"targets": "classes", "outputs": 10, "width": 256})
     log.add("command-buffers", tag, "done", milliseconds=1e3 * step.seconds)
 
