@@ -6,6 +6,12 @@ of the chapter's sweep, from `notebooks/sweeps/<chapter>.md`.
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # Until all is imported an interruption just ends the process: raised in an import it would be a long traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import logging
 import os
@@ -151,6 +157,7 @@ def sweep_run(paths: Paths, chapter: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chapter")
     parser.add_argument("--profile", default="laptop", choices=PROFILES)

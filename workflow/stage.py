@@ -7,6 +7,12 @@ or an interrupted build, sees the old book or the new one and nothing between.
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # Until all is imported an interruption just ends the process: raised in an import it would be a long traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import csv
 import fnmatch
@@ -15,7 +21,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import time
 from pathlib import Path
 from typing import Any

@@ -120,7 +120,7 @@ def test_kills_leave_the_book_whole_and_no_process(book):
         strike(book, seed, longest=8.0)
 
 
-@pytest.mark.heavy
+@pytest.mark.weekly
 def test_forty_kills(book):
     started = time.monotonic()
     later(book / "src" / "module.py")
