@@ -18,6 +18,7 @@ import jupytext
 import nbformat
 import parameters
 import pytest
+import run_chapter
 import stage
 import yaml
 from paths import Paths, library
@@ -618,6 +619,24 @@ def test_a_kernel_that_dies_once_is_tried_again_and_the_records_say_so(book):
     assert stamp["retried"] == "the kernel died once"
     assert "02-two: the kernel" not in output
     assert "retried" not in gate.check_file(executed(book, "02-two")).metadata
+
+
+def test_a_kernel_that_does_not_start_is_started_once_more(book, monkeypatch, capsys):
+    paths, real, tries = Paths(book, "smoke"), run_chapter.papermill.execute_notebook, []
+
+    def execute(*arguments, **options):
+        tries.append(options)
+        if len(tries) == 1:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(run_chapter.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(run_chapter, "_environment", lambda *_: None)
+    monkeypatch.setenv("SNN_NTK_OUTPUT", str(paths.running("01-one")))
+    run_chapter.run(paths, "01-one")
+    assert len(tries) == 2
+    assert "01-one: the kernel did not start; once more" in capsys.readouterr().out
+    assert "retried" not in gate.check_file(executed(book, "01-one")).metadata
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

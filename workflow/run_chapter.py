@@ -102,9 +102,15 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
     try:
         try:
             execute()
-        except DeadKernelError:
-            print(f"{name}: the kernel died after {time.monotonic() - started:.0f} s; once more", flush=True)
-            notebook.metadata["retried"] = os.environ["SNN_NTK_RETRIED"] = "the kernel died once"
+        except RuntimeError as error:
+            if isinstance(error, DeadKernelError):
+                print(f"{name}: the kernel died after {time.monotonic() - started:.0f} s; once more", flush=True)
+                notebook.metadata["retried"] = os.environ["SNN_NTK_RETRIED"] = "the kernel died once"
+            elif "before replying to kernel_info" in str(error):
+                # Two kernels that begin at one moment may choose one port. Nothing of the notebook has run.
+                print(f"{name}: the kernel did not start; once more", flush=True)
+            else:
+                raise
             execute()
         gate.check_file(executed, name)
     except KeyboardInterrupt:
