@@ -259,6 +259,6 @@ def repeat_disentanglement(run: Mapping[str, Any]) -> float | None:
         The relative difference of `first_steps_again`; None if the data found here are others than the run's.
     """
     parameters = run["parameters"]
-    data, how = parameters["data"], setting_named(parameters["setting"])
-    grid, images = _grid(data, how.side, tuple(sorted((parameters.get("levels") or {}).get(data, {}).items())))
+    side = setting_named(parameters["setting"]).side
+    grid, images = grid_of(parameters["data"], side, parameters.get("levels"))
     return first_steps_again(run, images) if grid.name == run["result"]["name"] else None
