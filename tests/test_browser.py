@@ -263,8 +263,8 @@ def test_the_scorecard_filters_and_sorts(book, browser):
         values = browser.execute_script("""
             const table = document.querySelector('article table.scorecard');
             table.tHead.rows[0].cells[2].querySelector('button').click();
-            return [...table.tBodies[0].rows].map(row => row.cells[2].textContent);""")
-        numbers = [sign * float(value.split(",")[0]) for value in values if value[:1] in "-0123456789"]
+            return [...table.tBodies[0].rows].map(row => row.cells[2].querySelector('data')?.value);""")
+        numbers = [sign * float(value) for value in values if value is not None]
         assert numbers == sorted(numbers)
 
 

@@ -253,7 +253,7 @@ def test_the_published_book(built):
     html = built / "_build" / "smoke" / "html"
     assert html.is_symlink()
     page = (html / "book" / "01-one.html").read_text()
-    assert "-0.5" in page
+    assert "−0.5" in page
     assert "Price" in (html / "book" / "bibliography.html").read_text()
     assert "2 claims: 2 reproduced" in (html / "book" / "scorecard.html").read_text()
     assert "2 claims: 2 reproduced at smoke" in (html / "book" / "intro.html").read_text()
