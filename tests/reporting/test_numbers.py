@@ -15,9 +15,7 @@ PLAIN = str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789")
 
 def read(text: str) -> tuple[float, float]:
     """A number as shown, and what its last digit is worth."""
-    mantissa, power, word = re.fullmatch(
-        r"([−\d.,]+)(?:\u00a0×\u00a010([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|\u00a0(\w+))?", text
-    ).groups()
+    mantissa, power, word = re.fullmatch(r"([−\d.,]+)(?:\u00a0×\u00a010([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|\u00a0(\w+))?", text).groups()
     scale = 10.0 ** int(power.translate(PLAIN)) if power else WORDS.get(word, 1.0)
     digits = mantissa.translate(PLAIN).replace(",", "")
     return float(digits) * scale, 10.0 ** -len(digits.partition(".")[2]) * scale
