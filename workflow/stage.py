@@ -29,7 +29,9 @@ import gate
 import nbformat
 import where
 import yaml
+from about import changelog_page, cite_page, seconds, statements_page, times_page
 from api import api_pages
+from edition import SHOWN, edition, setup_cell
 from key_figures import key_figures
 from paths import PROFILES, Paths, remove, write_atomically
 from processes import PARENT, end_with_parent, kill_descendants
@@ -109,12 +111,29 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         table.writerows(rows)
 
 
-def _stage_notebook(notebook: nbformat.NotebookNode, target: Path) -> None:
-    """Writes an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
+def _stage_notebook(notebook: nbformat.NotebookNode, target: Path, repository: str) -> None:
+    """Writes an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first.
+
+    Where there is a repository, a first cell that only the downloaded notebook shows sets Colab up.
+    """
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
+    if repository:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(setup_cell(repository), metadata={"tags": ["remove-cell"]}))
     nbformat.write(notebook, target)
+
+
+def _times_page(paths: Paths, times: dict[str, float]) -> str:
+    """How long the chapters took, with what their folders and `results/` say of the machines."""
+    stamps = {chapter: paths.chapter(chapter) / "provenance.json" for chapter in times}
+    committed = {chapter: paths.results(chapter)[0] / "provenance.json" for chapter in times}
+
+    def read(found: dict[str, Path]) -> dict[str, Any]:
+        return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in found.items() if path.is_file()}
+
+    groups = {name: provenance["groups"] for name, provenance in read(committed).items()}
+    return times_page(paths.profile, times, read(stamps), groups)
 
 
 def _dump(content: Any) -> str:
@@ -129,20 +148,23 @@ def stage(paths: Paths) -> dict[str, Any]:
         gate.UnfinishedNotebook: if a notebook failed or never finished.
         ValueError: if a claim of a chapter has no record, or a page of book/ or a notebook is not in the table of contents.
     """
+    import snn_ntk
     from snn_ntk import reporting
     from snn_ntk.layers.known import REFUSED, SUPPORTED
 
     profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
     remove(paths.staging)
-    chapters = paths.chapters()
-    records, figures = [], {}
+    config, chapters = read_config(paths), paths.chapters()
+    repository = config.get("repository", {}).get("url") or ""
+    records, figures, times = [], {}, {}
     for chapter in chapters:
         made = paths.chapter(chapter)
         notebook = gate.check_file(paths.executed(chapter), chapter)
         records += reporting.load_records(made / "claims.json") if (made / "claims.json").is_file() else []
         figures |= key_figures(notebook)
+        times[chapter] = seconds(notebook)
         staged.notebooks.mkdir(parents=True, exist_ok=True)
-        _stage_notebook(notebook, staged.notebook(chapter).with_suffix(".ipynb"))
+        _stage_notebook(notebook, staged.notebook(chapter).with_suffix(".ipynb"), repository)
         for kind in ("figures", "claims.json"):
             target = extra / ("figures" if kind == "figures" else "records") / chapter
             if (made / kind).is_dir():
@@ -157,7 +179,13 @@ def stage(paths: Paths) -> dict[str, Any]:
 
     ignored = shutil.ignore_patterns(paths.claims.name, ".ipynb_checkpoints")
     shutil.copytree(paths.pages, staged.pages, ignore=ignored)
+    this = edition(paths.root, snn_ntk.__version__, profile)
     generated = {"scorecard": reporting.scorecard(records, claims, profile), "bibliography": BIBLIOGRAPHY}
+    generated |= {"statements": statements_page(paths.pages), "times": _times_page(paths, times)}
+    if paths.citation.is_file():
+        generated["cite"] = cite_page(yaml.safe_load(paths.citation.read_text(encoding="utf-8")), this)
+    if paths.changelog.is_file():
+        generated["changelog"] = changelog_page(paths.changelog.read_text(encoding="utf-8"))
     package = paths.source / "snn_ntk"
     if package.is_dir():
         chapter_of = {claim.id: claim.chapter for claim in claims.values()}
@@ -170,6 +198,7 @@ def stage(paths: Paths) -> dict[str, Any]:
             page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
     _mathjax(extra)
+    (extra / SHOWN).write_text(json.dumps(this, indent=1), encoding="utf-8")
     _write_rows(extra / "scorecard", reporting.scorecard_rows(records, claims, profile))
 
     pages = {path.relative_to(staged.root).with_suffix("").as_posix() for path in staged.pages.rglob("*.md")}
@@ -178,7 +207,6 @@ def stage(paths: Paths) -> dict[str, Any]:
     if unlisted := sorted(wanted - _toc_files(toc)):
         raise ValueError(f"_toc.yml: expected to list every page, got no entry for {unlisted}")
     staged.toc.write_text(_dump(toc), encoding="utf-8")
-    config = read_config(paths)
     sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
     sphinx["extensions"] = [*sphinx.get("extensions", []), "rendering"]  # workflow/rendering.py
     sphinx["myst_substitutions"] = {
