@@ -9,7 +9,7 @@ from typing import Any
 
 from numbering import chapter_of
 
-__all__ = ["changelog_page", "cite_page", "seconds", "statements_page", "times_page"]
+__all__ = ["changelog_page", "cite_page", "cost", "seconds", "statements_page", "times_page"]
 
 
 def cite_page(citation: Mapping[str, Any], edition: Mapping[str, str]) -> str:
@@ -74,6 +74,17 @@ def _lasted(time: float) -> str:
     return f"{time / 60:.1f} min" if time < 5400 else f"{time / 3600:.1f} h"
 
 
+def cost(times: Mapping[str, float], stamps: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sentence: how long all notebooks took, added up, and on what.
+
+    >>> cost({"01-a": 100, "02-b": 50}, {"01-a": {"device": "cpu", "machine": "2 cores, x86_64"}})
+    'Executing the 2 notebooks took 2.5 min, added up, on 2 cores, x86_64 (cpu).'
+    """
+    places = sorted({f"{stamp['machine']} ({stamp['device']})" for stamp in stamps.values()})
+    on = f", on {' and '.join(places)}" if places else ""
+    return f"Executing the {len(times)} notebooks took {_lasted(sum(times.values()))}, added up{on}."
+
+
 def _table(rows: Iterable[Sequence[str]]) -> list[str]:
     cells = [("* - " if index == 0 else "  - ") + (cell or "–") for row in rows for index, cell in enumerate(row)]
     return [":::{list-table}", ":header-rows: 1", "", *cells, ":::", ""]
@@ -99,7 +110,7 @@ def times_page(
         committed: Provenance of the runs under `results/` that a chapter reads, by chapter.
     """
     lines = ["(sec:times)=", "# Times and machine", ""]
-    lines += [f"Executing the {len(times)} notebooks of profile **{profile}** took {_lasted(sum(times.values()))} in all, added up; several run side by side."]
+    lines += [f"Profile **{profile}**. {cost(times, stamps)} Several run side by side."]
     lines += ["Each time is that of the execution which made the numbers in this book, on a machine that may have been busy with other things.", ""]
     head = ("Device", "Machine", "Python", "JAX")
     rows = [("Chapter", "Time", *head)]

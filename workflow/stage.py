@@ -29,7 +29,7 @@ import gate
 import nbformat
 import where
 import yaml
-from about import changelog_page, cite_page, seconds, statements_page, times_page
+from about import changelog_page, cite_page, cost, seconds, statements_page, times_page
 from api import api_pages
 from edition import SHOWN, edition, setup_cell
 from key_figures import key_figures
@@ -124,16 +124,10 @@ def _stage_notebook(notebook: nbformat.NotebookNode, target: Path, repository: s
     nbformat.write(notebook, target)
 
 
-def _times_page(paths: Paths, times: dict[str, float]) -> str:
-    """How long the chapters took, with what their folders and `results/` say of the machines."""
-    stamps = {chapter: paths.chapter(chapter) / "provenance.json" for chapter in times}
-    committed = {chapter: paths.results(chapter)[0] / "provenance.json" for chapter in times}
-
-    def read(found: dict[str, Path]) -> dict[str, Any]:
-        return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in found.items() if path.is_file()}
-
-    groups = {name: provenance["groups"] for name, provenance in read(committed).items()}
-    return times_page(paths.profile, times, read(stamps), groups)
+def _stamps(found: dict[str, Path]) -> dict[str, Any]:
+    """What `provenance.json` says in each of the folders that have one."""
+    files = {name: folder / "provenance.json" for name, folder in found.items()}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
 
 
 def _dump(content: Any) -> str:
@@ -181,7 +175,10 @@ def stage(paths: Paths) -> dict[str, Any]:
     shutil.copytree(paths.pages, staged.pages, ignore=ignored)
     this = edition(paths.root, snn_ntk.__version__, profile)
     generated = {"scorecard": reporting.scorecard(records, claims, profile), "bibliography": BIBLIOGRAPHY}
-    generated |= {"statements": statements_page(paths.pages), "times": _times_page(paths, times)}
+    stamps = _stamps({chapter: paths.chapter(chapter) for chapter in chapters})
+    kept = _stamps({chapter: paths.results(chapter)[0] for chapter in chapters})
+    committed = {name: provenance["groups"] for name, provenance in kept.items()}
+    generated |= {"statements": statements_page(paths.pages), "times": times_page(profile, times, stamps, committed)}
     if paths.citation.is_file():
         generated["cite"] = cite_page(yaml.safe_load(paths.citation.read_text(encoding="utf-8")), this)
     if paths.changelog.is_file():
@@ -216,6 +213,7 @@ def stage(paths: Paths) -> dict[str, Any]:
         "refused_layers": _two_columns("behind noise", "why it is refused", REFUSED),
         "summary": reporting.summary(records, claims, profile),
         "totals": reporting.totals(records, claims),
+        "cost": cost(times, stamps),
         "fig": figures,
     }
     staged.config.write_text(_dump(config), encoding="utf-8")
