@@ -48,7 +48,7 @@ _TITLE = re.compile(r"^# (.*)", re.MULTILINE)
 
 def statements_page(pages: Path) -> str:
     """Every definition, lemma, proposition and theorem of the book in order, linked (MyST Markdown)."""
-    lines = ["(sec:statements)=", "# All theorems, in order", "", "Numbers are this book's; {doc}`where` goes from a source's number to ours."]
+    lines = ["(sec:statements)=", "# All theorems, in order", "", "Numbers are this book's, by chapter."]
     for path in sorted(pages.glob("[0-9]*.md")):
         text = path.read_text(encoding="utf-8")
         found = _STATEMENT.findall(text)
