@@ -92,7 +92,12 @@ PAGE = """\
 Errors fall as $m^{{-1/2}}$.
 ```
 
-{{prf:ref}}`lem:{claim}` was measured in {{doc}}`../notebooks/{chapter}`: {{{{ r["{claim}.rate"].value }}}} {{cite}}`price`.
+```{{math}}
+:label: eq:{claim}
+e = m^{{-1/2}}
+```
+
+{{prf:ref}}`lem:{claim}`, {{eq}}`eq:{claim}`, was measured in {{doc}}`../notebooks/{chapter}`: {{{{ r["{claim}.rate"].value }}}} {{cite}}`price`.
 """
 
 CHAPTERS = ("01-one", "02-two")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import urllib.parse
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import find_chromium, open_browser
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).parents[1]
@@ -69,35 +69,11 @@ def book() -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    chromium = next(filter(None, map(shutil.which, names)), None)
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
+    if find_chromium() is None:
         pytest.skip(
             "Chromium or its driver is not installed; on Debian or Ubuntu: apt install chromium chromium-driver"
         )
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--window-size=1280,900",
-        # No name resolves: whatever the page wants from the network fails, and shows in the console.
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=driver))
-    session.set_page_load_timeout(60)
-    session.set_script_timeout(60)
+    session = open_browser()
     yield session
     session.quit()
 
@@ -263,8 +239,8 @@ def test_the_scorecard_filters_and_sorts(book, browser):
         values = browser.execute_script("""
             const table = document.querySelector('article table.scorecard');
             table.tHead.rows[0].cells[2].querySelector('button').click();
-            return [...table.tBodies[0].rows].map(row => row.cells[2].textContent);""")
-        numbers = [sign * float(value.split(",")[0]) for value in values if value[:1] in "-0123456789"]
+            return [...table.tBodies[0].rows].map(row => row.cells[2].querySelector('data')?.value);""")
+        numbers = [sign * float(value) for value in values if value is not None]
         assert numbers == sorted(numbers)
 
 

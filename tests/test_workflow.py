@@ -249,11 +249,63 @@ def test_chapters_beyond_the_paper_have_a_part_before_the_judgement():
     ]
 
 
+def test_a_sources_numbers_are_marked():
+    """Ours come by reference alone, so whatever is typed with a point in it is a source's."""
+    statement = r"(?:Theorem|Lemma|Proposition|Corollary)s? [A-D\d]+\.\d+"
+    for path in sorted((ROOT / "book").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        typed = [found[0] for found in re.finditer(rf"(?:\S+ )?{statement}", text)]
+        whose = ("[A]", "[S]", "Tropp's", "(his")
+        assert [name for name in typed if not name.lstrip("*").startswith(whose)] == [], path
+
+
+def test_numbers_count_by_chapter(built):
+    html = built / "_build" / "smoke" / "html" / "book"
+    for number, name in enumerate(CHAPTERS, 1):
+        page = (html / f"{name}.html").read_text()
+        assert page.count(f'<span class="caption-number">Lemma {number}.1 </span>') == 1
+        assert page.count(f'title="Link to this lemma">#</a>') == 1
+        assert f">Lemma {number}.1</" in page  # the reference to it
+        assert f'({number}.1)<a class="headerlink" href="#equation-eq-{name[3:]}"' in page
+        assert f'href="#equation-eq-{name[3:]}">({number}.1)</a>' in page
+        assert re.search(rf"<h1>(<span class=\"section-number\">)?{number}\. ", page)
+        assert f"Lemma {number}.1</" in (html / "statements.html").read_text()
+
+
+def test_the_foot_of_a_page_says_which_edition_it_is(built):
+    from snn_ntk import __version__
+
+    html = built / "_build" / "smoke" / "html"
+    said = json.loads((html / "edition.json").read_text())
+    assert said["version"] == __version__
+    assert said["commit"] == ""  # the project is no repository
+    page = (html / "book" / "01-one.html").read_text()
+    assert f"Version {__version__}, {said['date']}, profile smoke." in page
+    assert 'href="times.html"' in page
+    assert "01-one" in (html / "book" / "times.html").read_text()
+
+
+def test_notebooks_can_be_run_elsewhere_once_there_is_a_repository(book):
+    config = yaml.safe_load((book / "_config.yml").read_text())
+    page = book / "_build" / "smoke" / "html" / "notebooks" / "01-one.html"
+    assert "colab" not in page.read_text()
+    config["repository"] = {"url": "https://github.com/a/b", "branch": "main"}
+    later(book / "_config.yml", yaml.safe_dump(config))
+    status, output = build(book)
+    assert status == 0, output
+    text = page.read_text()
+    assert 'href="https://mybinder.org/v2/gh/a/b/main?urlpath=lab/tree/notebooks/01-one.md"' in text
+    assert 'href="https://colab.research.google.com/github/a/b/blob/gh-pages/_sources/notebooks/01-one.ipynb"' in text
+    downloaded = nbformat.read(page.parents[1] / "_sources" / "notebooks" / "01-one.ipynb", as_version=4)
+    assert "git clone -q https://github.com/a/b" in downloaded.cells[0].source
+    assert "git clone" not in text
+
+
 def test_the_published_book(built):
     html = built / "_build" / "smoke" / "html"
     assert html.is_symlink()
     page = (html / "book" / "01-one.html").read_text()
-    assert "-0.5" in page
+    assert "−0.5" in page
     assert "Price" in (html / "book" / "bibliography.html").read_text()
     assert "2 claims: 2 reproduced" in (html / "book" / "scorecard.html").read_text()
     assert "2 claims: 2 reproduced at smoke" in (html / "book" / "intro.html").read_text()

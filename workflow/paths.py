@@ -91,6 +91,14 @@ class Paths:
     def toc(self) -> Path:
         return self.root / "_toc.yml"
 
+    @property
+    def citation(self) -> Path:
+        return self.root / "CITATION.cff"
+
+    @property
+    def changelog(self) -> Path:
+        return self.root / "CHANGELOG.md"
+
     def chapters(self) -> list[str]:
         """Stems of the notebooks, in the order of their numbers.
 
@@ -158,6 +166,10 @@ class Paths:
     @property
     def html(self) -> Path:
         return self.out / "html"
+
+    @property
+    def pdf(self) -> Path:
+        return self.out / "snn-ntk.pdf"
 
     def chapter(self, chapter: str) -> Path:
         """The folder of a chapter that has finished and passed the gate."""

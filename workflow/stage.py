@@ -29,7 +29,9 @@ import gate
 import nbformat
 import where
 import yaml
+from about import changelog_page, cite_page, cost, seconds, statements_page, times_page
 from api import api_pages
+from edition import SHOWN, edition, setup_cell
 from key_figures import key_figures
 from paths import PROFILES, Paths, remove, write_atomically
 from processes import PARENT, end_with_parent, kill_descendants
@@ -109,12 +111,23 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         table.writerows(rows)
 
 
-def _stage_notebook(notebook: nbformat.NotebookNode, target: Path) -> None:
-    """Writes an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first."""
+def _stage_notebook(notebook: nbformat.NotebookNode, target: Path, repository: str) -> None:
+    """Writes an executed notebook; the cell of parameters that papermill added is folded, since it repeats the first.
+
+    Where there is a repository, a first cell that only the downloaded notebook shows sets Colab up.
+    """
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
+    if repository:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(setup_cell(repository), metadata={"tags": ["remove-cell"]}))
     nbformat.write(notebook, target)
+
+
+def _stamps(found: dict[str, Path]) -> dict[str, Any]:
+    """What `provenance.json` says in each of the folders that have one."""
+    files = {name: folder / "provenance.json" for name, folder in found.items()}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
 
 
 def _dump(content: Any) -> str:
@@ -129,20 +142,23 @@ def stage(paths: Paths) -> dict[str, Any]:
         gate.UnfinishedNotebook: if a notebook failed or never finished.
         ValueError: if a claim of a chapter has no record, or a page of book/ or a notebook is not in the table of contents.
     """
+    import snn_ntk
     from snn_ntk import reporting
     from snn_ntk.layers.known import REFUSED, SUPPORTED
 
     profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
     remove(paths.staging)
-    chapters = paths.chapters()
-    records, figures = [], {}
+    config, chapters = read_config(paths), paths.chapters()
+    repository = config.get("repository", {}).get("url") or ""
+    records, figures, times = [], {}, {}
     for chapter in chapters:
         made = paths.chapter(chapter)
         notebook = gate.check_file(paths.executed(chapter), chapter)
         records += reporting.load_records(made / "claims.json") if (made / "claims.json").is_file() else []
         figures |= key_figures(notebook)
+        times[chapter] = seconds(notebook)
         staged.notebooks.mkdir(parents=True, exist_ok=True)
-        _stage_notebook(notebook, staged.notebook(chapter).with_suffix(".ipynb"))
+        _stage_notebook(notebook, staged.notebook(chapter).with_suffix(".ipynb"), repository)
         for kind in ("figures", "claims.json"):
             target = extra / ("figures" if kind == "figures" else "records") / chapter
             if (made / kind).is_dir():
@@ -157,7 +173,16 @@ def stage(paths: Paths) -> dict[str, Any]:
 
     ignored = shutil.ignore_patterns(paths.claims.name, ".ipynb_checkpoints")
     shutil.copytree(paths.pages, staged.pages, ignore=ignored)
+    this = edition(paths.root, snn_ntk.__version__, profile)
     generated = {"scorecard": reporting.scorecard(records, claims, profile), "bibliography": BIBLIOGRAPHY}
+    stamps = _stamps({chapter: paths.chapter(chapter) for chapter in chapters})
+    kept = _stamps({chapter: paths.results(chapter)[0] for chapter in chapters})
+    committed = {name: provenance["groups"] for name, provenance in kept.items()}
+    generated |= {"statements": statements_page(paths.pages), "times": times_page(profile, times, stamps, committed)}
+    if paths.citation.is_file():
+        generated["cite"] = cite_page(yaml.safe_load(paths.citation.read_text(encoding="utf-8")), this)
+    if paths.changelog.is_file():
+        generated["changelog"] = changelog_page(paths.changelog.read_text(encoding="utf-8"))
     package = paths.source / "snn_ntk"
     if package.is_dir():
         chapter_of = {claim.id: claim.chapter for claim in claims.values()}
@@ -170,6 +195,7 @@ def stage(paths: Paths) -> dict[str, Any]:
             page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
     _mathjax(extra)
+    (extra / SHOWN).write_text(json.dumps(this, indent=1), encoding="utf-8")
     _write_rows(extra / "scorecard", reporting.scorecard_rows(records, claims, profile))
 
     pages = {path.relative_to(staged.root).with_suffix("").as_posix() for path in staged.pages.rglob("*.md")}
@@ -178,7 +204,6 @@ def stage(paths: Paths) -> dict[str, Any]:
     if unlisted := sorted(wanted - _toc_files(toc)):
         raise ValueError(f"_toc.yml: expected to list every page, got no entry for {unlisted}")
     staged.toc.write_text(_dump(toc), encoding="utf-8")
-    config = read_config(paths)
     sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
     sphinx["extensions"] = [*sphinx.get("extensions", []), "rendering"]  # workflow/rendering.py
     sphinx["myst_substitutions"] = {
@@ -188,6 +213,7 @@ def stage(paths: Paths) -> dict[str, Any]:
         "refused_layers": _two_columns("behind noise", "why it is refused", REFUSED),
         "summary": reporting.summary(records, claims, profile),
         "totals": reporting.totals(records, claims),
+        "cost": cost(times, stamps),
         "fig": figures,
     }
     staged.config.write_text(_dump(config), encoding="utf-8")

@@ -65,7 +65,8 @@
 
   // A click on a heading sorts the table by that column, a second one the other way round.
   const key = (cell) => {
-    const number = parseFloat(cell.textContent.replace("−", "-").replace("∞", "Infinity"));
+    const shown = cell.querySelector("data")?.value ?? cell.textContent.replace("−", "-").replace("∞", "Infinity");
+    const number = parseFloat(shown);
     return Number.isNaN(number) ? cell.textContent.trim() : number;
   };
   const compare = (a, b) =>

@@ -20,13 +20,13 @@ OTHERWISE = replace(AS_COMMITTED, interval=(-0.58, -0.42))
 def test_pages_are_made_from_records():
     assert summary([AS_COMMITTED], CLAIMS, "laptop") == "2 claims: 1 reproduced, 1 not run"
     page = scorecard([AS_COMMITTED], CLAIMS, "laptop")
-    assert "-0.5, [-0.54, -0.46]" in page
+    assert "−0.50 [−0.54, −0.46]</data>" in page
     assert "[not run]{.verdict .not-run}" in page
     assert "otherwise" not in page
     assert "near an edge" not in page
     prose = substitutions([AS_COMMITTED], CLAIMS, "laptop")
-    assert prose["slope"]["value"] == "-0.5"
-    assert prose["slope"]["percent"] == "-50 %"
+    assert prose["slope"]["value"] == "−0.50"
+    assert prose["slope"]["percent"] == "−50\u00a0%"
     assert prose["other"]["value"] == prose["other"]["percent"] == "*not run*"
 
 
@@ -60,15 +60,15 @@ def test_what_came_out_otherwise_is_marked_everywhere():
     page = scorecard([OTHERWISE], CLAIMS, "laptop")
     box, rows = page.split("## c")
     assert "{admonition} Claims that came out otherwise than committed (1)" in box
-    assert "- `slope`: expected **reproduced**, here **inconclusive**; measured -0.5, [-0.58, -0.42]" in box
+    assert "- `slope`: expected **reproduced**, here **inconclusive**; measured −0.50 [−0.58, −0.42]" in box
     assert f"  - [{marked}]{{.verdict .inconclusive}}" in rows
     assert report([OTHERWISE], CLAIMS, "laptop")["unexpected"] == [
         {
             "claim": "slope",
             "expected": "reproduced",
             "here": "inconclusive",
-            "measured": "-0.5, [-0.58, -0.42]",
-            "accepted": "[-0.6, -0.4]",
+            "measured": "−0.50 [−0.58, −0.42]",
+            "accepted": "[−0.6, −0.4]",
         }
     ]
 

@@ -3,6 +3,7 @@
 - `chapter`: `Chapter`, one execution of a notebook: takes its figures and its records, closes with their verdicts.
 - `claims`: what a claim and a record are, the one rule that judges them, which verdicts are unexpected or near an edge.
 - `scorecard`: what people read of them: the scorecard, the summary, what prose quotes, what the build says at its end.
+- `numbers`: numbers as people read them, with the digits that their intervals warrant.
 - `estimates`: from samples to a number with its interval: means, slopes, trends; `exactly` where there is no sampling.
 - `comparison`: how far measured curves are from published ones.
 - `figures`: the style of figures, bands over runs, and how a figure is saved with its data.

@@ -17,8 +17,9 @@ from snn_ntk.reporting.claims import Record, load_claims
 from snn_ntk.reporting.documents import read_records
 from snn_ntk.reporting.estimates import Estimate
 from snn_ntk.reporting.figures import figure_html, save_figure, use_style
+from snn_ntk.reporting.numbers import show_interval, show_number, show_region
 from snn_ntk.reporting.provenance import book_root, provenance
-from snn_ntk.reporting.scorecard import show_number, show_region, verdict_texts
+from snn_ntk.reporting.scorecard import verdict_texts
 from snn_ntk.reporting.sweeps import PROFILES
 
 __all__ = ["Chapter", "load_records"]
@@ -121,8 +122,8 @@ class Chapter:
         write_bytes(self.folder / "provenance.json", json.dumps(self._stamp, indent=1).encode())
         outcome = verdict_texts(records, self._all_claims, self.profile)
         rows = [
-            f"| `{r.id}` | {show_number(r.value)} | {show_region(r.interval)} | {show_region(self.claims[r.id].accept)} "
-            f"| {r.seeds} | **{outcome[r.id]}** |"
+            f"| `{r.id}` | {show_number(r.value, r.interval)} | {show_interval(r.interval)} "
+            f"| {show_region(self.claims[r.id].accept)} | {r.seeds} | **{outcome[r.id]}** |"
             for r in records
         ]
         head = "| Claim | Measured | 95 % interval | Accepted | Runs | Verdict |\n|---|---|---|---|---|---|\n"

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from snn_ntk.reporting.claims import VERDICTS, Claim, Record, near_edge, unexpected, verdicts
+from snn_ntk.reporting.numbers import show_estimate, show_interval, show_number, show_percent, show_region
 
 __all__ = [
     "report",
     "scorecard",
     "scorecard_rows",
-    "show_number",
-    "show_region",
     "source_of",
     "substitutions",
     "summary",
@@ -39,37 +38,6 @@ def source_of(claim: Claim) -> str:
     'A'
     """
     return re.findall(r"\[([A-Z])\]", claim.source)[0]
-
-
-def show_number(value: float) -> str:
-    """A number of three digits.
-
-    >>> show_number(0.12345), show_number(math.inf)
-    ('0.123', '∞')
-    """
-    return f"{value:.3g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
-
-
-def show_region(region: tuple[float, float]) -> str:
-    """An interval, a half-line or a point.
-
-    >>> show_region((-math.inf, 0.05)), show_region((0, 1))
-    ('≤ 0.05', '[0, 1]')
-    """
-    low, high = region
-    if low == high:
-        return show_number(low)
-    if math.isinf(low):
-        return f"≤ {show_number(high)}"
-    if math.isinf(high):
-        return f"≥ {show_number(low)}"
-    return f"[{show_number(low)}, {show_number(high)}]"
-
-
-def _measured(record: Record) -> str:
-    """Value and interval; a number without sampling error has no interval to show."""
-    value, (low, high) = show_number(record.value), record.interval
-    return value if low == high else f"{value}, {show_region(record.interval)}"
 
 
 def verdict_texts(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> dict[str, str]:
@@ -107,7 +75,7 @@ def report(records: Iterable[Record], claims: Mapping[str, Claim], profile: str)
         return {
             "claim": name,
             **texts,
-            "measured": _measured(by_id[name]),
+            "measured": show_estimate(by_id[name].value, by_id[name].interval),
             "accepted": show_region(claims[name].accept),
         }
 
@@ -131,11 +99,9 @@ def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profil
         record = by_id.get(name)
         missing = "*not run*"
         texts[name] = {
-            "value": show_number(record.value) if record else missing,
-            "percent": f"{show_number(100 * record.value)} %" if record else missing,
-            "interval": f"[{show_number(record.interval[0])}, {show_number(record.interval[1])}]"
-            if record
-            else missing,
+            "value": show_number(record.value, record.interval) if record else missing,
+            "percent": show_percent(record.value, record.interval) if record else missing,
+            "interval": show_interval(record.interval) if record else missing,
             "accept": show_region(claims[name].accept),
             "verdict": verdict,
             "seeds": str(record.seeds) if record else missing,
@@ -195,9 +161,9 @@ def _row(claim: Claim, record: Record | None, outcome: str, shown: str) -> tuple
         f'<a id="claim-{claim.id}" href="#claim-{claim.id}"><code>{claim.id}</code></a> {claim.source}: '
         f"{' '.join(claim.statement.split())}{note} [{why}]{{.why}}",
         f"[{shown}]{{.verdict .{outcome.replace(' ', '-')}}}{correction}",
-        _measured(record) if record else "–",
+        f'<data value="{record.value!r}">{show_estimate(record.value, record.interval)}</data>' if record else "–",
         show_region(claim.accept),
-        "–" if claim.published is None else str(claim.published),
+        show_number(claim.published) if isinstance(claim.published, int | float) else claim.published or "–",
         str(record.seeds) if record else "–",
     )
 

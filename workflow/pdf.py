@@ -1,0 +1,136 @@
+"""The whole book as one PDF: the published pages in their order on a single page, which headless Chromium prints.
+
+Links between pages stay links, solutions are unfolded, and the code of cells that only plot is left out. `custom.css` says how a page is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import time
+import urllib.parse
+from pathlib import Path
+
+from browser import open_browser
+from bs4 import BeautifulSoup, Tag
+from paths import PROFILES, Paths
+
+__all__ = ["make_pdf", "pages_in_order", "single_page"]
+
+LEFT_OUT = (
+    "script, .headerlink, .copybtn, .scorecard-filter, .viewcode-link, details.hide, nav, .prev-next-footer, .launch, .toctree-wrapper"
+)
+TYPESET = """
+const done = arguments[arguments.length - 1];
+Promise.all([document.fonts.ready, MathJax.startup.promise, ...[...document.images].map(i => i.decode().catch(() => null))])
+  .then(() => done(document.querySelectorAll('.math').length - document.querySelectorAll('mjx-container').length));
+"""
+
+
+def _parsed(page: Path) -> BeautifulSoup:
+    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+
+
+def pages_in_order(html: Path) -> list[Path]:
+    """The pages of a published book as its sidebar lists them, the introduction first."""
+    start = html / "book" / "intro.html"
+    links = _parsed(start).select(".bd-links a.reference.internal")
+    listed = [(start.parent / str(link["href"]).partition("#")[0]).resolve() for link in links]
+    return list(dict.fromkeys([start.resolve(), *(page for page in listed if page.is_file())]))
+
+
+def _name(page: Path, html: Path) -> str:
+    return page.relative_to(html).with_suffix("").as_posix().replace("/", "-")
+
+
+def _article(page: Path, html: Path, known: set[Path]) -> Tag:
+    """A page's article whose anchors are unique in the book, and whose links lead within it or nowhere."""
+    article = _parsed(page).select_one("article.bd-article")
+    assert article is not None, page
+    for left_out in article.select(LEFT_OUT):
+        left_out.decompose()
+    name = _name(page, html)
+    for tag in article.select("[id]"):
+        tag["id"] = f"{name}--{tag['id']}"
+    for details in article.select("details"):
+        details["open"] = ""
+    for link in article.select("a[href]"):
+        parts = urllib.parse.urlsplit(str(link["href"]))
+        if parts.scheme:
+            continue
+        goal = (page.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else page
+        if goal in known:
+            link["href"] = f"#{_name(goal, html)}" + (f"--{parts.fragment}" if parts.fragment else "")
+        else:
+            del link["href"]
+    for image in article.select("img[src]"):
+        if not str(image["src"]).startswith("data:"):
+            image["src"] = (page.parent / urllib.parse.unquote(str(image["src"]))).resolve().as_uri()
+    article["id"] = name
+    return article
+
+
+def single_page(html: Path) -> str:
+    """The published book as one page of HTML, for printing from anywhere on this disk."""
+    html = html.resolve()
+    pages = pages_in_order(html)
+    first = _parsed(pages[0])
+    head = []
+    for tag in first.select("head link[rel=stylesheet], head style, script"):
+        if tag.name == "script" and "mathjax" not in (str(tag.get("src", "")) + tag.text).lower():
+            continue
+        for key in ("href", "src"):
+            if key in tag.attrs:
+                tag[key] = (pages[0].parent / str(tag[key]).partition("?")[0]).resolve().as_uri()
+        head.append(str(tag))
+    title = first.title.text if first.title else ""
+    articles = "\n".join(str(_article(page, html, set(pages))) for page in pages)
+    return (
+        f'<!doctype html>\n<html lang="en" data-theme="light" data-mode="light" class="whole-book"><head><meta charset="utf-8">'
+        f"<title>{title}</title>\n{''.join(head)}</head>\n"
+        f'<body><main class="bd-content"><div class="bd-article-container">\n{articles}\n</div></main></body></html>\n'
+    )
+
+
+def make_pdf(html: Path, target: Path) -> None:
+    """Prints a published book.
+
+    Raises:
+        RuntimeError: If mathematics could not be typeset.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    page = target.with_suffix(".html")
+    page.write_text(single_page(html), encoding="utf-8")
+    session = open_browser(patience=1200)
+    try:
+        session.get(page.absolute().as_uri())
+        if missing := session.execute_async_script(TYPESET):
+            raise RuntimeError(f"{page}: expected every formula typeset, got {missing} that are not")
+        printed = session.execute_cdp_cmd(
+            "Page.printToPDF",
+            {"preferCSSPageSize": True, "printBackground": True, "generateDocumentOutline": True, "generateTaggedPDF": True},
+        )
+    finally:
+        session.quit()
+    target.write_bytes(base64.b64decode(printed["data"]))
+    page.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="laptop", choices=PROFILES)
+    parser.add_argument("--root", type=Path, default=Path("."))
+    arguments = parser.parse_args()
+    paths = Paths(arguments.root, arguments.profile)
+    if not (paths.html / "index.html").is_file():
+        raise SystemExit(f"There is no book at {paths.html}: make book PROFILE={arguments.profile}")
+    started = time.monotonic()
+    try:
+        make_pdf(paths.html, paths.pdf)
+    except (FileNotFoundError, RuntimeError) as error:
+        raise SystemExit(f"pdf: {error}") from None
+    print(f"The book on paper: {paths.pdf} ({paths.pdf.stat().st_size / 1e6:.0f} MB, {time.monotonic() - started:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()
