@@ -7,6 +7,7 @@ import html
 import io
 import itertools
 import json
+import math
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +20,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from snn_ntk._files import write_bytes
@@ -30,6 +33,7 @@ __all__ = [
     "controls",
     "figure_html",
     "in_the_dark",
+    "plain_ticks",
     "plot_runs",
     "plot_slope",
     "save_figure",
@@ -38,6 +42,7 @@ __all__ = [
 ]
 
 WIDTH = 7.0  # inches, of every figure: what the page shows on a desk at its own size
+STAMP = 0.2  # inches, kept free at the bottom for the stamp
 SMALLEST = 8.0  # points, of any text
 DARK = "#14181e"  # the ground of the theme's dark pages
 
@@ -111,6 +116,20 @@ def plot_slope(axes: Axes, x: ArrayLike, start: float, slope: float, **options: 
     return axes.plot(at, start * (at / at[0]) ** slope, **style)[0]
 
 
+def plain_ticks(axis: Axis, values: ArrayLike, most: int = 6) -> None:
+    """Marks a logarithmic axis at values that were measured, as plain numbers, and at no more than fit beside each other.
+
+    Args:
+        axis: Such as `axes.xaxis`, after its scale has been set.
+        values: (k,) increasing.
+        most: How many are marked; from the last one on every second, or third, is kept.
+    """
+    at = np.asarray(values)
+    at = at[:: -math.ceil(at.size / most)][::-1]
+    axis.set_ticks(at, labels=[f"{value:,.6g}" for value in at])
+    axis.set_minor_locator(NullLocator())
+
+
 def _parts(colour: str) -> list[float]:
     return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
 
@@ -158,10 +177,12 @@ def _finish(figure: Figure, title: str, stamp: Mapping[str, object]) -> None:
     figure.set_size_inches(WIDTH, figure.get_figheight() + 0.25 * len(lines))
     if lines:
         figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
-    strip = 0.2 / figure.get_figheight()  # inches kept free at the bottom for the stamp
+    strip = STAMP / figure.get_figheight()
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, strip, 1, 1 - strip))
+        for legend in figure.legends:  # outside the axes, for which the layout keeps room, but at the figure's edge
+            legend.borderaxespad = STAMP * 72 / legend.get_texts()[0].get_fontsize()
     made = f"profile {stamp['profile']} · {stamp['device']} · {stamp['sources']}"
     figure.text(0.995, 0.002, made, ha="right", va="bottom", fontsize=SMALLEST, color="0.4")
 
