@@ -7,6 +7,8 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 import yaml
+from key_figures import key_figures
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from snn_ntk.reporting import Chapter, Estimate, exactly, load_records
 from snn_ntk.reporting import chapter as module
@@ -56,9 +58,42 @@ def test_figure_is_saved_with_its_data_and_displayed_with_alt_text(shown, tmp_pa
     assert "A &lt;line&gt;." in page
     assert 'alt="It &quot;rises&quot;."' in page
     assert 'href="../figures/c/line.png"' in page
+    assert 'src="../figures/c/line.dark.svg" hidden' in page
     saved = json.loads((tmp_path / "out" / "figures" / "line.json").read_text())
     assert saved["data"] == {"x": [1, 2]}
     assert saved["provenance"]["profile"] == "smoke"
+
+
+def test_a_figure_that_moves_has_a_frame_for_every_choice_and_stays_one_on_the_chapters_page(shown, tmp_path):
+    def draw(slope, power):
+        figure, axis = plt.subplots()
+        axis.plot([0, 1], [0, slope**power])
+        return figure
+
+    chapter = Chapter("c", "smoke")
+    choices = {"slope": [1, 2, 3], "power": [0.5, 1]}
+    words = {"caption": "Moves <fast>.", "alt": "A line.", "data": {}, "title": "It rises"}
+    chapter.moving_figure(draw, "lines", choices, still=[2, 1], **words)
+    page = shown[-1].data
+    folder = tmp_path / "out" / "figures"
+    frames = {f"lines.{i}.{j}{dark}.svg" for i in range(3) for j in range(2) for dark in ("", ".dark")}
+    assert frames <= {path.name for path in folder.iterdir()}
+    assert (folder / "lines.1.1.svg").read_bytes() == (folder / "lines.svg").read_bytes()
+    assert (folder / "lines.0.1.svg").read_bytes() != (folder / "lines.svg").read_bytes()
+    assert re.findall(r'max="(\d)" value="(\d)"', page) == [("2", "1"), ("1", "1")]
+    # The chapter's page shows the same by reference, with its sliders.
+    notebook = new_notebook(cells=[new_code_cell(outputs=[new_output("display_data", {"text/html": page})])])
+    (key,) = key_figures(notebook).items()
+    assert key[0] == "c/lines"
+    for part in (
+        'src="../figures/c/lines.svg"',
+        'src="../figures/c/lines.dark.svg" hidden',
+        'alt="A line."',
+        "Moves &lt;fast&gt;. (",
+    ):
+        assert part in key[1]
+    assert key[1].count("<input") == 2
+    assert "base64" not in key[1]
 
 
 def test_refusals(shown):

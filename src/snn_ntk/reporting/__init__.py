@@ -6,7 +6,7 @@
 - `numbers`: numbers as people read them, with the digits that their intervals warrant.
 - `estimates`: from samples to a number with its interval: means, slopes, trends; `exactly` where there is no sampling.
 - `comparison`: how far measured curves are from published ones.
-- `figures`: the style of figures, bands over runs, and how a figure is saved with its data.
+- `figures`: the style of figures, ticks, bands over runs, lines of a slope, and how a figure is saved with its data.
 - `results`: small committed results, full-length runs of ours and numbers that others published.
 - `sweeps`: many runs of one notebook, each a job of the build; the names of the profiles.
 - `provenance`: where a number came from, and where the checkout is.
@@ -26,7 +26,7 @@ from snn_ntk.reporting.estimates import (
     monotone_trend,
     slope_interval,
 )
-from snn_ntk.reporting.figures import plot_runs
+from snn_ntk.reporting.figures import plain_ticks, plot_runs, plot_slope
 from snn_ntk.reporting.provenance import book_root
 from snn_ntk.reporting.results import (
     committed_runs,
@@ -62,7 +62,9 @@ __all__ = [
     "mean_interval",
     "monotone_trend",
     "near_edge",
+    "plain_ticks",
     "plot_runs",
+    "plot_slope",
     "report",
     "scorecard",
     "scorecard_rows",

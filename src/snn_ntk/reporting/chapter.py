@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import html
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from snn_ntk._files import write_bytes
 from snn_ntk.reporting.claims import Record, load_claims
 from snn_ntk.reporting.documents import read_records
 from snn_ntk.reporting.estimates import Estimate
-from snn_ntk.reporting.figures import figure_html, save_figure, use_style
+from snn_ntk.reporting.figures import controls, figure_html, save_figure, save_frames, use_style
 from snn_ntk.reporting.numbers import show_interval, show_number, show_region
 from snn_ntk.reporting.provenance import book_root, provenance
 from snn_ntk.reporting.scorecard import verdict_texts
@@ -92,20 +94,62 @@ class Chapter:
         numbers = {key: item if isinstance(item, str | int | bool) else float(item) for key, item in detail.items()}
         self._records[id] = Record(id, float(value), bounds, int(seeds), note, numbers, self._stamp)
 
-    def figure(self, figure: Figure, name: str, *, caption: str, alt: str, data: Mapping[str, object]) -> None:
-        """Stamps, saves (SVG, PNG, plotted data as JSON) and displays a figure.
+    def figure(
+        self, figure: Figure, name: str, *, caption: str, alt: str, data: Mapping[str, object], title: str = ""
+    ) -> None:
+        """Stamps, saves (SVG, light and dark, PNG, plotted data as JSON) and displays a figure.
 
         Args:
-            figure: A matplotlib figure; it is closed.
+            figure: A matplotlib figure; it gets the book's width and is closed.
             name: File name without ending.
             caption: A sentence that can be read without the text around it.
             alt: What a reader who cannot see the figure needs to know.
             data: The plotted numbers by name.
+            title: The message, in a few words that stand above the figure.
         """
-        svg = save_figure(figure, self.folder / "figures", name, data, self._stamp)
-        folder = f"../figures/{self.name}/{name}"
-        links = {kind: f"{folder}.{kind.lower()}" for kind in ("SVG", "PNG", "JSON")} if self._links else {}
-        display(HTML(figure_html(svg, caption=caption, alt=alt, links=links)))
+        svg = save_figure(figure, self.folder / "figures", name, title, data, self._stamp)
+        self._show(svg, name, caption, alt)
+
+    def moving_figure(
+        self,
+        draw: Callable[..., Figure],
+        name: str,
+        choices: Mapping[str, Sequence[object]],
+        *,
+        still: Sequence[object],
+        caption: str,
+        alt: str,
+        data: Mapping[str, object],
+        title: str,
+    ) -> None:
+        """Saves and displays a figure that moves: a slider for each choice, and a still for paper and where no script runs.
+
+        Args:
+            draw: From one value of each choice to a matplotlib figure; axes should not depend on them.
+            name: File name without ending.
+            choices: Values by the name that stands beside their slider; all their combinations are drawn.
+            still: The values of the still.
+            caption: As in `figure`.
+            alt: As in `figure`, of the still.
+            data: As in `figure`.
+            title: As in `figure`.
+        """
+        folder, values = self.folder / "figures", list(choices.values())
+        svg = save_figure(draw(*still), folder, name, title, data, self._stamp)
+        if self._links:
+            save_frames(draw, values, folder, name, title, self._stamp)
+        self._show(svg, name, caption, alt, controls(choices, still, f"../figures/{self.name}/{name}"))
+
+    def _show(self, svg: bytes, name: str, caption: str, alt: str, sliders: str = "") -> None:
+        """Displays a figure; what lies beside the book's pages is there in a build only."""
+        source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+        address = f"../figures/{self.name}/{name}"
+        more = {}
+        if self._links:
+            kinds = {kind: f"{address}.{kind.lower()}" for kind in ("SVG", "PNG", "JSON")}
+            links = " · ".join(f'<a href="{html.escape(url)}" download>{kind}</a>' for kind, url in kinds.items())
+            more = {"dark": f"{address}.dark.svg", "controls": sliders, "links": links}
+        display(HTML(figure_html(source, caption=html.escape(caption), alt=html.escape(alt), **more)))
 
     def close(self) -> None:
         """Writes the records at once and shows the verdicts, with the committed one where that is another.

@@ -1,12 +1,17 @@
-"""Figures of the book: one style, saved as SVG and PNG with the plotted data beside them."""
+"""Figures of the book: one style and width, saved as SVG, light and dark, and PNG with the plotted data beside them."""
 
 from __future__ import annotations
 
-import base64
+import colorsys
 import html
 import io
+import itertools
 import json
-from collections.abc import Mapping
+import math
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +20,31 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from snn_ntk._files import write_bytes
 
-__all__ = ["figure_html", "plot_runs", "save_figure", "use_style"]
+__all__ = [
+    "controls",
+    "figure_html",
+    "in_the_dark",
+    "plain_ticks",
+    "plot_runs",
+    "plot_slope",
+    "save_figure",
+    "save_frames",
+    "use_style",
+]
+
+WIDTH = 7.0  # inches, of every figure: what the page shows on a desk at its own size
+STAMP = 0.2  # inches, kept free at the bottom for the stamp
+SMALLEST = 8.0  # points, of any text
+DARK = "#14181e"  # the ground of the theme's dark pages
 
 
 def use_style() -> None:
@@ -32,8 +54,15 @@ def use_style() -> None:
         style="ticks",
         palette="colorblind",
         rc={
-            "figure.figsize": (7.0, 4.2),
+            "figure.figsize": (WIDTH, 4.0),
             "figure.constrained_layout.use": True,
+            "axes.facecolor": "none",
+            "axes.labelsize": 11,
+            "axes.titlesize": 11,
+            "xtick.labelsize": 10,
+            "ytick.labelsize": 10,
+            "legend.fontsize": 9.5,
+            "legend.title_fontsize": 9.5,
             "axes.grid": True,
             "grid.alpha": 0.3,
             "axes.spines.top": False,
@@ -68,11 +97,67 @@ def plot_runs(
     return line
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def plot_slope(axes: Axes, x: ArrayLike, start: float, slope: float, **options: Any) -> Line2D:
+    """Draws the power law through a first point, to be compared with measurements: a straight line on log-log axes.
+
+    Args:
+        axes: Where to draw.
+        x: (k,) abscissae, of which the first is the point's.
+        start: The point's ordinate.
+        slope: The exponent.
+        options: Of the line, which is dashed and named "slope −1/2" or the like if they do not say otherwise.
+
+    Returns:
+        The line.
+    """
+    at = np.asarray(x, dtype=float)
+    name = f"slope {Fraction(slope).limit_denominator(8)}".replace("-", "\u2212")
+    style = {"color": "black", "ls": "--", "lw": 1, "label": name} | options
+    return axes.plot(at, start * (at / at[0]) ** slope, **style)[0]
+
+
+def plain_ticks(axis: Axis, values: ArrayLike, most: int = 6) -> None:
+    """Marks a logarithmic axis at values that were measured, as plain numbers, and at no more than fit beside each other.
+
+    Args:
+        axis: Such as `axes.xaxis`, after its scale has been set.
+        values: (k,) increasing.
+        most: How many are marked; from the last one on every second, or third, is kept.
+    """
+    at = np.asarray(values)
+    at = at[:: -math.ceil(at.size / most)][::-1]
+    axis.set_ticks(at, labels=[f"{value:,.6g}" for value in at])
+    axis.set_minor_locator(NullLocator())
+
+
+def _parts(colour: str) -> list[float]:
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+
+
+def _mirrored(colour: re.Match[bytes]) -> bytes:
+    """A colour with its lightness turned round: white becomes the ground of dark pages, black nearly white."""
+    hue, light, saturation = colorsys.rgb_to_hls(*_parts(colour[0].decode()))
+    turned = colorsys.hls_to_rgb(hue, 1 - light, saturation)
+    rgb = (ground + part * (0.92 - ground) for part, ground in zip(turned, _parts(DARK), strict=True))
+    return b"#%02x%02x%02x" % tuple(round(255 * part) for part in rgb)
+
+
+def in_the_dark(svg: bytes) -> bytes:
+    """The same drawing for a dark page: a transparent ground, every colour's lightness turned round, pictures as they are."""
+    transparent = svg.replace(b"fill: #ffffff", b"fill: none", 1)  # the figure's own ground is drawn first
+    return re.sub(rb"(?<=: )#[0-9a-f]{6}\b", _mirrored, transparent)
+
+
+def _spoken(title: str) -> str:
+    """A title without the signs of mathematical text."""
+    return re.sub(r"\^\{(.*?)\}", r"^(\1)", title).replace("$", "").replace("\\", "")
+
+
+def _rendered(figure: Figure, kind: str, title: str) -> bytes:
     buffer = io.BytesIO()
-    undated = {"Date": None} if kind == "svg" else {}
+    metadata = {"Date": None, "Title": _spoken(title)} if kind == "svg" else {}
     with mpl.rc_context({"svg.fonttype": "path" if kind == "svg" else "none"}):
-        figure.savefig(buffer, format=kind, dpi=150, metadata=undated)
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -86,39 +171,82 @@ def _plain(value: object) -> object:
     return np.asarray(value).tolist()
 
 
-def save_figure(
-    figure: Figure, folder: Path, name: str, data: Mapping[str, object], stamp: Mapping[str, object]
-) -> bytes:
-    """Writes `name`.svg, .png and .json (the plotted data and the provenance) and returns the SVG."""
-    strip = 0.16 / figure.get_figheight()  # inches kept free at the bottom for the stamp
+def _finish(figure: Figure, title: str, stamp: Mapping[str, object]) -> None:
+    """Gives a figure the book's width, its message on top and its stamp below."""
+    lines = textwrap.wrap(title, 64)
+    figure.set_size_inches(WIDTH, figure.get_figheight() + 0.25 * len(lines))
+    if lines:
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+    strip = STAMP / figure.get_figheight()
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, strip, 1, 1 - strip))
-    figure.text(
-        0.995,
-        0.002,
-        f"profile {stamp['profile']} · {stamp['device']} · {stamp['sources']}",
-        ha="right",
-        va="bottom",
-        fontsize=6,
-        color="0.45",
-    )
-    svg = _rendered(figure, "svg")
+        for legend in figure.legends:  # outside the axes, for which the layout keeps room, but at the figure's edge
+            legend.borderaxespad = STAMP * 72 / legend.get_texts()[0].get_fontsize()
+    made = f"profile {stamp['profile']} · {stamp['device']} · {stamp['sources']}"
+    figure.text(0.995, 0.002, made, ha="right", va="bottom", fontsize=SMALLEST, color="0.4")
+
+
+def _write_svg(figure: Figure, folder: Path, name: str, title: str) -> bytes:
+    svg = _rendered(figure, "svg", title)
     write_bytes(folder / f"{name}.svg", svg)
-    write_bytes(folder / f"{name}.png", _rendered(figure, "png"))
-    record = {"data": _plain(data), "provenance": stamp}
+    write_bytes(folder / f"{name}.dark.svg", in_the_dark(svg))
+    return svg
+
+
+def save_figure(
+    figure: Figure, folder: Path, name: str, title: str, data: Mapping[str, object], stamp: Mapping[str, object]
+) -> bytes:
+    """Writes `name`.svg, .dark.svg, .png and .json (the plotted data and the provenance) and returns the first."""
+    _finish(figure, title, stamp)
+    svg = _write_svg(figure, folder, name, title)
+    write_bytes(folder / f"{name}.png", _rendered(figure, "png", title))
+    record = {"title": _spoken(title), "data": _plain(data), "provenance": stamp}
     write_bytes(folder / f"{name}.json", json.dumps(record, indent=1).encode())
     plt.close(figure)
     return svg
 
 
-def figure_html(svg: bytes, *, caption: str, alt: str, links: Mapping[str, str]) -> str:
-    """The figure as it stands in the executed notebook: the image inside the page, its caption, its downloads."""
-    source = base64.b64encode(svg).decode()
-    downloads = " · ".join(
-        f'<a href="{html.escape(url)}" download>{html.escape(kind)}</a>' for kind, url in links.items()
+def save_frames(
+    draw: Callable[..., Figure],
+    choices: Sequence[Sequence[object]],
+    folder: Path,
+    name: str,
+    title: str,
+    stamp: Mapping[str, object],
+) -> None:
+    """Writes `name`.i.j.svg and .i.j.dark.svg, the figure of the i-th first and the j-th second choice, for all of them."""
+    for chosen in itertools.product(*map(enumerate, choices)):
+        figure = draw(*(choice for _, choice in chosen))
+        _finish(figure, title, stamp)
+        _write_svg(figure, folder, ".".join([name, *(str(index) for index, _ in chosen)]), title)
+        plt.close(figure)
+
+
+def controls(choices: Mapping[str, Sequence[object]], still: Sequence[object], frames: str) -> str:
+    """A slider a choice, which the page's script shows and connects; without it the still is all there is."""
+    sliders = "".join(
+        f'<label>{html.escape(name)} <input type="range" min="0" max="{len(values) - 1}" value="{list(values).index(at)}" '
+        f'data-names="{html.escape(json.dumps([str(value) for value in values]))}"><output>{html.escape(str(at))}</output></label>'
+        for (name, values), at in zip(choices.items(), still, strict=True)
     )
-    return (
-        f'<figure class="snn-figure"><img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{source}">'
-        f"<figcaption>{html.escape(caption)}{' (' + downloads + ')' if downloads else ''}</figcaption></figure>"
-    )
+    return f'<div class="snn-controls" data-frames="{html.escape(frames)}" hidden>{sliders}</div>'
+
+
+def figure_html(light: str, dark: str = "", *, caption: str, alt: str, controls: str = "", links: str = "") -> str:
+    """A figure as it stands on a page: one image for each of the page's modes, the dark one hidden from other readers.
+
+    Args:
+        light: Address of the light image, a `data:` one where nothing else is at hand.
+        dark: Address of the dark one; empty for none.
+        caption: As HTML.
+        alt: As HTML.
+        controls: Of a figure that moves.
+        links: Behind the caption.
+    """
+    # "dark-light" keeps the theme's hands off: it dims other images and puts them on white.
+    images = f'<img class="snn-light dark-light" alt="{alt}" src="{light}">'
+    if dark:
+        images += f'<img class="snn-dark dark-light" alt="{alt}" src="{dark}" hidden>'
+    more = f" ({links})" if links else ""
+    return f'<figure class="snn-figure">{images}{controls}<figcaption>{caption}{more}</figcaption></figure>'
