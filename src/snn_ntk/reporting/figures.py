@@ -103,6 +103,9 @@ def save_figure(
         fontsize=6,
         color="0.45",
     )
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # what is laid out once need not be for every file
     svg = _rendered(figure, "svg")
     write_bytes(folder / f"{name}.svg", svg)
     write_bytes(folder / f"{name}.png", _rendered(figure, "png"))
