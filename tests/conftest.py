@@ -9,16 +9,21 @@ import jax
 import jax.experimental
 import jaxtyping
 import pytest
+from jaxlib import xla_client
 
 # The build's scripts are not part of the package; the type checker below is imported by name.
 sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).parent)]
 
+from compilation import quick_flags  # noqa: E402
 from project import book, built  # noqa: E402, F401  (fixtures)
 
 # From here on, importing the package checks every annotation at every call; users do not pay for that.
 jaxtyping.install_import_hook("snn_ntk", "typechecker.check")
 
-# Tests compile far longer than they compute.
+# Tests compile far longer than they compute. XLA reads its flags once, here: what a test starts compiles as it would.
+with pytest.MonkeyPatch.context() as environment:
+    environment.setenv("XLA_FLAGS", quick_flags())
+    xla_client.CompileOptions()
 jax.config.update("jax_disable_most_optimizations", True)
 
 # JAX 0.4.38, the oldest supported, has it in jax.experimental only.

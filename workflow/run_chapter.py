@@ -25,6 +25,7 @@ import gate
 import jupytext
 import nbformat
 import papermill
+from compilation import quick_flags
 from nbclient.exceptions import DeadKernelError
 from parameters import check_parameters, known_parameters, read_profile, read_run
 from paths import PROFILES, Paths, remove
@@ -53,6 +54,7 @@ def _environment(folder: Path, profile: str) -> None:
     if profile == "smoke":
         # Programs are compiled once and hardly used: compiling them well takes longer than running them badly.
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        os.environ["XLA_FLAGS"] = quick_flags()
 
 
 def _last_lines(error: Exception, count: int = 12) -> str:

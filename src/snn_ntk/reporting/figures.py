@@ -185,6 +185,9 @@ def _finish(figure: Figure, title: str, stamp: Mapping[str, object]) -> None:
             legend.borderaxespad = STAMP * 72 / legend.get_texts()[0].get_fontsize()
     made = f"profile {stamp['profile']} · {stamp['device']} · {stamp['sources']}"
     figure.text(0.995, 0.002, made, ha="right", va="bottom", fontsize=SMALLEST, color="0.4")
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # what is laid out once need not be for every file
 
 
 def _write_svg(figure: Figure, folder: Path, name: str, title: str) -> bytes:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -31,6 +30,8 @@ class Flow(NamedTuple):
 
 @eqx.filter_jit
 def _flow(loss, record, params, times, *, rtol, atol, max_steps):
+    import diffrax  # here, because it takes half a second and most who import this package integrate no flow
+
     def field(t, params, args):
         return jax.tree.map(jnp.negative, jax.grad(loss)(params))
 
