@@ -10,6 +10,7 @@
 | Assumption 4.2, what the bounds are made of | `setting`, `setting_of` | `settings` | chapter 6 |
 | Lemma 2 (kernel at the start) | `lemma2`, `lemma2_entrywise`, `lemma2_lambda_min` | `concentration` | chapter 6 |
 | Lemma 3 (kernel on the way) | `lemma3`, `lemma3_radius` | `movement` | chapter 6 |
+| Lemmas 3 and 5 along a training | `kernel_path` | `kernel_path` | chapter 7 |
 | Lemma 4 (rows on the way) | `lemma4`, `lemma4_path` | `movement` | chapter 7 |
 | Lemma 5, Theorem 1 (linear convergence) | `theorem1`, `theorem1_holds`, `theorem1_width` | `convergence` | chapter 7 |
 | Theorem 2 (ridge regression) | `ridge_as_printed`, `ridge_corrected` | `ridge` | chapter 8 |
@@ -56,6 +57,7 @@ from snn_ntk.paper.figure2_problem import (
     initial_norms,
     layer_movement,
 )
+from snn_ntk.paper.kernel_path import KernelPath, kernel_path
 from snn_ntk.paper.movement import Lemma3, Movement, lemma3, lemma3_radius, lemma4, lemma4_path
 from snn_ntk.paper.network import (
     Parameters,
@@ -83,6 +85,7 @@ __all__ = [
     "Figure2Kernels",
     "Figure2Parameters",
     "Figure2Problem",
+    "KernelPath",
     "Lemma3",
     "Movement",
     "Parameters",
@@ -105,6 +108,7 @@ __all__ = [
     "init_parameters",
     "initial_norms",
     "kernel_drift",
+    "kernel_path",
     "kl",
     "kl_objective",
     "kl_to_start",
