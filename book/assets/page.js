@@ -9,9 +9,10 @@ for (const arrow of document.querySelectorAll(".bd-sidebar summary"))
   const fit = () => {
     const formulas = [...document.querySelectorAll('article mjx-container[display="true"]')];
     for (const formula of formulas) formula.style.fontSize = "";
-    const wide = formulas.map((formula) => [formula, formula.clientWidth / formula.scrollWidth]);
-    for (const [formula, share] of wide)
-      if (share < 1) formula.style.fontSize = `${100 * Math.max(smallest, share * 0.995)}%`;
+    const wide = formulas.filter((formula) => formula.scrollWidth > formula.clientWidth);
+    for (const formula of wide) // step by step, because the browser rounds the unit in which a formula is measured
+      for (let size = 0.97; size >= smallest && formula.scrollWidth > formula.clientWidth; size -= 0.03)
+        formula.style.fontSize = `${100 * size}%`;
     for (const box of document.querySelectorAll("article :is(mjx-container, pre, table, dt)")) {
       const scrolls = getComputedStyle(box).overflowX === "auto" && box.scrollWidth > box.clientWidth;
       if (scrolls) box.tabIndex = 0;
