@@ -176,7 +176,8 @@ def _finish(figure: Figure, title: str, stamp: Mapping[str, object]) -> None:
     lines = textwrap.wrap(title, 64)
     figure.set_size_inches(WIDTH, figure.get_figheight() + 0.25 * len(lines))
     if lines:
-        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+        top = 1 - 0.04 / figure.get_figheight()
+        figure.suptitle("\n".join(lines), x=0.01, y=top, ha="left", va="top", fontsize=12.5, fontweight="bold")
     strip = STAMP / figure.get_figheight()
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
@@ -210,15 +211,22 @@ def save_figure(
 def save_frames(
     draw: Callable[..., Figure],
     choices: Sequence[Sequence[object]],
+    still: Figure,
     folder: Path,
     name: str,
     title: str,
     stamp: Mapping[str, object],
 ) -> None:
-    """Writes `name`.i.j.svg and .i.j.dark.svg, the figure of the i-th first and the j-th second choice, for all of them."""
+    """Writes `name`.i.j.svg and .i.j.dark.svg, the figure of the i-th first and the j-th second choice, for all of them.
+
+    Their axes stand where those of the still, already saved, do: nothing jumps, and no frame is laid out anew.
+    """
     for chosen in itertools.product(*map(enumerate, choices)):
         figure = draw(*(choice for _, choice in chosen))
         _finish(figure, title, stamp)
+        figure.set_layout_engine("none")
+        for axes, model in zip(figure.axes, still.axes, strict=True):
+            axes.set_position(model.get_position())
         _write_svg(figure, folder, ".".join([name, *(str(index) for index, _ in chosen)]), title)
         plt.close(figure)
 
