@@ -185,7 +185,7 @@ def _finish(figure: Figure, title: str, stamp: Mapping[str, object]) -> None:
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, STAMP / height, 1, 1 - (STAMP + top) / height))
         for legend in figure.legends:  # outside the axes, for which the layout keeps room, but at the figure's edge
-            legend.borderaxespad = STAMP * 72 / legend.get_texts()[0].get_fontsize()
+            legend.borderaxespad = STAMP * 72 / float(legend.get_texts()[0].get_fontsize())
 
 
 def _write_svg(figure: Figure, folder: Path, name: str, title: str) -> bytes:
