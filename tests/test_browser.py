@@ -252,6 +252,44 @@ def test_a_dark_system_gets_a_dark_page(book, browser):
         assert browser.execute_script("return document.documentElement.dataset.theme") == mode
 
 
+# The figure with sliders: the images of its modes that are in sight, as a reader's and as a file's name.
+MOVING = """
+const figure = document.querySelector('.snn-controls').parentElement;
+const seen = [...figure.querySelectorAll('img')].filter(image => image.checkVisibility());
+return [seen.map(image => image.src.split('/').pop()), [...figure.querySelectorAll('output')].map(e => e.textContent)];
+"""
+
+
+def test_a_figure_follows_the_mode_moves_and_grows_by_keyboard(book, browser):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get((book / "notebooks" / "05-stochastic-ntk.html").absolute().as_uri())
+    for mode, ending in (("light", "svg"), ("dark", "dark.svg")):
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", mode)
+        sliders = browser.find_elements("css selector", ".snn-controls input")
+        for slider in sliders:
+            slider.send_keys(Keys.HOME)
+        (image,), before = browser.execute_script(MOVING)
+        assert image == f"kernel.0.0.{ending}"
+        sliders[0].send_keys(Keys.ARROW_RIGHT)
+        (image,), after = browser.execute_script(MOVING)
+        assert image == f"kernel.1.0.{ending}"
+        assert (after[0] != before[0], after[1]) == (True, before[1])
+    assert {path.name for path in (book / "figures" / "05-stochastic-ntk").glob("kernel.1.*")} >= {
+        "kernel.1.0.svg",
+        image,
+    }
+
+    button = browser.find_element("css selector", "button.snn-enlarge")
+    button.send_keys(Keys.ENTER)
+    (shown,) = browser.find_elements("css selector", "dialog.snn-enlarged[open]")
+    assert [image.is_displayed() for image in shown.find_elements("css selector", "img")] == [False, True]
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    WebDriverWait(browser, 20).until(lambda session: not session.find_elements("css selector", "dialog.snn-enlarged"))
+    assert browser.switch_to.active_element == button
+
+
 def test_index_leads_to_the_first_page(book, browser):
     browser.get((book / "index.html").absolute().as_uri())
     WebDriverWait(browser, 20).until(lambda session: session.current_url.endswith("intro.html"))

@@ -135,9 +135,10 @@ class Chapter:
             title: As in `figure`.
         """
         folder, values = self.folder / "figures", list(choices.values())
-        svg = save_figure(draw(*still), folder, name, title, data, self._stamp)
+        figure = draw(*still)
+        svg = save_figure(figure, folder, name, title, data, self._stamp)
         if self._links:
-            save_frames(draw, values, folder, name, title, self._stamp)
+            save_frames(draw, values, figure, folder, name, title, self._stamp)
         self._show(svg, name, caption, alt, controls(choices, still, f"../figures/{self.name}/{name}"))
 
     def _show(self, svg: bytes, name: str, caption: str, alt: str, sliders: str = "") -> None:

@@ -43,8 +43,8 @@ __all__ = [
 
 WIDTH = 7.0  # inches, of every figure: what the page shows on a desk at its own size
 STAMP = 0.2  # inches, kept free at the bottom for the stamp
-SMALLEST = 8.0  # points, of any text
-DARK = "#14181e"  # the ground of the theme's dark pages
+SMALLEST = 8.5  # points, of any text: 8 where the page is a little narrower than the figure
+DARK = "#121212"  # the ground of the theme's dark pages
 
 
 def use_style() -> None:
@@ -172,19 +172,20 @@ def _plain(value: object) -> object:
 
 
 def _finish(figure: Figure, title: str, stamp: Mapping[str, object]) -> None:
-    """Gives a figure the book's width, its message on top and its stamp below."""
+    """Gives a figure the book's width, its message on top and its stamp below, and room for both."""
     lines = textwrap.wrap(title, 64)
-    figure.set_size_inches(WIDTH, figure.get_figheight() + 0.25 * len(lines))
-    if lines:
-        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
-    strip = STAMP / figure.get_figheight()
-    engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(rect=(0, strip, 1, 1 - strip))
-        for legend in figure.legends:  # outside the axes, for which the layout keeps room, but at the figure's edge
-            legend.borderaxespad = STAMP * 72 / legend.get_texts()[0].get_fontsize()
+    top = 0.25 * len(lines)
+    height = figure.get_figheight() + top
+    figure.set_size_inches(WIDTH, height)
+    style = {"ha": "left", "va": "top", "fontsize": 12.5, "fontweight": "bold"}
+    figure.text(0.01, 1 - 0.04 / height, "\n".join(lines), **style)
     made = f"profile {stamp['profile']} · {stamp['device']} · {stamp['sources']}"
     figure.text(0.995, 0.002, made, ha="right", va="bottom", fontsize=SMALLEST, color="0.4")
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, STAMP / height, 1, 1 - (STAMP + top) / height))
+        for legend in figure.legends:  # outside the axes, for which the layout keeps room, but at the figure's edge
+            legend.borderaxespad = STAMP * 72 / float(legend.get_texts()[0].get_fontsize())
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")  # what is laid out once need not be for every file
@@ -213,15 +214,22 @@ def save_figure(
 def save_frames(
     draw: Callable[..., Figure],
     choices: Sequence[Sequence[object]],
+    still: Figure,
     folder: Path,
     name: str,
     title: str,
     stamp: Mapping[str, object],
 ) -> None:
-    """Writes `name`.i.j.svg and .i.j.dark.svg, the figure of the i-th first and the j-th second choice, for all of them."""
+    """Writes `name`.i.j.svg and .i.j.dark.svg, the figure of the i-th first and the j-th second choice, for all of them.
+
+    Their axes stand where those of the still, already saved, do: nothing jumps, and no frame is laid out anew.
+    """
     for chosen in itertools.product(*map(enumerate, choices)):
         figure = draw(*(choice for _, choice in chosen))
         _finish(figure, title, stamp)
+        figure.set_layout_engine("none")
+        for axes, model in zip(figure.axes, still.axes, strict=True):
+            axes.set_position(model.get_position())
         _write_svg(figure, folder, ".".join([name, *(str(index) for index, _ in chosen)]), title)
         plt.close(figure)
 
