@@ -24,7 +24,6 @@ jaxtyping.install_import_hook("snn_ntk", "typechecker.check")
 with pytest.MonkeyPatch.context() as environment:
     environment.setenv("XLA_FLAGS", quick_flags())
     xla_client.CompileOptions()
-jax.config.update("jax_disable_most_optimizations", True)
 
 # JAX 0.4.38, the oldest supported, has it in jax.experimental only.
 if not hasattr(jax, "enable_x64"):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jupytext
 import pytest
+from compilation import quick_flags
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").glob("*.md")))
@@ -65,7 +66,7 @@ def test_every_block_of_commands_says_who_runs_it():
 def test_what_is_printed_runs(block, checkout):
     command = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
     environment = os.environ | {"PYTHONPATH": str(checkout / "src"), "JAX_PLATFORMS": "cpu"}
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling well takes longer than these small sizes
+    environment["XLA_FLAGS"] = quick_flags()  # compiling well takes longer than these small sizes
     done = subprocess.run(
         [*command, block.text], cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )

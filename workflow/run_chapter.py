@@ -27,6 +27,7 @@ import nbformat
 import papermill
 from compilation import quick_flags
 from nbclient.exceptions import DeadKernelError
+from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from parameters import check_parameters, known_parameters, read_profile, read_run
 from paths import PROFILES, Paths, remove
 from processes import PARENT, end_with_parent
@@ -53,8 +54,28 @@ def _environment(folder: Path, profile: str) -> None:
         os.environ.setdefault(variable, "1")
     if profile == "smoke":
         # Programs are compiled once and hardly used: compiling them well takes longer than running them badly.
-        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
         os.environ["XLA_FLAGS"] = quick_flags()
+
+
+class _SparingEngine(NBClientEngine):
+    """Saves the notebook every ten seconds and at the end; papermill's own writes all of it twice a cell."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: NotebookExecutionManager, kernel_name: str, *args: Any, **options: Any):
+        save = nb_man.save
+
+        def save_now_and_then() -> None:
+            if (nb_man.now() - nb_man.last_save_time).total_seconds() > 10:
+                save()
+
+        nb_man.save = save_now_and_then
+        try:
+            super().execute_managed_notebook(nb_man, kernel_name, *args, **options)
+        finally:
+            nb_man.save = save
+
+
+papermill_engines.register("sparing", _SparingEngine)
 
 
 def _last_lines(error: Exception, count: int = 12) -> str:
@@ -93,6 +114,7 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
             running / "source.ipynb",
             executed,
             parameters,
+            engine_name="sparing",
             kernel_name="python3",
             language="python",
             cwd=source.parent,
