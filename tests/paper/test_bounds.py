@@ -12,7 +12,7 @@ import pytest
 from snn_ntk import activations, paper, stax
 from snn_ntk.kernels import tangent_kernels
 from snn_ntk.paper import Parameters, empirical_tangent_kernels, expected_output, init_parameters, mse
-from snn_ntk.training import gradient_flow
+from snn_ntk.training import gradient_descent, gradient_flow
 
 SIGMA0, DELTA = 0.7, 0.1
 ERF = stax.Erf()
@@ -341,3 +341,55 @@ def test_the_initial_residual_is_of_order_nd():
     expected = 6 + 4 * float(jnp.trace(kernel.d))
     error = np.std(squares) / math.sqrt(len(squares))
     assert abs(np.mean(squares) - expected) < 4 * error < 0.2 * expected
+
+
+def test_targets_of_another_size_enter_through_their_norm():
+    """Inputs of unit norm say nothing of the targets: E‖Y − f̂(X; 0)‖² = ‖Y‖² + d tr K_d, and the width grows with ‖Y‖²."""
+    x, y = sphere(6, 4), 20 * sphere(6, 4, seed=1)
+    s, kernel = make(x), tangent_kernels(x, activation=ERF, sigma0=SIGMA0)
+
+    @jax.vmap
+    def square(key):
+        return jnp.sum((y - expected_output(init_parameters(key, 64, 4, sigma0=SIGMA0), x, activation=ERF)) ** 2)
+
+    squares = np.asarray(square(jax.random.split(jax.random.key(7), 300)))
+    norm = float(jnp.linalg.norm(y))
+    assert abs(np.mean(squares) - norm**2 - 4 * float(jnp.trace(kernel.d))) < 4 * np.std(squares) / math.sqrt(300)
+    assert np.mean(np.sqrt(squares) > paper.lemma5_residual(s, delta=DELTA, targets=norm)) <= DELTA
+    assert paper.lemma5_residual(s, delta=DELTA, targets=math.sqrt(6)) == paper.lemma5_residual(s, delta=DELTA)
+    widths = [paper.theorem1_width(s, delta=DELTA, targets=size) for size in (1e4, 2e4)]
+    assert math.log2(widths[1] / widths[0]) == pytest.approx(2, abs=0.2)
+
+
+def test_theorem1_for_gradient_descent_in_its_own_regime():
+    """thm:07-descent: its hypotheses are checked on the network, then its bounds at every step; beyond 2n/‖Θ‖ it grows."""
+    x, width = jnp.ones((1, 1)), 400_000
+    s = make(x, sigma0=0.1)
+    params = init_parameters(jax.random.key(0), width, 1, sigma0=0.1)
+    residual = float(jnp.linalg.norm(x - expected_output(params, x, activation=ERF)))
+    kernel, row = theta(params, x), float(jnp.abs(params.d).max())
+    norm, c = np.linalg.norm(kernel, 2), s.constants
+    latent = (s.Lambda_mu + s.Lambda_inf) * (4 * (c.beta * row) ** 2 + c.L**2)
+    lipschitz = math.sqrt((latent + s.n * c.L**2) / width)
+    assert kernel.min() >= 0.75 * s.lambda0
+    assert lipschitz * residual <= s.lambda0 / 24
+    assert paper.lemma4(s, width, residual=residual, row_norm=row).d <= row
+    eta = s.n / (math.sqrt(norm) + math.sqrt(s.lambda0) / 8) ** 2
+
+    def descend(step, steps):
+        return gradient_descent(
+            lambda p: mse(p, x, x, activation=ERF),
+            params,
+            learning_rate=step,
+            steps=steps,
+            record=lambda p: (mse(p, x, x, activation=ERF), p),
+            record_at=np.arange(steps + 1),
+        ).records
+
+    losses, weights = descend(eta, 12)
+    bound = (1 - eta * s.lambda0 / (2 * s.n)) ** (2 * np.arange(13)) * float(losses[0])
+    assert np.all(np.asarray(losses[1:]) <= bound[1:]) and losses[-1] > 0
+    length = sum(np.sqrt(sum(np.sum(np.diff(np.asarray(w), axis=0) ** 2, axis=(1, 2)) for w in weights)))
+    assert 0.1 * residual / math.sqrt(s.lambda0) < length <= 3 * residual / math.sqrt(s.lambda0)
+    faster, _ = descend(2.5 * s.n / norm, 1)
+    assert faster[1] > 1.5 * faster[0]

@@ -14,16 +14,18 @@ from snn_ntk.paper.settings import Setting, check_width_and_delta, positive_lamb
 __all__ = ["lemma5_operator_norm", "lemma5_residual", "lemma5_row_norm", "theorem1", "theorem1_holds", "theorem1_width"]
 
 
-def lemma5_residual(s: Setting, *, delta: float) -> float:
+def lemma5_residual(s: Setting, *, delta: float, targets: float | None = None) -> float:
     """The bound that the residual at the start keeps with probability 1 − δ.
 
-    ‖X − f̂(X; 0)‖_F ≤ √n + B √(nd) + B √(2n log(1/δ))
+    ‖Y − f̂(X; 0)‖_F ≤ ‖Y‖_F + B √(nd) + B √(2n log(1/δ))
 
-    Its square has mean n + d tr K_d, which is Θ(nd), not the paper's Θ(n).
+    X are the encoded inputs and Y the targets. Its square has mean ‖Y‖_F² + d tr K_d, which is Θ(nd) for targets of unit
+    norm, not the paper's Θ(n).
 
     Args:
         s: The `Setting`.
         delta: Probability δ of failure.
+        targets: ‖Y‖_F; None is √n, of targets of unit norm.
 
     Returns:
         The bound of the Frobenius norm.
@@ -41,7 +43,8 @@ def lemma5_residual(s: Setting, *, delta: float) -> float:
     Source: wang2024vae, Lemma 5 (its proof, corrected); book, chapter 7.
     """
     check_width_and_delta(1, delta)
-    return math.sqrt(s.n) * (1 + s.constants.B * (math.sqrt(s.d) + math.sqrt(2 * math.log(1 / delta))))
+    y = math.sqrt(s.n) if targets is None else targets
+    return y + math.sqrt(s.n) * s.constants.B * (math.sqrt(s.d) + math.sqrt(2 * math.log(1 / delta)))
 
 
 def lemma5_row_norm(s: Setting, m: float, *, delta: float) -> float:
@@ -128,7 +131,7 @@ def theorem1(s: Setting, t: ArrayLike, *, loss0: ArrayLike = 1.0) -> np.ndarray:
 _ROUTES = ("path", "rows", "paper")
 
 
-def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path") -> bool:
+def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path", targets: float | None = None) -> bool:
     """Whether the proof of Theorem 1 covers width m, R' < R with probability 1 − δ.
 
     Args:
@@ -137,6 +140,7 @@ def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path") -
         delta: Probability δ of failure, a quarter for each random event used.
         route: "path" closes the loop with the length of the whole path, "rows" with each row's movement (Lemma 4) and
             λ_min (Lemmas 2 and 3), "paper" with the norms that the paper's Lemmas 2 and 3 state, by its route.
+        targets: ‖Y‖_F; None is √n.
 
     Returns:
         True if covered.
@@ -164,7 +168,7 @@ def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path") -
         start = lemma2_lambda_min(s, m, delta=share) >= 3 * lambda0 / 4
     if not start:
         return False
-    residual = lemma5_residual(s, delta=share)
+    residual = lemma5_residual(s, delta=share, targets=targets)
     row_norm = lemma5_row_norm(s, m, delta=share)
     if route == "path":
         latent = (s.Lambda_mu + s.Lambda_inf) * ((c.beta * row_norm) ** 2 + c.L**2)
@@ -176,7 +180,7 @@ def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path") -
     return change < allowed_jacobian_change(s, lambda0, route == "paper")
 
 
-def theorem1_width(s: Setting, *, delta: float, route: str = "path") -> float:
+def theorem1_width(s: Setting, *, delta: float, route: str = "path", targets: float | None = None) -> float:
     """The width from which on Theorem 1 is proved, every constant computed.
 
     Route "path" is O(n² d² log(m/δ)/λ0²), "rows" O(n³ d² log(m/δ)/λ0³) and "paper" O(n⁴ d² log(m/δ)/λ0⁴) in the worst
@@ -186,6 +190,7 @@ def theorem1_width(s: Setting, *, delta: float, route: str = "path") -> float:
         s: The `Setting`.
         delta: Probability δ of failure.
         route: As in `theorem1_holds`.
+        targets: ‖Y‖_F; None is √n.
 
     Returns:
         The width, a float.
@@ -204,4 +209,4 @@ def theorem1_width(s: Setting, *, delta: float, route: str = "path") -> float:
 
     Source: wang2024vae, Theorem 1 (corrected); book, chapter 7.
     """
-    return smallest_width(lambda m: theorem1_holds(s, m, delta=delta, route=route))
+    return smallest_width(lambda m: theorem1_holds(s, m, delta=delta, route=route, targets=targets))

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from snn_ntk._precision import full_precision
+from snn_ntk._validation import unit_rows
 from snn_ntk.activations.duals import dual_derivatives
 
 __all__ = ["exact_kl_kernel", "whitened_product"]
@@ -43,7 +44,7 @@ def whitened_product(
 
     Source: book, chapter 8.
     """
-    eps = float(np.finfo(np.asarray(x).dtype).eps)
+    tolerance = max(np.shape(x)) * float(np.finfo(np.asarray(x).dtype).eps) if rtol is None else rtol
     x1, x = np.asarray(x1, np.float64), np.asarray(x, np.float64)
     if x1.shape[1] != x.shape[1]:
         raise ValueError(f"expected inputs of dimension {x.shape[1]}, got {x1.shape[1]}")
@@ -52,9 +53,13 @@ def whitened_product(
         raise ValueError(
             f"expected training inputs other than 0, which has no direction, got row {norms.argmin()} of 0"
         )
-    units = x / norms
-    _, values, basis = np.linalg.svd(units, full_matrices=False)
-    kept = values > (max(x.shape) * eps if rtol is None else rtol) * values[0]
+    return _whitened(x1, x, x / norms, tolerance)
+
+
+def _whitened(x1, x, rows, rtol):
+    """⟨x₁, (RᵀR)⁺ x⟩, R the matrix of the rows; singular values at most `rtol` times the largest count as zero."""
+    _, values, basis = np.linalg.svd(rows, full_matrices=False)
+    kept = values > rtol * values[0]
     basis, values = basis[kept], values[kept]
     return (x1 @ basis.T / values**2) @ (x @ basis.T).T
 
@@ -66,8 +71,12 @@ def exact_kl_kernel(
     activation: Any,
     sigma0: float,
     rtol: float | None = None,
+    variance_weights: bool = False,
 ) -> Float[np.ndarray, "n1 n"]:
     """Tangent kernel of W_μ in the geometry of the exact divergence, Θ_KL = ⟨x₁, (UᵀU)⁺ x⟩ κ'(⟨x₁, x⟩).
+
+    With W_σ trained too, for inputs of unit norm and to second order of the divergence in the movement,
+    Θ_KL + (σ0²/2) ⟨s₁, (SᵀS)⁺ s⟩ κ''(⟨x₁, x⟩) with s = x∘x: a variance costs twice as much as a mean.
 
     Args:
         x1: Inputs to evaluate at, shape (n1, d).
@@ -75,13 +84,15 @@ def exact_kl_kernel(
         activation: φ, what `snn_ntk.activations.resolve` accepts.
         sigma0: The constant σ0 of the variance weights.
         rtol: Rank tolerance of `whitened_product`.
+        variance_weights: Whether W_σ is trained too; inputs are then of unit norm.
 
     Returns:
         Kernel, shape (n1, n), float64. Unlike Θ^(μ) it depends on the whole training set, not on the two inputs alone.
 
     Raises:
         TypeError: If the activation is unknown.
-        ValueError: If the inputs are of different dimension, or a training input is zero.
+        ValueError: If the inputs are of different dimension, a training input is zero, or, with `variance_weights`, they
+            are not of unit norm.
 
     Example:
         >>> import jax.numpy as jnp
@@ -93,12 +104,23 @@ def exact_kl_kernel(
 
     Source: wang2024vae, Eq. 4, Theorem 2 (for this objective); book, chapter 8.
     """
-    return whitened_product(x1, x, rtol=rtol) * _slope_moment(x1, x, activation, sigma0)
+    kernel = whitened_product(x1, x, rtol=rtol) * _slope_moment(x1, x, activation, sigma0)
+    if not variance_weights:
+        return kernel
+    squares1, squares = (np.asarray(unit_rows(points), np.float64) ** 2 for points in (x1, x))
+    tolerance = max(squares.shape) * float(np.finfo(np.asarray(x).dtype).eps) if rtol is None else rtol
+    product = _whitened(squares1, squares, squares, tolerance)
+    return kernel + sigma0**2 / 2 * product * _derivatives(x1, x, activation, sigma0)[2]
+
+
+def _slope_moment(x1, x, activation, sigma0):
+    """κ' at the law of the pre-activations, E[φ'(z) φ'(z')] under independent noise."""
+    return _derivatives(x1, x, activation, sigma0)[1]
 
 
 @full_precision
-def _slope_moment(x1, x, activation, sigma0):
-    """κ' at the law of the pre-activations, E[φ'(z) φ'(z')] under independent noise."""
+def _derivatives(x1, x, activation, sigma0):
+    """κ, κ' and κ'' at the law of the pre-activations."""
     x1, x = jnp.asarray(x1), jnp.asarray(x)
     q1, q = ((1 + sigma0**2) * jnp.sum(points**2, axis=1) for points in (x1, x))
-    return np.asarray(dual_derivatives(activation, x1 @ x.T, q1[:, None], q)[1], np.float64)
+    return [np.asarray(each, np.float64) for each in dual_derivatives(activation, x1 @ x.T, q1[:, None], q)]
