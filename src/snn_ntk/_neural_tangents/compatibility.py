@@ -22,6 +22,7 @@ import jax._src.core
 import jax.core
 import jax.extend.core
 import jax.interpreters.ad
+import numpy as np
 
 from snn_ntk._neural_tangents.guards import guard
 from snn_ntk._neural_tangents.input_kernel import make_input_kernel, remembering_inputs
@@ -152,6 +153,22 @@ def _sizes_of_abstract_arrays(empirical: types.ModuleType) -> None:
     empirical.jnp = numpy  # type: ignore[attr-defined]
 
 
+def _traced_coefficients(elementwise: types.ModuleType) -> None:
+    """`stax.Polynomial` makes NumPy's arrays of its coefficients, which a traced one cannot be: JAX's then."""
+
+    class Numpy(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            return getattr(np, name)
+
+    def array(values: Any) -> Any:
+        traced = any(isinstance(value, jax.core.Tracer) for value in values)
+        return (jax.numpy if traced else np).array(values)
+
+    numpy = Numpy("numpy")
+    numpy.array = array  # type: ignore[attr-defined]
+    elementwise.np = numpy  # type: ignore[attr-defined]
+
+
 def _load() -> tuple[types.ModuleType, types.ModuleType, Any]:
     """neural-tangents, its `stax`, and the class of kernels that remember their inputs."""
     if importlib.util.find_spec("neural_tangents") is None:
@@ -175,6 +192,7 @@ def _load() -> tuple[types.ModuleType, types.ModuleType, Any]:
     requirements._inputs_to_kernel = remembering_inputs(requirements._inputs_to_kernel, kernel_class)
     requirements._preprocess_kernel_fn = handing_on(requirements._preprocess_kernel_fn, kernel_class, nt.Kernel)
     elementwise: Any = importlib.import_module("neural_tangents._src.stax.elementwise")
+    _traced_coefficients(elementwise)
     elementwise._elementwise = adding_curvature(elementwise._elementwise, kernel_class)
     guard(nt, stax, kernel_class)
     return nt, stax, kernel_class

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from snn_ntk._precision import full_precision, in_full_precision
 
@@ -23,6 +24,7 @@ def guard(nt: types.ModuleType, stax: Any, kernel_class: Any) -> None:
     # The kernel_fn of every layer has its precision from where layers are made.
     _wrap(stax, {name for name in vars(linear) if name[0].isupper() and name in vars(stax)}, _precise_layer)
     _wrap(stax, ("serial", "parallel", "repeat"), _checking_layers)
+    _wrap(stax, ("Hermite", "Monomial", "RectifiedMonomial"), _checking_degree)
     nt.batch = _carrying(nt.batch, kernel_class)  # type: ignore[attr-defined]
     for module in (nt, nt.predict):
         _wrap(module, list(vars(module)), _precise)
@@ -67,6 +69,18 @@ def _checking_layers(combine: Callable) -> Callable:
                 name = layer.__name__
                 raise TypeError(f"expected a layer, {name}(…), got the function {name} that makes it")
         return combine(*args, **kwargs)
+
+    return checking
+
+
+def _checking_degree(make: Callable) -> Callable:
+    """A layer whose degree says which formula is used, and is no number to trace or to differentiate in."""
+
+    @functools.wraps(make)
+    def checking(degree: Any) -> Any:
+        if isinstance(degree, Tracer):
+            raise TypeError(f"expected a Python integer as the degree of stax.{make.__name__}, got a traced value")
+        return make(degree)
 
     return checking
 

@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from snn_ntk.activations.base import Activation, as_floats, make_activation
+from snn_ntk.activations.determinant import uncorrelated
 from snn_ntk.activations.double_integral import double_integrals
 from snn_ntk.activations.series import Pairs, series
 
@@ -66,14 +67,20 @@ def _by_series(functions: tuple[Function, ...], products: Products, c: Array, q1
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _by_double_integral(
-    functions: tuple[Function, ...], products: Products, c: Array, q: Array, norms: tuple[Array, Array], theta: tuple
+    functions: tuple[Function, ...], products: Products, c: Array, q: Array, rest: Array, norms: tuple, theta: tuple
 ) -> Array:
     values, pairs, _ = _values(functions, products, theta)
-    return double_integrals(values, pairs, c, q, norms)
+    return double_integrals(values, pairs, c, q, rest, norms)
 
 
 def _evaluated(
-    functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple
+    functions: tuple[Function, ...],
+    products: Products,
+    c: Array,
+    q1: Array,
+    q2: Array,
+    rest: Array | None,
+    theta: tuple,
 ) -> tuple[Array, ...]:
     """E[f^(p)(a) g^(r)(b)] for each product; NaN where it is not resolved.
 
@@ -89,10 +96,11 @@ def _evaluated(
     if not at.size:
         return tuple(totals)
     shape = resolved.shape
-    c, q1, q2 = (jnp.broadcast_to(v, shape).ravel()[at] for v in (c, q1, q2))
+    rest = uncorrelated(c, q1, q2) if rest is None else rest
+    c, q1, q2, rest = (jnp.broadcast_to(v, shape).ravel()[at] for v in (c, q1, q2, rest))
     sizes = tuple(jnp.broadcast_to(v, (len(v), *shape)).reshape(len(v), -1)[:, at] for v in norms)
     with jax.numpy_rank_promotion("allow"):
-        found = _by_double_integral(functions, products, c, jnp.stack([q1, q2], 1), sizes, theta)
+        found = _by_double_integral(functions, products, c, jnp.stack([q1, q2], 1), rest, sizes, theta)
     return tuple(total.ravel().at[at].set(v).reshape(shape) for total, v in zip(totals, found, strict=True))
 
 
@@ -108,15 +116,21 @@ def _along(function: Function, leaf: int, entry: tuple[int, ...]) -> Function:
 
 
 def _expectations(
-    functions: tuple[Function, ...], products: Products, c: Array, q1: Array, q2: Array, theta: tuple
+    functions: tuple[Function, ...],
+    products: Products,
+    c: Array,
+    q1: Array,
+    q2: Array,
+    rest: Array | None,
+    theta: tuple,
 ) -> tuple[Array, ...]:
     @jax.custom_jvp
-    def value(c: Array, q1: Array, q2: Array, theta: tuple) -> tuple[Array, ...]:
-        return _evaluated(functions, products, c, q1, q2, theta)
+    def value(c: Array, q1: Array, q2: Array, rest: Array | None, theta: tuple) -> tuple[Array, ...]:
+        return _evaluated(functions, products, c, q1, q2, rest, theta)
 
     @value.defjvp
     def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
-        dc, dq1, dq2, dtheta = tangents
+        dc, dq1, dq2, _, dtheta = tangents
         entries = [(leaf, entry) for leaf, value in enumerate(dtheta) for entry in np.ndindex(value.shape)]
         if len(entries) > _MOST_PARAMETERS:
             raise ValueError(
@@ -139,28 +153,30 @@ def _expectations(
         tangent = tuple(sum(found[pair] * factor for pair, factor in terms) for terms in sums)
         return tuple(found[pair] for pair in products), tangent
 
-    return value(c, q1, q2, theta)
+    return value(c, q1, q2, rest, theta)
 
 
 def smooth_form(phi: Callable[[Array], Array], name: str) -> Activation:
     """An activation known only as a smooth function."""
 
-    def expectations(orders: tuple[int, ...], c: Array, q1: Array, q2: Array) -> tuple[Array, ...]:
+    def expectations(
+        orders: tuple[int, ...], c: Array, q1: Array, q2: Array, rest: Array | None = None
+    ) -> tuple[Array, ...]:
         c, q1, q2 = as_floats(c, q1, q2)
         products = tuple(((0, p), (0, p)) for p in orders)
         # Parameters of φ with respect to which someone differentiates become arguments.
         single, theta = jax.closure_convert(phi, jnp.zeros((), c.dtype))
         if not theta:
-            return _expectations((phi,), products, c, q1, q2, ())
+            return _expectations((phi,), products, c, q1, q2, rest, ())
 
         def function(z: Array, *theta: Array) -> Array:
             return jax.vmap(lambda entry: single(entry, *theta))(z.ravel()).reshape(z.shape)
 
-        return _expectations((function,), products, c, q1, q2, tuple(theta))
+        return _expectations((function,), products, c, q1, q2, rest, tuple(theta))
 
     return make_activation(
         name,
         phi,
-        lambda c, q1, q2: expectations((0,), c, q1, q2)[0],
-        derivatives=lambda c, q1, q2: expectations((0, 1, 2), c, q1, q2),
+        lambda *point: expectations((0,), *point)[0],
+        derivatives=lambda *point: expectations((0, 1, 2), *point),
     )

@@ -30,12 +30,12 @@ def _quadrant(m: int, n: int, c: Array, qa: Array, qb: Array, root: Array) -> Ar
     return qa * own + c * other
 
 
-def _moment(m: int, n: int, c: Array, q1: Array, q2: Array) -> Array:
+def _moment(m: int, n: int, c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
     """E max(a, 0)ᵐ max(b, 0)ⁿ; its derivatives are such moments again (Price)."""
 
     @jax.custom_jvp
-    def value(c: Array, q1: Array, q2: Array) -> Array:
-        at = scaled(c, q1, q2)
+    def value(c: Array, q1: Array, q2: Array, rest: Array | None) -> Array:
+        at = scaled(c, q1, q2, rest)
         degenerate = (at.q1 == 0) | (at.q2 == 0)
         one, two = (jnp.where(degenerate, 1, q) for q in (at.q1, at.q2))
         s1, s2 = (power_of_two(jnp.sqrt(q)) for q in jnp.broadcast_arrays(q1, q2))
@@ -43,13 +43,13 @@ def _moment(m: int, n: int, c: Array, q1: Array, q2: Array) -> Array:
 
     @value.defjvp
     def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-        dc, dq1, dq2 = tangents
+        dc, dq1, dq2, _ = tangents
         tangent = m * n * _moment(m - 1, n - 1, *primals) * dc
         tangent = tangent + m * (m - 1) * _moment(max(m - 2, 0), n, *primals) * dq1 / 2
         return value(*primals), tangent + n * (n - 1) * _moment(m, max(n - 2, 0), *primals) * dq2 / 2
 
     # Below the second power a derivative in a variance has a share of the kink.
-    return value(c, q1, q2) if min(m, n) >= 2 else value.__wrapped__(c, q1, q2)
+    return value(c, q1, q2, rest) if min(m, n) >= 2 else value.__wrapped__(c, q1, q2, rest)
 
 
 def rectified_form(degree: int) -> Activation:
@@ -59,18 +59,18 @@ def rectified_form(degree: int) -> Activation:
     if degree == 1:
         return abrelu_form(0, 1)
 
-    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+    def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
         powers = (degree, degree - 1, degree - 2)
-        kappas = [_moment(k, k, c, q1, q2) for k in powers]
+        kappas = [_moment(k, k, c, q1, q2, rest) for k in powers]
         if degree == 2:
             # φ'' is twice the step; at 0, the step is 1 on one side: its dual with a variable that is 0 is not needed.
-            kappas[2] = step_form().dual(c, q1, q2)
+            kappas[2] = step_form().dual(c, q1, q2, rest)
         return kappas[0], degree**2 * kappas[1], (degree * (degree - 1)) ** 2 * kappas[2]
 
     return make_activation(
         f"{degree}-rectified monomial",
         lambda z: jnp.where(z >= 0, z, 0) ** degree,
-        lambda c, q1, q2: _moment(degree, degree, c, q1, q2),
+        lambda *point: _moment(degree, degree, *point),
         derivatives=derivatives,
         degree=degree,
     )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array
@@ -21,8 +22,14 @@ def is_unresolved(value: Array, *others: Array) -> bool:
     return bool(bad)
 
 
-def refuse(activation: Activation, *variances: Any) -> None:
+def refuse(activation: Activation, *variances: Any, correlation: float = 0.5, compiled: bool = False) -> None:
     """Raise an error that names the largest variance in use and the largest at which the activation is resolved.
+
+    Args:
+        activation: Which.
+        variances: In use.
+        correlation: At which it is looked for how large a variance may be.
+        compiled: As in a trace, in which there is no double integral.
 
     Raises:
         ValueError: Always.
@@ -30,7 +37,8 @@ def refuse(activation: Activation, *variances: Any) -> None:
     q = max(float(jnp.max(jnp.asarray(v))) for v in variances)
     dtype = jnp.result_type(float, *variances)
     sizes = jnp.asarray([10.0 ** (k / 2) for k in range(-16, 19)], dtype)
-    values = activation.derivatives(0.5 * sizes, sizes, sizes)
+    derivatives = jax.jit(activation.derivatives) if compiled else activation.derivatives
+    values = derivatives(correlation * sizes, sizes, sizes)
     good = [float(s) for s, *ks in zip(sizes, *values, strict=True) if all(bool(jnp.isfinite(k)) for k in ks)]
     if not good:
         raise ValueError(
@@ -41,4 +49,25 @@ def refuse(activation: Activation, *variances: Any) -> None:
     raise ValueError(
         f"expected variances at which {activation.name} can be integrated, in {dtype} up to about {max(good):.2g}, got "
         f"q up to {q:.4g}: beyond, its moments overflow or it changes faster than is resolved"
+    )
+
+
+def check_smoothing(activation: Activation, u: Any, s: Any, *values: Any) -> None:
+    """Raise an error if what was averaged over noise is not finite. Within a trace nobody knows.
+
+    Args:
+        activation: φ.
+        u: Means of pre-activations.
+        s: Their standard deviations.
+        values: What was made of E φ(u + s g), and of its derivatives.
+
+    Raises:
+        ValueError: If a value is NaN or infinite; names the largest mean and variance.
+    """
+    if any(isinstance(value, Tracer) for value in (u, s, *values)) or all(jnp.isfinite(v).all() for v in values):
+        return
+    raise ValueError(
+        f"expected pre-activations over whose noise {activation.name} can be averaged, in {jnp.result_type(s)}, got "
+        f"means up to {float(jnp.abs(u).max()):.4g} and variances up to {float(jnp.max(s)) ** 2:.4g}: there it "
+        "overflows, or changes faster than is resolved"
     )

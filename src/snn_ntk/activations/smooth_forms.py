@@ -12,12 +12,12 @@ from jax.scipy.special import erf, ndtr
 from jaxtyping import Array
 
 from snn_ntk.activations.base import SQRT_2PI, Activation, make_activation
-from snn_ntk.activations.determinant import determinant, power_of_two
+from snn_ntk.activations.determinant import determinant, half_squared_distance, power_of_two
 
 __all__ = []
 
 
-def _inflated(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
+def _inflated(c: Array, q1: Array, q2: Array, rest: Array | None) -> tuple[Array, Array, Array]:
     """c and √((1 + q1)(1 + q2) - c²) divided by a power of two near √((1 + q1)(1 + q2)), and that power.
 
     Nothing large cancels or overflows.
@@ -26,15 +26,15 @@ def _inflated(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
     s1, s2 = (power_of_two(jnp.sqrt(1 + q)) for q in (q1, q2))
     one1, one2, q1, q2 = 1 / s1**2, 1 / s2**2, q1 / s1**2, q2 / s2**2
     c = c / s1 / s2
-    return c, jnp.sqrt(one1 * one2 + one2 * q1 + one1 * q2 + determinant(c, q1, q2)), s1 * s2
+    return c, jnp.sqrt(one1 * one2 + one2 * q1 + one1 * q2 + determinant(c, q1, q2, rest)), s1 * s2
 
 
 def erf_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 0.0) -> Activation:
     """φ(z) = a erf(b z) + c."""
     shift = c
 
-    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
-        c, root, size = _inflated(2 * b * b * c, 2 * b * b * q1, 2 * b * b * q2)
+    def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
+        c, root, size = _inflated(2 * b * b * c, 2 * b * b * q1, 2 * b * b * q2, rest)
         value = a * a * (2 / math.pi) * jnp.arctan2(c, root) + shift * shift
         slope = (a * b) ** 2 * (4 / math.pi) / root / size
         return value, slope, 2 * b * b * c * slope / root**2 / size
@@ -45,7 +45,7 @@ def erf_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 
     return make_activation(
         "erf",
         lambda z: a * erf(b * z) + shift,
-        lambda c, q1, q2: derivatives(c, q1, q2)[0],
+        lambda *point: derivatives(*point)[0],
         smoothed=smoothed,
         derivatives=derivatives,
     )
@@ -58,8 +58,8 @@ def normal_density(z: Array) -> Array:
 def gelu_form() -> Activation:
     """φ(z) = z Φ(z), also for a layer that approximates it: that only changes neural-tangents' finite networks."""
 
-    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
-        part, unit, size = _inflated(c, q1, q2)
+    def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
+        part, unit, size = _inflated(c, q1, q2, rest)
         root, angle = unit * size, jnp.arctan2(part, unit)
         ones = (1 / (1 + q1)) * (1 / (1 + q2))
         rational = c / root * c * ones + q1 / (1 + q1) * (q2 / (1 + q2)) * root
@@ -77,7 +77,7 @@ def gelu_form() -> Activation:
     return make_activation(
         "GELU",
         lambda z: z * ndtr(z),
-        lambda c, q1, q2: derivatives(c, q1, q2)[0],
+        lambda *point: derivatives(*point)[0],
         smoothed=smoothed,
         derivatives=derivatives,
     )
@@ -93,11 +93,11 @@ def sin_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 
     """φ(z) = a sin(b z + c)."""
     phase = c
 
-    def derivatives(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:
-        mean = (q1 + q2) / 2
-        doubled = jnp.cos(2 * jnp.asarray(phase, mean.dtype))  # here: an activation serves both precisions
-        same = a * a / 2 * jnp.exp(b * b * (c - mean))
-        opposite = a * a / 2 * doubled * jnp.exp(-b * b * (c + mean))
+    def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
+        difference, total = half_squared_distance(c, q1, q2, rest), half_squared_distance(-c, q1, q2, rest)
+        doubled = jnp.cos(2 * jnp.asarray(phase, total.dtype))  # here: an activation serves both precisions
+        same = a * a / 2 * jnp.exp(-b * b * difference)
+        opposite = a * a / 2 * doubled * jnp.exp(-b * b * total)
         return same - opposite, b**2 * (same + opposite), b**4 * (same - opposite)
 
     def damped(u: Array, s: Array) -> Array:
@@ -109,7 +109,7 @@ def sin_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 
     return make_activation(
         _sin_name(a, b, c),
         lambda z: a * jnp.sin(b * z + phase),
-        lambda c, q1, q2: derivatives(c, q1, q2)[0],
+        lambda *point: derivatives(*point)[0],
         smoothed=damped,
         second_moment=second_moment,
         derivatives=derivatives,
@@ -125,7 +125,7 @@ def rbf_form(gamma: float | Array = 1.0) -> Activation:
 def exp_form(a: float | Array = 1.0, b: float | Array = 1.0) -> Activation:
     """φ(z) = a exp(b z)."""
 
-    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+    def kappa(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
         return a * a * jnp.exp(b * b * ((q1 + q2) / 2 + c))
 
     return make_activation(
@@ -140,8 +140,8 @@ def exp_form(a: float | Array = 1.0, b: float | Array = 1.0) -> Activation:
 def gaussian_form(a: float | Array = 1.0, b: float | Array = -1.0) -> Activation:
     """φ(z) = a exp(b z²)."""
 
-    def kappa(c: Array, q1: Array, q2: Array) -> Array:
-        return a * a / jnp.sqrt(1 - 2 * b * (q1 + q2) + 4 * b * b * determinant(*jnp.broadcast_arrays(c, q1, q2)))
+    def kappa(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
+        return a * a / jnp.sqrt(1 - 2 * b * (q1 + q2) + 4 * b * b * determinant(*jnp.broadcast_arrays(c, q1, q2), rest))
 
     def smoothed(u: Array, s: Array, a: float | Array = a, b: float | Array = b) -> Array:
         spread = 1 - 2 * b * s * s
@@ -156,9 +156,9 @@ def gaussian_form(a: float | Array = 1.0, b: float | Array = -1.0) -> Activation
     )
 
 
-def polynomial_form(coef: Sequence[float] | np.ndarray) -> Activation:
+def polynomial_form(coef: Sequence[Any] | Array | np.ndarray) -> Activation:
     """φ(z) = Σ_k coef[k] zᵏ."""
-    coef = [float(value) for value in coef] or [0.0]
+    coef = [value if isinstance(value, Tracer) else float(value) for value in coef] or [0.0]
     degree = len(coef) - 1
 
     def gaussian_derivatives(q: Array) -> list[Array]:
@@ -172,14 +172,14 @@ def polynomial_form(coef: Sequence[float] | np.ndarray) -> Activation:
             for k in range(degree + 1)
         ]
 
-    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+    def kappa(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
         value = jnp.zeros_like(c * q1 * q2)
         left, right = gaussian_derivatives(q1), gaussian_derivatives(q2)
         for k in reversed(range(degree + 1)):
             value = value * c + left[k] * right[k] / math.factorial(k)
         return value
 
-    def smoothed_by(coef: Sequence[float]) -> Callable[[Array, Array], Array]:
+    def smoothed_by(coef: Sequence[Any]) -> Callable[[Array, Array], Array]:
         degree = len(coef) - 1
 
         def smoothed(u: Array, s: Array) -> Array:
@@ -193,6 +193,11 @@ def polynomial_form(coef: Sequence[float] | np.ndarray) -> Activation:
 
         return smoothed
 
+    # Of φ², and no NumPy: a coefficient may be traced.
+    square = [
+        sum(coef[i] * coef[k - i] for i in range(max(k - degree, 0), min(k, degree) + 1)) for k in range(2 * degree + 1)
+    ]
+
     def phi(z: Array) -> Array:
         return functools.reduce(lambda value, coefficient: value * z + coefficient, coef[::-1], jnp.zeros_like(z))
 
@@ -201,7 +206,7 @@ def polynomial_form(coef: Sequence[float] | np.ndarray) -> Activation:
         phi,
         kappa,
         smoothed=smoothed_by(coef),
-        second_moment=smoothed_by(np.convolve(coef, coef).tolist()),
+        second_moment=smoothed_by(square),
     )
 
 
@@ -213,8 +218,8 @@ def monomial_form(degree: int) -> Activation:
 def gabor_form() -> Activation:
     """φ(z) = exp(-z²) sin(z), the imaginary part of exp(-z² + i z)."""
 
-    def kappa(c: Array, q1: Array, q2: Array) -> Array:
-        gap = 1 + 2 * (q1 + q2) + 4 * determinant(*jnp.broadcast_arrays(c, q1, q2))
+    def kappa(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
+        gap = 1 + 2 * (q1 + q2) + 4 * determinant(*jnp.broadcast_arrays(c, q1, q2), rest)
         return jnp.exp((1 + q1 + q2) / (2 * gap) - 0.5) * jnp.sinh(c / gap) / jnp.sqrt(gap)
 
     def smoothed(u: Array, s: Array) -> Array:

@@ -39,7 +39,7 @@ def dual_of(layer: tuple) -> Dual:
         )
         return layer[2](kernel).nngp[0, 0]
 
-    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+    def kappa(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
         c, q1, q2 = jnp.broadcast_arrays(c, q1, q2)
         return jax.vmap(single)(c.ravel(), q1.ravel(), q2.ravel()).reshape(c.shape)
 

@@ -4,6 +4,7 @@
 |---|---|
 | one hidden layer, infinitely wide, in closed form | `one_hidden_layer` |
 | the same for many inputs, in blocks | `batched` |
+| their correlations where they are next to parallel | `parallel_inputs` |
 | any finite network in expectation over its noise | `monte_carlo` |
 
 Networks of any depth: compose `snn_ntk.layers` with neural-tangents' own layers.

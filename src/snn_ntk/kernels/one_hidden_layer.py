@@ -23,6 +23,7 @@ from snn_ntk.activations.base import Activation
 from snn_ntk.activations.determinant import power_of_two
 from snn_ntk.activations.refusal import is_unresolved, refuse
 from snn_ntk.activations.resolution import resolve
+from snn_ntk.kernels.parallel_inputs import uncorrelated_inputs
 
 __all__ = ["TangentKernels", "tangent_kernels"]
 
@@ -158,30 +159,32 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     """The kernels between two sets: two matrix products, the rest entry by entry."""
     dtype = x1.dtype
     sigma0 = jnp.asarray(sigma0, dtype)
-    scale = 1.0 if W_std is None else jnp.asarray(W_std, dtype) ** 2 / x1.shape[1]
-    bias = 0.0 if b_std is None else jnp.asarray(b_std, dtype)
-    size1 = size2 = jnp.ones((), dtype)
+    root = jnp.ones((), dtype) if W_std is None else jnp.asarray(W_std, dtype) / x1.shape[1] ** 0.5
+    scale = root**2
+    bias = jnp.zeros((), dtype) if b_std is None else jnp.asarray(b_std, dtype)
+    size1, size2 = jnp.ones(len(x1), dtype), jnp.ones(len(x2), dtype)
     if activation.degree is not None:
         # A factor of an input is one of its output: squares of tiny inputs would underflow, of huge ones overflow.
         size1, size2 = (power_of_two(jnp.abs(x).max(axis=1) + bias) for x in (x1, x2))
         x1, x2 = x1 / size1[:, None], x2 / size2[:, None]
-        size1, size2 = size1[:, None], size2[None, :]
     bias1, bias2 = bias / size1, bias / size2
     squares1, squares2 = x1 * x1, x2 * x2
-    c = scale * (x1 @ x2.T) + bias1 * bias2
+    c = scale * (x1 @ x2.T) + bias1[:, None] * bias2
     weight = (sigma0 * scale) ** 2 * (squares1 @ squares2.T)
-    inflated = (1 + sigma0**2) * scale
-    q1 = inflated * squares1.sum(axis=1)[:, None] + bias1 * bias1
-    q2 = inflated * squares2.sum(axis=1)[None, :] + bias2 * bias2
-    value, slope, curvature = activation.derivatives(c, q1, q2)
+    own1, own2 = scale * squares1.sum(axis=1), scale * squares2.sum(axis=1)
+    signal1, signal2, noise1, noise2 = own1 + bias1**2, own2 + bias2**2, sigma0**2 * own1, sigma0**2 * own2
+    if b_std is not None:
+        x1, x2 = (jnp.concatenate([root * x, bias[:, None]], 1) for x, bias in ((x1, bias1), (x2, bias2)))
+    rest = uncorrelated_inputs(x1, x2, c, signal1, signal2, noise1, noise2)
+    q1, q2 = (signal1 + noise1)[:, None], (signal2 + noise2)[None, :]
+    value, slope, curvature = activation.derivatives(c, q1, q2, rest)
     if activation.jumps:
-        noisy1, noisy2 = (sigma0**2 * scale * squares.sum(axis=1) > 0 for squares in (squares1, squares2))
-        slope = jnp.where(jnp.outer(noisy1, noisy2), slope, 0)
-    # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0, x = 0 or a σ0² below rounding: as σ0 → 0
-    # the product is of order σ0, so it is 0 there.
+        slope = jnp.where(jnp.outer(noise1 > 0, noise2 > 0), slope, 0)
+    # κ'' of a kinked activation is infinite at |ρ| = 1, which needs σ0 = 0 or x = 0: as σ0 → 0 the product is of order
+    # σ0, so it is 0 there.
     sigma = weight * jnp.where(jnp.isinf(curvature), 0, curvature)
     kernels = TangentKernels(mu=c * slope, sigma=sigma, d=value)
     if not activation.degree:
         return kernels
-    factor = (size1 * size2) ** activation.degree
+    factor = (size1[:, None] * size2) ** activation.degree
     return TangentKernels(*(factor * kernel for kernel in kernels))

@@ -1,11 +1,14 @@
 """A nonlinearity of neural-tangents from any activation that the library knows the dual of."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
-from snn_ntk._neural_tangents import stax
+from snn_ntk._neural_tangents import nt, stax
+from snn_ntk.activations.refusal import is_unresolved, refuse
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["Nonlinearity"]
@@ -14,8 +17,10 @@ __all__ = ["Nonlinearity"]
 def Nonlinearity(activation: Any) -> tuple[Callable, Callable, Callable]:
     """A layer of neural-tangents from a smooth function, with the library's own dual, behind noise too.
 
-    Unlike `stax.ElementwiseNumerical` it is accurate at any variance of `dual_derivatives`, without a degree to choose.
-    neural-tangents maps a dual over pairs of inputs, as in a trace: a variance at which it is not resolved gives NaN.
+    Unlike `stax.ElementwiseNumerical` it has no degree to choose. neural-tangents maps a dual over pairs of inputs, as in a
+    trace, where `dual_derivatives` has no double integral: a variance that is too large for its series is refused, and the
+    message names the largest that is not. Inside of `jax.jit` (so of `nt.batch`), where nobody can raise an error by what
+    a number is, the kernel is NaN in every entry that is not resolved, and in no other.
 
     Args:
         activation: φ, what `resolve` accepts, such as `jnp.tanh`.
@@ -26,6 +31,7 @@ def Nonlinearity(activation: Any) -> tuple[Callable, Callable, Callable]:
     Raises:
         TypeError: If `activation` is not an activation.
         ValueError: If `activation` is one without a dual for every variance, or has a jump: give that as its own layer.
+            From `kernel_fn`, if the activation overflows or is not resolved at one of its variances.
 
     Example:
         >>> import jax.numpy as jnp
@@ -48,6 +54,17 @@ def Nonlinearity(activation: Any) -> tuple[Callable, Callable, Callable]:
     def slope(c: Array, q1: Array, q2: Array) -> Array:
         return known.derivatives(c, q1, q2)[1]
 
-    layer = stax.Elementwise(phi, known.dual, slope)
-    layer[1].activation = known  # for `resolve`
-    return layer
+    init_fn, apply_fn, kernel_fn = stax.Elementwise(phi, lambda c, q1, q2: known.dual(c, q1, q2), slope)
+    apply_fn.activation = known  # for `resolve`
+
+    @functools.wraps(kernel_fn)
+    def resolved(k: Any, *args: Any, **kwargs: Any) -> Any:
+        out = kernel_fn(k, *args, **kwargs)
+        if not isinstance(out, nt.Kernel):
+            return out
+        found = [value for value in (out.nngp, out.ntk, out.cov1, out.cov2) if value is not None]
+        if any(map(is_unresolved, found)) and jnp.isfinite(k.nngp).all():
+            refuse(known, *(q for q in (k.cov1, k.cov2) if q is not None), correlation=1.0, compiled=True)
+        return out
+
+    return init_fn, apply_fn, resolved

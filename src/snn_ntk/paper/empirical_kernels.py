@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Num
 
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import Activation
+from snn_ntk.activations.refusal import check_smoothing
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels
 from snn_ntk.paper.network import Parameters, checked, pre_activations
@@ -44,7 +45,8 @@ def empirical_tangent_kernels(
 
     Raises:
         TypeError: If the inputs are not real arrays or the activation is unknown.
-        ValueError: If the inputs are of the wrong shape, empty or not finite, or `outputs` is neither value.
+        ValueError: If the inputs are of the wrong shape, empty or not finite, `outputs` is neither value, or φ overflows or
+            is not resolved under the noise. Inside of `jax.jit` that is NaN or an infinity.
 
     Example:
         >>> import jax
@@ -83,6 +85,7 @@ def _gradients(params: Parameters, x: Array, activation: Activation) -> tuple[Ar
     one, zero = jnp.ones_like(u), jnp.zeros_like(u)
     value, slope = jax.jvp(activation.smoothed, (u, s), (one, zero))
     _, spread = jax.jvp(activation.smoothed, (u, s), (zero, one))
+    check_smoothing(activation, u, s, value, slope, spread)
     # Where s = 0 all W_σ x vanish, and with them whatever this multiplies.
     return value, slope, jnp.where(s > 0, spread / jnp.where(s > 0, s, 1), 0)
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import standard_deviation
+from snn_ntk.activations.refusal import check_smoothing
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["Parameters", "expected_output", "init_parameters", "output_variance", "preactivation_law", "sampled_output"]
@@ -180,7 +181,8 @@ def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
 
     Raises:
         TypeError: If `x` is not a real array or the activation is unknown.
-        ValueError: If `x` is of the wrong shape, empty or not finite.
+        ValueError: If `x` is of the wrong shape, empty or not finite, or φ overflows or is not resolved under the noise:
+            the message names mean and variance. Inside of `jax.jit` that is NaN or an infinity.
 
     Example:
         >>> import jax
@@ -193,7 +195,10 @@ def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
     """
     x = checked(params, x)
     u, s = pre_activations(params, x)
-    return resolve(activation).smoothed(u, s) @ params.d / jnp.sqrt(u.shape[1])
+    activation = resolve(activation)
+    features = activation.smoothed(u, s)
+    check_smoothing(activation, u, s, features)
+    return features @ params.d / jnp.sqrt(u.shape[1])
 
 
 @full_precision
@@ -214,7 +219,8 @@ def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
 
     Raises:
         TypeError: If `x` is not a real array or the activation is unknown.
-        ValueError: If `x` is of the wrong shape, empty or not finite.
+        ValueError: If `x` is of the wrong shape, empty or not finite, or φ overflows or is not resolved under the noise:
+            the message names mean and variance. Inside of `jax.jit` that is NaN or an infinity.
 
     Example:
         >>> import jax
@@ -228,6 +234,8 @@ def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
     x = checked(params, x)
     u, s = pre_activations(params, x)
     activation = resolve(activation)
+    square, mean = activation.second_moment(u, s), activation.smoothed(u, s)
+    check_smoothing(activation, u, s, square, mean)
     # Rounding may leave a tiny negative difference where the noise is 0.
-    variance = jnp.maximum(activation.second_moment(u, s) - activation.smoothed(u, s) ** 2, 0)
+    variance = jnp.maximum(square - mean**2, 0)
     return variance @ params.d**2 / u.shape[1]
