@@ -108,6 +108,19 @@ def test_the_path_average_is_the_mean_slope_between_two_outputs():
     assert float(found[0, 0, 0, 0]) == pytest.approx((np.exp(1.0) - np.exp(0.2)) / 0.8 * np.exp(1.0), rel=1e-12)
 
 
+@pytest.mark.parametrize(("degree", "mean"), [(5, 1 / 11), (6, 0.0)])
+def test_the_path_average_has_six_nodes_unless_more_are_asked_for(degree, mean):
+    # On [−1, 1] the square of Legendre's P_k has the mean 1/(2k + 1). Six nodes are exact to degree 11, and are P_6's zeros.
+    slope = np.polynomial.Legendre.basis(degree).convert(kind=np.polynomial.Polynomial) ** 2
+    start = paper.Parameters(jnp.array([[-1.0]]), jnp.zeros((1, 1)), jnp.array([[1.0]]))
+    end, x = start._replace(mu=jnp.array([[1.0]])), jnp.ones((1, 1))
+    activation = stax.Polynomial(slope.integ().coef)
+    found = paper.path_averaged_kernel(start, end, x, x, activation=activation)  # the slope at the end is P_k(1)² = 1
+    assert float(found[0, 0, 0, 0]) == pytest.approx(mean, abs=1e-9)
+    found = paper.path_averaged_kernel(start, end, x, x, activation=activation, order=8)
+    assert float(found[0, 0, 0, 0]) == pytest.approx(1 / (2 * degree + 1), abs=1e-9)
+
+
 @pytest.mark.parametrize("on_test", [False, True])
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_the_typical_error_is_the_variance_of_one_neurons_share(outputs, on_test):
