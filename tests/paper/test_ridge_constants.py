@@ -101,11 +101,13 @@ def test_the_drift_is_attained_by_a_quadratic_neuron(copies):
 
 
 def test_the_path_average_is_the_mean_slope_between_two_outputs():
-    # f(end) − f(start) = J̄ Δw is an identity: for φ = exp, J̄ = (e^{w'} − e^w)/(w' − w).
-    net = paper.Parameters(jnp.array([[0.2]]), jnp.zeros((1, 1)), jnp.array([[1.0]]))
-    end = net._replace(mu=jnp.array([[1.0]]))
+    # f(end) − f(start) = J̄ Δw is an identity: for φ = exp, J̄ = (e^{w'} − e^w)/(w' − w). Two neurons: their mean.
+    start, stop, d = np.array([0.2, -0.5]), np.array([1.0, 0.3]), np.array([1.0, 2.0])
+    net = paper.Parameters(jnp.array(start)[:, None], jnp.zeros((2, 1)), jnp.array(d)[:, None])
+    end = net._replace(mu=jnp.array(stop)[:, None])
     found = paper.path_averaged_kernel(net, end, jnp.ones((1, 1)), jnp.ones((1, 1)), activation=stax.Exp())
-    assert float(found[0, 0, 0, 0]) == pytest.approx((np.exp(1.0) - np.exp(0.2)) / 0.8 * np.exp(1.0), rel=1e-12)
+    expected = np.mean(d**2 * (np.exp(stop) - np.exp(start)) / (stop - start) * np.exp(stop))
+    assert float(found[0, 0, 0, 0]) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("degree", "mean"), [(5, 1 / 11), (6, 0.0)])
