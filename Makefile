@@ -17,9 +17,10 @@ override MINUTES := $(value MINUTES)
 SCALE ?= 1
 override SCALE := $(value SCALE)
 override PARTS := $(value PARTS)
+override SAMPLE := $(value SAMPLE)
 NODE_PYTHON ?= 3.12
 override NODE_PYTHON := $(value NODE_PYTHON)
-export PROFILE CORES CHAPTER FRESH CHECK FROM MINUTES SCALE PARTS NODE_PYTHON REHEARSAL
+export PROFILE CORES CHAPTER FRESH CHECK FROM MINUTES SCALE PARTS SAMPLE NODE_PYTHON REHEARSAL
 # The build ends with make, even if that is killed; `exec` leaves no shell between the two.
 BUILD = exec $(BIN)/python workflow/build.py --parent "$$PPID" --profile="$$PROFILE" --cores="$$CORES"
 
@@ -41,7 +42,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 .DEFAULT_GOAL := help
 # Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
 .NOTPARALLEL:
-.PHONY: help book chapter results campaign bundle test heavy slow unit lint types format setup lock clean
+.PHONY: help book chapter results campaign bundle test heavy slow mutants unit lint types format setup lock clean
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
@@ -55,6 +56,7 @@ help:
 	@echo "               with CHECK=1, as in CI, a verdict other than the committed one is a failure"
 	@echo "make heavy     the tests that make test leaves out, because they take minutes or need the network"
 	@echo "make slow      what takes hours: every run anew; 5,000 random networks by their kernels, 300 beside finite ones"
+	@echo "make mutants [SAMPLE=40]  change one operator or number after the other, so many a file: does a test notice?"
 	@echo "make unit      unit tests and doctests only"
 	@echo "make lint types format   ruff · pyright · put files into ruff's format"
 	@echo "make setup     only create the environment ($(VENV)), for Jupyter or an editor"
@@ -122,6 +124,11 @@ heavy: $(READY)
 slow: $(READY)
 	@$(BIN)/python -m pytest -m weekly
 	@PYTHONPATH=tests $(BIN)/python -m random_networks
+
+# What only this needs stays out of the lock.
+mutants: $(READY)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(LOCK) --no-build-isolation --editable ".[mutants]"
+	@PYTHONPATH=tests $(BIN)/python -m mutants $${SAMPLE:+--sample="$$SAMPLE"}
 
 lock:
 	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --group neural-tangents \

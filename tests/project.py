@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -9,8 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from paths import Paths
 
 ROOT = Path(__file__).parents[1]
 
@@ -147,6 +152,25 @@ def build(root: Path, *arguments: str, check: bool = False) -> tuple[int, str]:
     process = start(root, *arguments, check=check)
     output, _ = process.communicate(timeout=300)
     return process.returncode, output
+
+
+def prepare(root: Path, *, cores: str = "2", chapter: tuple[str, ...] = (), profile: str = "smoke") -> Paths:
+    """What the build does before it runs anything."""
+    import build as workflow_build  # not everywhere where this file is imported
+
+    options = argparse.Namespace(root=root, profile=profile, cores=cores, chapter=list(chapter))
+    paths, lock = workflow_build._prepare(options)
+    os.close(lock)
+    return paths
+
+
+def spoil(path: Path, content: str | bytes | None) -> None:
+    """Writes a file; None puts a folder in its place."""
+    if content is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def fingerprint(root: Path) -> str:

@@ -29,7 +29,7 @@ def run(root, m, value, device="cpu", steps=5):
     content = {
         "parameters": {"m": m, "steps": steps},
         "result": {"y": [value], "pictures": "…"},
-        "provenance": {"device": device},
+        "provenance": {"device": device, "versions": {"jax": "0.0"}},
     }
     (folder / f"m{m}.json").write_text(json.dumps(content))
 
@@ -54,7 +54,7 @@ def test_runs_are_committed_and_stay_committed(root):
 def test_runs_that_the_chapter_made_itself_are_committed_too(root):
     folder = root / "_build" / "gpu" / "chapters" / "02-b" / "runs"
     folder.mkdir(parents=True)
-    made = {"parameters": {"m": 9}, "result": {"y": [0.5]}, "provenance": {"device": "cpu"}}
+    made = {"parameters": {"m": 9}, "result": {"y": [0.5]}, "provenance": {"device": "cpu", "versions": {}}}
     (folder / "m9_rate0.1.json").write_text(json.dumps(made))
     assert collect(root, "gpu", "02-b") == ["m9_rate0.1"]
 

@@ -6,16 +6,14 @@ With CHECK=1 in the environment a verdict other than the committed one is a fail
 
 from __future__ import annotations
 
-import signal
-
 if __name__ == "__main__":
-    # Until all is imported an interruption just ends the process: raised in an import it would be a long traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import interruption  # noqa: F401  (before all other imports)
 
 import argparse
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading

@@ -11,6 +11,7 @@ import argparse
 import json
 import re
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,17 @@ from parameters import stages
 from paths import PROFILES, Paths
 
 from snn_ntk.reporting import load_results, write_results
+from snn_ntk.reporting.documents import RUN, check_schema, read_json
 from snn_ntk.reporting.sweeps import read_runs, runs_folder
 
 __all__ = ["collect", "collect_packed"]
+
+_MANIFEST = {
+    "type": "object",
+    "description": "a mapping with the scale",
+    "properties": {"scale": {"type": "number", "description": "a number"}},
+    "required": ["scale"],
+}
 
 
 def collect(root: Path, profile: str, chapter: str, *, pictures: bool = False) -> list[str]:
@@ -37,7 +46,7 @@ def collect(root: Path, profile: str, chapter: str, *, pictures: bool = False) -
     sweep = stages(paths, read=True).get(chapter, [])
     found = read_runs(runs_folder(root, profile, chapter), {n: p for stage in sweep for n, p in stage.items()})
     for path in sorted((paths.chapter(chapter) / "runs").glob("*.json")):
-        found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        found[path.stem] = read_json(path, RUN)
     if not found:
         raise ValueError(f"expected runs of {chapter} made by a build of profile {profile}, got none")
     return _merge(root, chapter, found, pictures=pictures)
@@ -56,14 +65,16 @@ def collect_packed(root: Path, archive: Path, *, rehearsal: bool = False) -> dic
             manifest = read("manifest.json")
             places = [re.fullmatch(r"sweeps/([\w-]+)/([^/]+)\.json", name) for name in tar.getnames()]
             runs = [(*place.groups(), read(place.group())) for place in places if place]
-    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+    except (OSError, EOFError, tarfile.TarError, zlib.error, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"expected {archive} to be what a campaign packed, got another file ({error})") from error
+    check_schema(manifest, _MANIFEST, f"{archive}, manifest.json")
     if manifest["scale"] != 1 and not rehearsal:
         raise ValueError(f"expected runs of full length, got a rehearsal at {manifest['scale']:g} of it: {archive}")
     if not runs:
         raise ValueError(f"expected runs in {archive}, got none")
     found: dict[str, dict[str, Any]] = {}
     for chapter, name, run in runs:
+        check_schema(run, RUN, f"{archive}, sweeps/{chapter}/{name}.json")
         found.setdefault(chapter, {})[name] = run
     return {chapter: _merge(root, chapter, of_chapter) for chapter, of_chapter in found.items()}
 

@@ -30,7 +30,7 @@ def library(name: str) -> Any:
     return module
 
 
-PROFILES: tuple[str, ...] = library("reporting.sweeps").PROFILES
+PROFILES: tuple[str, ...] = library("reporting.documents").PROFILES
 
 
 def is_name(text: str) -> bool:
@@ -119,7 +119,11 @@ class Paths:
 
     def results(self, chapter: str) -> tuple[Path, Path]:
         """What a chapter reads under results/: its own committed runs, and published numbers."""
-        return self.root / "results" / chapter, self.root / "results" / "published"
+        return self.root / "results" / chapter, self.published
+
+    @property
+    def published(self) -> Path:
+        return self.root / "results" / "published"
 
     # What the build makes
 

@@ -6,16 +6,14 @@ of the chapter's sweep, from `notebooks/sweeps/<chapter>.md`.
 
 from __future__ import annotations
 
-import signal
-
 if __name__ == "__main__":
-    # Until all is imported an interruption just ends the process: raised in an import it would be a long traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import interruption  # noqa: F401  (before all other imports)
 
 import argparse
 import logging
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path

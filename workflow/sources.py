@@ -70,7 +70,7 @@ def read_config(paths: Paths) -> dict[str, Any]:
 
 
 def check_sources(paths: Paths) -> None:
-    """Looks at the table of contents, the configuration, the claims, the bibliography and the pages.
+    """Looks at the table of contents, the configuration, the claims, committed results, the bibliography and the pages.
 
     Raises:
         ValueError: naming the file, what was expected and what came.
@@ -79,6 +79,10 @@ def check_sources(paths: Paths) -> None:
     read_toc(paths)
     read_config(paths)
     documents.read_claims(paths.claims)
+    for chapter in paths.chapters():
+        documents.read_results(paths.results(chapter)[0])
+    for path in sorted(paths.published.glob("*.json")):
+        documents.read_published(path)
     for path in [paths.pages / "references.bib", *sorted(paths.pages.glob("*.md"))]:
         text = documents.read_text(path)
         if path.suffix == ".md" and not re.search(r"^# *\S", text, re.MULTILINE):

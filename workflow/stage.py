@@ -7,11 +7,8 @@ or an interrupted build, sees the old book or the new one and nothing between.
 
 from __future__ import annotations
 
-import signal
-
 if __name__ == "__main__":
-    # Until all is imported an interruption just ends the process: raised in an import it would be a long traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import interruption  # noqa: F401  (before all other imports)
 
 import argparse
 import csv
@@ -21,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any

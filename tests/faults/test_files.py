@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 from pathlib import Path
 
-import build as workflow_build
 import gate
 import nbformat
 import pytest
 from parameters import check_parameters, read_run
-from paths import Paths
-from project import ROOT, make_project
+from project import ROOT, make_project, prepare, spoil
 
 from snn_ntk.reporting import load_claims, load_records
 
@@ -23,23 +20,6 @@ from snn_ntk.reporting import load_claims, load_records
 def root(tmp_path) -> Path:
     make_project(tmp_path)
     return tmp_path
-
-
-def prepare(root: Path, *, cores: str = "2", chapter: tuple[str, ...] = (), profile: str = "smoke") -> Paths:
-    """What the build does before it runs anything."""
-    options = argparse.Namespace(root=root, profile=profile, cores=cores, chapter=list(chapter))
-    paths, lock = workflow_build._prepare(options)
-    os.close(lock)
-    return paths
-
-
-def spoil(path: Path, content: str | bytes | None) -> None:
-    """Writes a file; None puts a folder in its place."""
-    if content is None:
-        path.unlink()
-        path.mkdir()
-    else:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 CLAIM = '- {id: one.rate, source: "[P]", statement: s, accept: [0, 1], near_miss: 2, why: w}\n'

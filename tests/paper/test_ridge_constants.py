@@ -101,11 +101,26 @@ def test_the_drift_is_attained_by_a_quadratic_neuron(copies):
 
 
 def test_the_path_average_is_the_mean_slope_between_two_outputs():
-    # f(end) − f(start) = J̄ Δw is an identity: for φ = exp, J̄ = (e^{w'} − e^w)/(w' − w).
-    net = paper.Parameters(jnp.array([[0.2]]), jnp.zeros((1, 1)), jnp.array([[1.0]]))
-    end = net._replace(mu=jnp.array([[1.0]]))
+    # f(end) − f(start) = J̄ Δw is an identity: for φ = exp, J̄ = (e^{w'} − e^w)/(w' − w). Two neurons: their mean.
+    start, stop, d = np.array([0.2, -0.5]), np.array([1.0, 0.3]), np.array([1.0, 2.0])
+    net = paper.Parameters(jnp.array(start)[:, None], jnp.zeros((2, 1)), jnp.array(d)[:, None])
+    end = net._replace(mu=jnp.array(stop)[:, None])
     found = paper.path_averaged_kernel(net, end, jnp.ones((1, 1)), jnp.ones((1, 1)), activation=stax.Exp())
-    assert float(found[0, 0, 0, 0]) == pytest.approx((np.exp(1.0) - np.exp(0.2)) / 0.8 * np.exp(1.0), rel=1e-12)
+    expected = np.mean(d**2 * (np.exp(stop) - np.exp(start)) / (stop - start) * np.exp(stop))
+    assert float(found[0, 0, 0, 0]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("degree", "mean"), [(5, 1 / 11), (6, 0.0)])
+def test_the_path_average_has_six_nodes_unless_more_are_asked_for(degree, mean):
+    # On [−1, 1] the square of Legendre's P_k has the mean 1/(2k + 1). Six nodes are exact to degree 11, and are P_6's zeros.
+    slope = np.polynomial.Legendre.basis(degree).convert(kind=np.polynomial.Polynomial) ** 2
+    start = paper.Parameters(jnp.array([[-1.0]]), jnp.zeros((1, 1)), jnp.array([[1.0]]))
+    end, x = start._replace(mu=jnp.array([[1.0]])), jnp.ones((1, 1))
+    activation = stax.Polynomial(slope.integ().coef)
+    found = paper.path_averaged_kernel(start, end, x, x, activation=activation)  # the slope at the end is P_k(1)² = 1
+    assert float(found[0, 0, 0, 0]) == pytest.approx(mean, abs=1e-9)
+    found = paper.path_averaged_kernel(start, end, x, x, activation=activation, order=8)
+    assert float(found[0, 0, 0, 0]) == pytest.approx(1 / (2 * degree + 1), abs=1e-9)
 
 
 @pytest.mark.parametrize("on_test", [False, True])

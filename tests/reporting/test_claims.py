@@ -194,7 +194,7 @@ ENTRY = {"id": "a", "source": "[P]", "statement": "s", "accept": [0, 1], "near_m
         ({"near_miss": 0.5}, "near_miss outside"),
         ({"near_miss": "1e-3"}, r"write 1\.0e-3"),
         ({"accept": [1, 0]}, "low, high"),
-        ({"expect": {"laptop": "fine"}}, "laptop: fine"),
+        ({"expect": {"laptop": "fine"}}, "expect, laptop: expected a verdict, one of .*, got 'fine'"),
         ({"corrected_by": "nobody"}, "'nobody'"),
         ({"corrected_by": "a"}, "corrected_by to name another, got 'a'"),
         ({"colour": "red"}, r"got \['colour'\]"),

@@ -16,13 +16,12 @@ from matplotlib.figure import Figure
 
 from snn_ntk._files import write_bytes
 from snn_ntk.reporting.claims import Record, load_claims
-from snn_ntk.reporting.documents import read_records
+from snn_ntk.reporting.documents import PROFILES, read_records
 from snn_ntk.reporting.estimates import Estimate
 from snn_ntk.reporting.figures import controls, figure_html, save_figure, save_frames, use_style
 from snn_ntk.reporting.numbers import show_interval, show_number, show_region
 from snn_ntk.reporting.provenance import book_root, provenance
 from snn_ntk.reporting.scorecard import verdict_texts
-from snn_ntk.reporting.sweeps import PROFILES
 
 __all__ = ["Chapter", "load_records"]
 

@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snn_ntk.reporting.documents import read_claims
-from snn_ntk.reporting.sweeps import PROFILES
+from snn_ntk.reporting.documents import VERDICTS, check_region, read_claims
 
 __all__ = [
     "VERDICTS",
@@ -35,8 +34,6 @@ __all__ = [
     "unexpected",
     "verdicts",
 ]
-
-VERDICTS = ("reproduced", "corrected", "not reproduced", "inconclusive", "not run")
 
 
 @dataclass(frozen=True)
@@ -59,14 +56,7 @@ class Claim:
     expect: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lo, hi = self.accept
-        if not lo <= hi:
-            raise ValueError(f"claim {self.id}: expected accept: [low, high], got {list(self.accept)}")
-        if lo <= self.near_miss <= hi or not math.isfinite(self.near_miss):
-            raise ValueError(f"claim {self.id}: expected a near_miss outside {list(self.accept)}, got {self.near_miss}")
-        for profile, verdict in self.expect.items():
-            if profile not in PROFILES or verdict not in VERDICTS:
-                raise ValueError(f"claim {self.id}: expected expect: {{profile: verdict}}, got {profile}: {verdict}")
+        check_region(self.accept, self.near_miss, f"claim {self.id}")
 
 
 @dataclass(frozen=True)
@@ -99,17 +89,8 @@ def load_claims(folder: str | Path) -> dict[str, Claim]:
         ValueError: On a file that is not YAML, a duplicate id, an unknown or missing key, a value of another kind, a
             region without a near miss outside it, or a `corrected_by` that names no other claim.
     """
-    claims: dict[str, Claim] = {}
-    for chapter, entry in read_claims(Path(folder)):
-        name = entry["id"]
-        low, high = entry["accept"]
-        accept = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
-        near_miss = float(entry["near_miss"])
-        claims[name] = Claim(chapter=chapter, **{**entry, "accept": accept, "near_miss": near_miss})
-    for claim in claims.values():
-        if claim.corrected_by and claim.corrected_by not in claims.keys() - {claim.id}:
-            raise ValueError(f"claim {claim.id}: expected corrected_by to name another, got {claim.corrected_by!r}")
-    return claims
+    entries = read_claims(Path(folder))
+    return {entry["id"]: Claim(chapter=chapter, **entry) for chapter, entry in entries}
 
 
 def judge(claim: Claim, record: Record | None) -> str:

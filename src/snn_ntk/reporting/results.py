@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_ntk._files import write_bytes
+from snn_ntk.reporting.documents import read_published, read_results
 from snn_ntk.reporting.provenance import FULL_PRECISION, book_root, provenance
 from snn_ntk.reporting.sweeps import expand, fresh, made_with, read_runs, runs_folder, write_run
 
@@ -26,16 +27,6 @@ _ORIGINS = {
 }
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got a damaged file ({error})") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
-
-
 def load_results(chapter: str, *, root: Path | None = None) -> dict[str, dict[str, Any]] | None:
     """The committed run of a chapter, `results/<chapter>/{series,provenance}.json`.
 
@@ -47,13 +38,9 @@ def load_results(chapter: str, *, root: Path | None = None) -> dict[str, dict[st
         {"series": …, "provenance": …}, or None if the chapter has no committed run.
 
     Raises:
-        ValueError: If a file is damaged.
-        FileNotFoundError: If only one of the two files is there.
+        ValueError: If a file is damaged, or only one of the two is there.
     """
-    folder = (root or book_root()) / "results" / chapter
-    if not any((folder / f"{part}.json").is_file() for part in _PARTS):
-        return None
-    return {part: _read(folder / f"{part}.json") for part in _PARTS}
+    return read_results((root or book_root()) / "results" / chapter)
 
 
 def committed_runs(chapter: str, *, root: Path | None = None) -> dict[str, dict[str, Any]]:
@@ -187,14 +174,9 @@ def load_published(name: str, *, root: Path | None = None) -> dict[str, Any]:
         root: The checkout; found from the working directory if left out.
 
     Raises:
-        ValueError: If the file is damaged or names no source.
-        FileNotFoundError: If there is none.
+        ValueError: If there is none, it is damaged or names no source.
     """
-    path = (root or book_root()) / "results" / "published" / f"{name}.json"
-    found = _read(path)
-    if not found.get("source"):
-        raise ValueError(f"{path}: expected the source of the numbers under 'source'")
-    return found
+    return read_published((root or book_root()) / "results" / "published" / f"{name}.json")
 
 
 def _text(value: Any, depth: int = 0) -> str:

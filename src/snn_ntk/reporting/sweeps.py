@@ -13,9 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROFILES", "expand", "fresh", "made_with", "read_runs", "runs_folder", "write_run"]
-
-PROFILES = ("smoke", "laptop", "gpu")
+__all__ = ["expand", "fresh", "made_with", "read_runs", "runs_folder", "write_run"]
 
 
 def fresh() -> bool:
@@ -110,12 +108,17 @@ def read_runs(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str
 
     Returns:
         What `write_run` wrote, by name. A run that was made with other parameters does not count.
+
+    Raises:
+        ValueError: If a file is damaged.
     """
+    from snn_ntk.reporting.documents import RUN, read_json
+
     found = {}
     for name, parameters in wanted.items():
         path = folder / f"{name}.json"
-        if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
+        if path.exists():
+            content = read_json(path, RUN)
             if made_with(content, parameters):
                 found[name] = content
     return found

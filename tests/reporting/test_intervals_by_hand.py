@@ -1,0 +1,152 @@
+"""Every interval once by its own formula: Student's, Fisher's, scipy's bootstrap, and the pooled ones of curves."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from snn_ntk.reporting import (
+    bootstrap_interval,
+    compare,
+    mean_interval,
+    monotone_trend,
+    slope_interval,
+    worst_distance,
+    worst_shift,
+)
+
+LEVELS = pytest.mark.parametrize("level", [0.95, 0.5])
+
+
+def student(level, freedom):
+    return stats.t.ppf((1 + level) / 2, freedom)
+
+
+@LEVELS
+def test_the_mean_of_three(level):
+    found = mean_interval([1.0, 2.0, 6.0], level)
+    half = student(level, 2) * np.sqrt((4 + 1 + 9) / 2) / np.sqrt(3)  # squares around the mean 3
+    assert found.value == pytest.approx(3)
+    assert found.interval == pytest.approx((3 - half, 3 + half))
+    assert found.n == 3
+
+
+def test_levels_are_95_percent_where_none_is_given():
+    samples, noise = [1.0, 2.0, 6.0, 3.0, 2.5, 2.0], np.random.default_rng(0).normal(size=6)
+    assert mean_interval(samples) == mean_interval(samples, 0.95)
+    y = [[1, 0.5], [2, 0.9]]
+    assert slope_interval([1, 2], y) == slope_interval([1, 2], y, 0.95)
+    assert bootstrap_interval(samples, np.mean) == bootstrap_interval(samples, np.mean, 0.95, 2000, 0)
+    assert monotone_trend(samples, noise) == monotone_trend(samples, noise, level=0.95, resamples=9999, seed=0)
+
+
+def test_two_samples_are_enough_for_a_mean_and_a_matrix_is_none():
+    assert mean_interval([1.0, 3.0]).interval == pytest.approx((2 - student(0.95, 1), 2 + student(0.95, 1)))
+    for samples in ([1.0], [], 1.0, [[1.0, 2.0], [3.0, 4.0]]):
+        with pytest.raises(ValueError, match="expected a vector of at least 2 samples"):
+            mean_interval(samples)
+
+
+@LEVELS
+def test_slopes_of_exact_powers(level):
+    powers = np.array([-1.0, -0.5, -0.6])
+    x = np.array([2.0, 8.0])  # two are enough
+    found = slope_interval(x, 3 * x ** powers[:, None], level)
+    half = student(level, 2) * powers.std(ddof=1) / np.sqrt(3)
+    assert found.value == pytest.approx(-0.7)
+    assert found.interval == pytest.approx((-0.7 - half, -0.7 + half))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ([[1, 2]], [[1, 2], [1, 2]], "expected x of shape"),
+        ([1, 2], [1, 2], "expected x of shape"),
+        ([0, 1], [[1, 2], [1, 2]], "expected positive finite x"),
+        ([1, np.inf], [[1, 2], [1, 2]], "expected positive finite x"),
+        ([1, 2], [[1, 0], [1, 2]], "expected positive finite y"),
+        ([1, 2], [[1, np.nan], [1, 2]], "expected positive finite y"),
+    ],
+)
+def test_no_slope_of_what_has_no_logarithm(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        slope_interval(x, y)
+
+
+def test_the_bootstrap_is_scipys_bca():
+    samples = np.array([1.0, 2.0, 4.0, 8.0, 9.0])  # five are enough
+    found = bootstrap_interval(samples, np.mean, 0.9, resamples=500, seed=3)
+    theirs = stats.bootstrap((samples,), np.mean, confidence_level=0.9, n_resamples=500, rng=np.random.default_rng(3))
+    assert found == (4.8, tuple(theirs.confidence_interval), 5)
+    assert found != bootstrap_interval(samples, np.mean, 0.9, resamples=500, seed=4)
+    with pytest.raises(ValueError, match="at least 5"):
+        bootstrap_interval(samples[:4], np.mean)
+
+
+@LEVELS
+@pytest.mark.parametrize("n", [5, 8])
+def test_the_trend_has_fishers_interval(level, n):
+    x, y = np.arange(n), np.random.default_rng(n).permutation(n)
+    rho = stats.spearmanr(x, y).statistic
+    assert abs(rho) < 1 - 6 / (n * (n**2 - 1))
+    found = monotone_trend(x, y, level=level)
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    assert found.value == pytest.approx(rho)
+    assert found.interval == pytest.approx((np.tanh(np.arctanh(rho) - half), np.tanh(np.arctanh(rho) + half)))
+    assert found.n == n
+
+
+def test_a_perfect_order_is_held_half_a_swap_away():
+    # A swap of neighbours costs Σ d² = 2, so 12/(n (n² − 1)) of ρ = 1 − 6 Σ d²/(n (n² − 1)); half of it is held back.
+    n = 7
+    swapped = stats.spearmanr(np.arange(n), [1, 0, *range(2, n)]).statistic
+    held = (1 + swapped) / 2
+    half = stats.norm.ppf(0.975) * np.sqrt((1 + held**2 / 2) / (n - 3))
+    found = monotone_trend(np.arange(n), np.arange(n) ** 3)
+    assert found.value == pytest.approx(1)
+    assert found.interval == pytest.approx((np.tanh(np.arctanh(held) - half), 1))
+
+
+def test_the_p_value_counts_permutations():
+    assert monotone_trend([1, 2, 3, 4], [1, 2, 3, 4]).p == pytest.approx(2 / 24)  # this order and the opposite one
+    assert monotone_trend([1, 2, 3, 4], [1, 2, 3, 4]).interval == (-1, 1)
+    assert monotone_trend([1, 2], [3, 4]).p == 1
+    assert monotone_trend([1], [2]) == (0, (-1, 1), 1, 1)
+    assert monotone_trend([1, 1, 1], [1, 2, 3]) == (0, (-1, 1), 3, 1)
+    for x, y in (([1, 2, 3], [1, 2]), ([[1, 2]], [[1, 2]]), ([1, np.inf], [1, 2])):
+        with pytest.raises(ValueError, match="expected two finite vectors of one length"):
+            monotone_trend(x, y)
+
+
+def curves():
+    """Two configurations of three runs at two points, both above the published curve."""
+    logs = np.array([[[0.1, 0.3], [0.2, 0.4], [0.6, 0.5]], [[0.4, 0.6], [0.5, 0.7], [0.3, 0.8]]])
+    return logs, [compare([1, 2], np.exp(runs), [1, 2], [1.0, 1.0]) for runs in logs]
+
+
+def test_curves_by_hand():
+    logs, found = curves()
+    means = logs.mean(axis=2)  # of each run along its curve
+    # Within the two configurations: 2 (3 − 1) degrees of freedom.
+    spread = np.sqrt(((means - means.mean(axis=1, keepdims=True)) ** 2).sum() / 4)
+    half = student(0.95, 4) * spread / np.sqrt(3)
+    distance = max(np.mean(np.exp(runs).mean(axis=0) - 1) for runs in logs)
+    shift = max(means.mean(axis=1))
+    assert worst_distance(found).value == pytest.approx(distance)
+    assert worst_distance(found).interval == pytest.approx((distance - half, distance + half))
+    assert worst_shift(found).value == pytest.approx(shift)
+    assert worst_shift(found).interval == pytest.approx((max(0, shift - half), shift + half))
+    assert worst_shift(found).n == 3
+
+
+def test_a_distance_is_not_below_zero_and_one_run_has_no_spread():
+    near = [compare([1], np.exp([[0.1], [-0.1]]), [1], [1.0])]
+    for worst in (worst_distance, worst_shift):
+        assert worst(near).interval[0] == 0  # two runs are enough
+        with pytest.raises(ValueError, match="expected at least two runs of a configuration, got 1"):
+            worst([compare([1], [[1.1]], [1], [1.0])])
+
+
+@pytest.mark.parametrize(("runs", "published"), [([[0.0], [1.0]], [1.0]), ([[1.0], [1.0]], [0.0])])
+def test_curves_that_reach_zero_are_refused(runs, published):
+    with pytest.raises(ValueError, match="expected positive curves"):
+        compare([1], runs, [1], published)
