@@ -5,13 +5,23 @@
 
 from snn_ntk._neural_tangents import nt, stax
 from snn_ntk.kernels import TangentKernels, tangent_kernels, tangent_kernels_batched
-from snn_ntk.layers import Nonlinearity, StochasticDense, predictive_variance
+from snn_ntk.layers import (
+    Nonlinearity,
+    Reparameterize,
+    StochasticConv,
+    StochasticDense,
+    StochasticDropout,
+    predictive_variance,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Nonlinearity",
+    "Reparameterize",
+    "StochasticConv",
     "StochasticDense",
+    "StochasticDropout",
     "TangentKernels",
     "__version__",
     "nt",
