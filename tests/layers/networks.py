@@ -1,10 +1,10 @@
 """Networks with every noisy layer: for each its noise times a factor, its noiseless twin, and inputs."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from snn_ntk import Reparameterize, StochasticConv, StochasticDense, StochasticDropout, stax
 
@@ -33,12 +33,14 @@ def latent(width: int, noise: float | None, log_variance: float, head: Callable 
     """Two heads and a draw, or the mean head alone."""
     if noise is None:
         return head(width, 1.1)
-    a = log_variance + 2 * math.log(noise) if noise else -math.inf
+    a = log_variance + 2 * jnp.log(noise)
     heads = stax.parallel(head(width, 1.1), head(width, 1.2, 0.3))
     return stax.serial(stax.FanOut(2), heads, Reparameterize(a))
 
 
-def conv(width: int, noise: float | None, kind: str = "independent", size: int = 2, dims: int = 1, **options: Any) -> Any:
+def conv(
+    width: int, noise: float | None, kind: str = "independent", size: int = 2, dims: int = 1, **options: Any
+) -> Any:
     shape = (size,) * dims
     if noise is None:
         options.pop("variance_weights", None)
@@ -68,7 +70,13 @@ CASES = {
     "latents of raw inputs": Case(lambda m, s: [latent(m, s, 0.3), stax.Dense(m, 1.2, 0.1), stax.Relu()], VECTORS),
     **{
         f"first convolution, {kind}": Case(
-            lambda m, s, kind=kind: [conv(m, s, kind), stax.Erf(), stax.Conv(m, (2,)), stax.Erf(), stax.GlobalAvgPool()],
+            lambda m, s, kind=kind: [
+                conv(m, s, kind),
+                stax.Erf(),
+                stax.Conv(m, (2,)),
+                stax.Erf(),
+                stax.GlobalAvgPool(),
+            ],
             FRAMES if kind != "shared" else (3, 5, 64),
         )
         for kind in ("independent", "per_position", "shared")
