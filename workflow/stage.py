@@ -130,7 +130,7 @@ def stage(paths: Paths) -> dict[str, Any]:
         ValueError: if a claim of a chapter has no record, or a page of book/ or a notebook is not in the table of contents.
     """
     from snn_ntk import reporting
-    from snn_ntk.layers.known import REFUSED, SUPPORTED
+    from snn_ntk.layers.known import OWN, REFUSED, SUPPORTED
 
     profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
     remove(paths.staging)
@@ -184,6 +184,7 @@ def stage(paths: Paths) -> dict[str, Any]:
     sphinx["myst_substitutions"] = {
         "r": reporting.substitutions(records, claims, profile),
         "profile": profile,
+        "own_layers": _two_columns("layer", "tested against", OWN),
         "supported_layers": _two_columns("behind noise", "tested against", SUPPORTED),
         "refused_layers": _two_columns("behind noise", "why it is refused", REFUSED),
         "summary": reporting.summary(records, claims, profile),

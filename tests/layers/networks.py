@@ -26,7 +26,7 @@ class Case(NamedTuple):
 
 
 def dropout(noise: float | None, rate: float) -> Any:
-    return stax.Identity() if noise is None else StochasticDropout(1 - noise * (1 - rate))
+    return stax.Identity() if noise is None else StochasticDropout(1 / (1 + noise**2 * (1 / rate - 1)))
 
 
 def latent(width: int, noise: float | None, log_variance: float, head: Callable = stax.Dense) -> Any:

@@ -175,7 +175,7 @@ def test_other_dropout_and_pools_before_the_nonlinearity_are_refused():
         with pytest.raises(ValueError, match=r"got stax.Dropout, which takes inputs"):
             stax.serial(stax.Conv(1, (2,)), stax.Relu(), stax.Dropout(0.5), stax.Conv(1, (2,)), layer)[2](x)
     for noise in ("independent", "per_position"):
-        with pytest.raises(ValueError, match="expected a nonlinearity.*got AvgPool"):
+        with pytest.raises(ValueError, match=r"expected a nonlinearity.*got AvgPool"):
             stax.serial(conv(1, 1.0, noise), stax.AvgPool((2,)), stax.Erf())[2](x, None, "ntk")
 
 
