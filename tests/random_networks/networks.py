@@ -73,7 +73,6 @@ REFUSED = {
 }
 
 
-
 def _noisy_conv(noise, kind):
     if noise is None:
         return stax.Conv(WIDTH, (2,), padding="SAME")

@@ -55,6 +55,9 @@ def make_input_kernel(base: type) -> type:
             return kernel
         return kernel_class(**{name: getattr(kernel, name) for name in plain_fields}, **carried)
 
+    def kept(self: Any) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("noise1", "noise2", "raw", *MARKS)}
+
     def replace(self: Any, **changes: Any) -> Any:
         if "nngp" not in changes or "spread" in changes:
             return replace_all(self, **changes)
@@ -62,8 +65,7 @@ def make_input_kernel(base: type) -> type:
         # and no nonlinearity in between. New wide weights end the term: their share is of order 1/width.
         if self.spread is not None and "is_gaussian" not in changes:
             raise Dropped
-        raw = None if changes.get("is_gaussian") else self.raw
-        return around(plain(self, **changes), noise1=self.noise1, noise2=self.noise2, raw=raw)
+        return around(plain(self, **changes), **kept(self) | {"raw": None if changes.get("is_gaussian") else self.raw})
 
     def passing(self: Any, operation: Callable, times: int, **inputs: Any) -> Any:
         """`operation`, from plain kernel to plain kernel, on a kernel that carries something.
@@ -74,8 +76,7 @@ def make_input_kernel(base: type) -> type:
         spread = self.spread
         for _ in range(times if spread is not None else 0):
             spread = operation(plain(self, ntk=spread)).ntk
-        kept = {"noise1": self.noise1, "noise2": self.noise2, "raw": self.raw}
-        return around(operation(plain(self)), spread=spread, **(kept | inputs))
+        return around(operation(plain(self)), spread=spread, **(kept(self) | inputs))
 
     def second(one: Any, two: Any) -> Any:
         return one if two is None else two
