@@ -49,6 +49,21 @@ def test_noisy_weights(kind, noise, parameterization, x):
     np.testing.assert_array_less(np.abs(got - want), 4.5 * error + 1e-9)
 
 
+@pytest.mark.parametrize("padding", ["VALID", "SAME", "CIRCULAR"])
+def test_filters_of_different_sizes(padding, x):
+    """Of weights whose σ differ, as after training: the variances of one draw an input are those of one a position."""
+    image, sigma = (
+        jnp.concatenate([x, x[:, ::-1]], 1).reshape(2, 3, 4, 2),
+        jax.random.normal(jax.random.key(5), (2, 3, 2, 1)),
+    )
+    draws = {}
+    for noise in ("independent", "per_position"):
+        layer = StochasticConv(1, (2, 3), None, padding, 1.3, sigma0=0.8, noise=noise)
+        draws[noise] = covariance(lambda key, layer=layer: layer[1]((0 * sigma, sigma, None), image, rng=key))
+    (one, error), (other, _) = draws["independent"], draws["per_position"]
+    np.testing.assert_array_less(jnp.abs(jnp.diagonal(one - other)), 6.5 * jnp.diagonal(error) + 1e-9)
+
+
 def test_dropout(x):
     layer = StochasticDropout(0.7)
     got, error = covariance(lambda key: layer[1]((), x[..., 0], rng=key))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snn_ntk import stax, tangent_kernels
 from snn_ntk import layers as own
+from snn_ntk import stax, tangent_kernels
 from snn_ntk.layers import Nonlinearity, StochasticDense
 from snn_ntk.layers.known import OWN, REFUSED, SUPPORTED
 

@@ -11,7 +11,6 @@ what happens to the covariances of two positions p, p' of one input:
 before the bias, where `unchanged` is the convolution without noise. The noiseless part is `stax.Conv` itself.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -110,18 +109,27 @@ def StochasticConv(
             out_chan, filter_shape, strides, padding, W_std=W_std, b_std=b_std, parameterization=parameterization
         )
 
+    def patches(x: Array) -> Array:
+        """What the filter sees at each position, channels first and then taps, shape (n, ..., N)."""
+        border: str = padding
+        if padding == "CIRCULAR":
+            pads = jax.lax.padtype_to_pads(x.shape[1:-1], filter_shape, strides, "SAME")
+            x, border = jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="wrap"), "VALID"
+        spatial = "HW"[: len(filter_shape)]
+        numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+        return jax.lax.conv_general_dilated_patches(x, filter_shape, strides, border, dimension_numbers=numbers)
+
     stored, ntk_scaling = stored_as(variance_weights, sigma0), parameterization == "ntk"
-    taps = math.prod(filter_shape)
-    return _conv(convolution, W_std, sigma0, b_std, taps, noise=noise, ntk_scaling=ntk_scaling, stored=stored)
+    return _conv(convolution, patches, W_std, sigma0, b_std, noise=noise, ntk_scaling=ntk_scaling, stored=stored)
 
 
 @stax.layer
 def _conv(
     convolution: Callable,
+    patches: Callable,
     W_std: Any,
     sigma0: Any,
     b_std: Any,
-    taps: int,
     *,
     noise: Noise,
     ntk_scaling: bool,
@@ -129,9 +137,12 @@ def _conv(
 ) -> tuple[Callable, Callable, Callable]:
     _, bare_apply, bare_kernel = convolution(W_std, None)
 
+    def fan_in(W: Array) -> int:
+        return W.size // W.shape[-1]
+
     def init_fn(rng: Any, input_shape: tuple) -> tuple[tuple, tuple]:
         shape, (W_mu, b) = convolution(W_std, b_std)[0](rng, input_shape)
-        size = 1.0 if ntk_scaling else W_std / (W_mu.size // W_mu.shape[-1]) ** 0.5
+        size = 1.0 if ntk_scaling else W_std / fan_in(W_mu) ** 0.5
         return shape, (W_mu, jnp.full(W_mu.shape, stored.rho(sigma0 * size), W_mu.dtype), b)
 
     @full_precision
@@ -147,16 +158,16 @@ def _conv(
         def with_filter(W: Array, x: Array) -> Array:
             return bare_apply((W, None), x)
 
+        norm = W_std / fan_in(W_mu) ** 0.5 if ntk_scaling else 1.0
         if noise == "shared":
             outputs = with_filter(W_mu + W_sigma * jax.random.normal(rng, W_mu.shape, W_mu.dtype), x)
         elif noise == "independent":
-
-            def of_one(key: Array, x: Array) -> Array:
-                return with_filter(W_sigma * jax.random.normal(key, W_mu.shape, W_mu.dtype), x[None])[0]
-
-            outputs = with_filter(W_mu, x) + jax.vmap(of_one)(jax.random.split(rng, len(x)), x)
+            # A filter for each input is a product with its patches; convolutions in groups are slow.
+            sigma = jnp.moveaxis(W_sigma, -2, 0).reshape(-1, W_mu.shape[-1])
+            zeta = jax.random.normal(rng, (len(x), *sigma.shape), sigma.dtype)
+            drawn = jnp.einsum("n...k,nkr->n...r", patches(x), sigma[None] * zeta)
+            outputs = with_filter(W_mu, x) + norm * drawn
         else:
-            norm = W_std / (W_mu.size // W_mu.shape[-1]) ** 0.5 if ntk_scaling else 1.0
             scale = standard_deviation(norm * with_filter(W_sigma**2, x**2))
             outputs = with_filter(W_mu, x) + scale * jax.random.normal(rng, scale.shape, scale.dtype)
         if b is not None:
@@ -184,7 +195,7 @@ def _conv(
 
         ntk, spread = out.ntk, None
         if ntk is not None:
-            size = k.shape1[-1] * taps
+            size = jax.eval_shape(patches, jax.ShapeDtypeStruct(k.shape1, ntk.dtype)).shape[-1]
             slope = stored.slope(sigma0 if ntk_scaling else sigma0 * W_std / size**0.5)
             if shared:
                 # With frozen noise W_σ has a gradient like that of W_μ; with averaged noise it has one through κ'' alone.
