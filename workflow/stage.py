@@ -142,7 +142,7 @@ def stage(paths: Paths) -> dict[str, Any]:
     """
     import snn_ntk
     from snn_ntk import reporting
-    from snn_ntk.layers.known import REFUSED, SUPPORTED
+    from snn_ntk.layers.known import OWN, REFUSED, SUPPORTED
 
     profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
     remove(paths.staging)
@@ -207,6 +207,7 @@ def stage(paths: Paths) -> dict[str, Any]:
     sphinx["myst_substitutions"] = {
         "r": reporting.substitutions(records, claims, profile),
         "profile": profile,
+        "own_layers": _two_columns("layer", "tested against", OWN),
         "supported_layers": _two_columns("behind noise", "tested against", SUPPORTED),
         "refused_layers": _two_columns("behind noise", "why it is refused", REFUSED),
         "summary": reporting.summary(records, claims, profile),

@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 __all__ = [
+    "below_infinity",
     "generator",
     "image_bytes",
     "image_shape",
@@ -73,6 +74,17 @@ def non_negative(value: Any, name: str) -> Any:
         raise TypeError(f"expected {name} to be one number, got {value!r}") from error
     if not math.isfinite(number) or number < 0:
         raise ValueError(f"expected a finite {name} >= 0, got {number}")
+    return value
+
+
+def below_infinity(value: Any, name: str) -> Any:
+    """A scalar that is finite or −inf (traced values are let through)."""
+    if not _is_concrete(value):
+        return value
+    if isinstance(value, (bool, str)) or jnp.ndim(value) != 0:
+        raise TypeError(f"expected {name} to be one number, got {value!r}")
+    if not float(value) < math.inf:
+        raise ValueError(f"expected {name} to be finite or -inf, got {value}")
     return value
 
 

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from snn_ntk import layers as own
 from snn_ntk import stax, tangent_kernels
 from snn_ntk.layers import Nonlinearity, StochasticDense
-from snn_ntk.layers.known import REFUSED, SUPPORTED
+from snn_ntk.layers.known import OWN, REFUSED, SUPPORTED
 
 NO_LAYERS = {"layer", "requires", "supports_masking", "unmask_fn"}
 
@@ -51,6 +52,7 @@ def test_every_layer_is_in_one_of_the_lists():
     functions = {name for name, _ in inspect.getmembers(stax, inspect.isfunction) if not name.startswith("_")}
     assert functions - NO_LAYERS == set(SUPPORTED) | set(REFUSED)
     assert not set(SUPPORTED) & set(REFUSED)
+    assert set(OWN) == {name for name in own.__all__ if name[0].isupper() and inspect.isfunction(getattr(own, name))}
 
 
 @pytest.mark.parametrize("name", NONLINEARITIES)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snn_ntk import stax
-from snn_ntk.layers import StochasticDense
+from snn_ntk.layers import Reparameterize, StochasticConv, StochasticDense, StochasticDropout
 
 
 def _erf_dual(c, q1, q2):
@@ -58,11 +58,35 @@ READOUTS = {
     "GlobalAvgPool": lambda: stax.GlobalAvgPool(),
     "GlobalSumPool": lambda: stax.GlobalSumPool(),
 }
+NOISY = {
+    "StochasticConv": lambda noise: _noisy_conv(noise, "independent"),
+    "StochasticConvPerPosition": lambda noise: _noisy_conv(noise, "per_position"),
+    "StochasticDropout": lambda noise: (
+        stax.Identity() if noise is None else StochasticDropout(1 / (1 + 0.7 * noise**2))
+    ),
+    "Reparameterize": lambda noise: _latents(noise),
+}
 REFUSED = {
     "Dropout": lambda: stax.Dropout(0.5),
     "GlobalSelfAttention": lambda: stax.GlobalSelfAttention(WIDTH, 4, 4, 2),
     "Hermite": lambda: stax.Hermite(2),
 }
+
+
+def _noisy_conv(noise, kind):
+    if noise is None:
+        return stax.Conv(WIDTH, (2,), padding="SAME")
+    return StochasticConv(WIDTH, (2,), padding="SAME", sigma0=0.6 * noise, noise=kind)
+
+
+def _latents(noise):
+    """A log-variance that is bounded, whatever the inputs."""
+    if noise is None:
+        return stax.Dense(WIDTH)
+    spread = stax.serial(stax.Dense(WIDTH), stax.Erf(), stax.Dense(WIDTH, 0.6))
+    heads = stax.serial(stax.FanOut(2), stax.parallel(stax.Dense(WIDTH), spread))
+    return stax.serial(heads, Reparameterize(-0.5 + 2 * jnp.log(noise)))
+
 
 WIDTH = 256
 POSITIONS = 4
@@ -107,6 +131,8 @@ def draw(seed: int) -> RandomNetwork:
     grown = aggregated = False
     for level in range(depth):
         here = level == noisy
+        if rng.random() < 0.1:
+            words.append("Reparameterize")
         words.append(_linear(rng, noisy=here or rng.random() < 0.3))
         if rng.random() < 0.15:
             words[-1] = ["sum", [words[-1]], [_linear(rng, noisy=rng.random() < 0.5)]]
@@ -123,8 +149,10 @@ def draw(seed: int) -> RandomNetwork:
             words.append(name)
         if how > 0.9 and name in KINKED:
             words.append(["repeat", _linear(rng, noisy=False), name])
+        if rng.random() < 0.1:
+            words.append("StochasticDropout")
         if positions > 2 and rng.random() < 0.5:
-            mix = str(rng.choice(sorted(MIXING)))
+            mix = str(rng.choice(sorted([*MIXING, *(name for name in NOISY if "Conv" in name)])))
             if mix != "Aggregate" or (not aggregated and positions == POSITIONS):
                 words.append(mix)
                 aggregated |= mix == "Aggregate"
@@ -203,6 +231,8 @@ def _layer(word, noise, width) -> Any:
             return stax.DotGeneral(rhs=0.7)
         if word == "Identity":
             return stax.Identity()
+        if word in NOISY:
+            return NOISY[word](noise)
         return (NONLINEARITIES | MIXING | READOUTS | REFUSED)[word]()
     kind, *rest = word
     if kind in ("Dense", "StochasticDense"):

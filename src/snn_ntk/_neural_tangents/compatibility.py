@@ -28,7 +28,16 @@ from snn_ntk._neural_tangents.guards import guard
 from snn_ntk._neural_tangents.input_kernel import make_input_kernel, remembering_inputs
 from snn_ntk._neural_tangents.layers import adding_curvature, handing_on
 
-__all__ = ["WORKING_VERSIONS", "InputKernel", "covariance", "get_diagonal", "nt", "stax"]
+__all__ = [
+    "WORKING_VERSIONS",
+    "InputKernel",
+    "MaskedArray",
+    "covariance",
+    "get_diagonal",
+    "masked_array",
+    "nt",
+    "stax",
+]
 
 WORKING_VERSIONS: dict[str, tuple[str, ...]] = {"0.6.5": ("0.4.38", "0.7.1", "0.10.1", "0.11.2")}
 """For each release of neural-tangents, the releases of JAX with which its analytic kernels, its empirical kernels and
@@ -207,3 +216,9 @@ get_diagonal: Callable = _requirements.get_diagonal
 
 covariance: Callable = _requirements._cov
 """Mean products of two sets of inputs over their last axis, in the layout of `nngp`."""
+
+MaskedArray: Any = _requirements.MaskedArray
+"""Values and which of them are masked, as an `apply_fn` takes and returns them."""
+
+masked_array: Callable = _requirements._get_masked_array
+"""Inputs, with 0 for what equals a constant, and where that is."""

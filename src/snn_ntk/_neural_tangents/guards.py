@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from snn_ntk._neural_tangents.input_kernel import MARKS
 from snn_ntk._precision import full_precision, in_full_precision
 
 __all__ = []
@@ -90,7 +91,7 @@ def _carrying(batch: Callable, kernel_class: Any) -> Callable:
 
     @functools.wraps(batch)
     def batching(kernel_fn: Callable, *args: Any, **kwargs: Any) -> Callable:
-        noisy = []  # found while the blocks are traced, which happens once
+        noisy, marks = [], {}  # found while the blocks are traced, which happens once
 
         @functools.wraps(kernel_fn)
         def block(*args: Any, **kwargs: Any) -> Any:
@@ -100,8 +101,9 @@ def _carrying(batch: Callable, kernel_class: Any) -> Callable:
                     "expected a network with a nonlinearity behind each stochastic layer that reads raw inputs, or "
                     "get='nngp', got a part of one: the blocks of nt.batch do not carry what its tangent kernel needs"
                 )
-            if isinstance(out, kernel_class) and out.noise1 is not None:
-                noisy.append(True)
+            if isinstance(out, kernel_class):
+                noisy.extend([True] * (out.noise1 is not None))
+                marks.update({mark: jnp.zeros(()) for mark in MARKS if getattr(out, mark) is not None})
             return out
 
         batched = batch(block, *args, **kwargs)
@@ -109,12 +111,13 @@ def _carrying(batch: Callable, kernel_class: Any) -> Callable:
         @functools.wraps(batched)
         def whole(*args: Any, **kwargs: Any) -> Any:
             out = batched(*args, **kwargs)
-            if not noisy or not hasattr(out, "cov1"):
+            if not isinstance(out, kernel_class.__bases__):
                 return out
             # Which inputs no noise reaches, those that are 0, is not known any more: a jump there is infinite.
             n1, n2 = out.nngp.shape[:2]
-            noise2 = None if out.cov2 is None else jnp.ones(n2, bool)
-            return kernel_class.around(out, noise1=jnp.ones(n1, bool), noise2=noise2)
+            noise1 = jnp.ones(n1, bool) if noisy else None
+            noise2 = jnp.ones(n2, bool) if noisy and out.cov2 is not None else None
+            return kernel_class.around(out, noise1=noise1, noise2=noise2, **marks)
 
         return whole
 

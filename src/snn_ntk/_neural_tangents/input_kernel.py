@@ -10,9 +10,13 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 __all__ = []
+
+MARKS = ("dropout", "frozen")
+"""What a kernel carries, once it does, to the end of the network."""
 
 
 class Dropped(Exception):
@@ -20,19 +24,21 @@ class Dropped(Exception):
 
 
 def make_input_kernel(base: type) -> type:
-    """The class of kernels of raw inputs, and behind noise: `Kernel`, plus six things.
+    """The class of kernels of raw inputs, and behind noise: `Kernel`, plus some things.
 
     `inputs1`, `inputs2` are the arrays that a kernel was made from, until a layer changes them. `spread`, laid out like
     `nngp`, is the factor of κ'' of the nonlinearity to come. `noise1`, `noise2` say for each input whether independent
     noise reaches it, None if it reaches none of them. `excess` is cov1 − diag(nngp), computed by itself because the
     difference is lost to rounding where the noise is small; None where a layer does not say what it makes of it.
-    `dropout` is there where `stax.Dropout` stands before.
+    `raw` is there until new weights are drawn, `dropout` where `stax.Dropout` stands before, `frozen` where noise that
+    all inputs share does.
     """
     dataclass = importlib.import_module("neural_tangents._src.utils.dataclasses").dataclass
     canonicalize_idx = importlib.import_module("neural_tangents._src.utils.utils").canonicalize_idx
     plain_fields = [field.name for field in dataclasses.fields(base)]
 
-    own: dict[str, Any] = dict.fromkeys(("inputs1", "inputs2", "spread", "noise1", "noise2", "excess", "dropout"))
+    names = ("inputs1", "inputs2", "spread", "noise1", "noise2", "excess", "raw", *MARKS)
+    own: dict[str, Any] = dict.fromkeys(names)
     # Not a class statement: type checkers that rewrite those would replace the constructor that `dataclass` makes.
     kernel_class: Any = dataclass(type("InputKernel", (base,), own | {"__annotations__": dict.fromkeys(own, Any)}))
     replace_all = kernel_class.replace
@@ -49,6 +55,9 @@ def make_input_kernel(base: type) -> type:
             return kernel
         return kernel_class(**{name: getattr(kernel, name) for name in plain_fields}, **carried)
 
+    def kept(self: Any) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("noise1", "noise2", "raw", *MARKS)}
+
     def replace(self: Any, **changes: Any) -> Any:
         if "nngp" not in changes or "spread" in changes:
             return replace_all(self, **changes)
@@ -56,7 +65,7 @@ def make_input_kernel(base: type) -> type:
         # and no nonlinearity in between. New wide weights end the term: their share is of order 1/width.
         if self.spread is not None and "is_gaussian" not in changes:
             raise Dropped
-        return around(plain(self, **changes), noise1=self.noise1, noise2=self.noise2)
+        return around(plain(self, **changes), **kept(self) | {"raw": None if changes.get("is_gaussian") else self.raw})
 
     def passing(self: Any, operation: Callable, times: int, **inputs: Any) -> Any:
         """`operation`, from plain kernel to plain kernel, on a kernel that carries something.
@@ -67,9 +76,7 @@ def make_input_kernel(base: type) -> type:
         spread = self.spread
         for _ in range(times if spread is not None else 0):
             spread = operation(plain(self, ntk=spread)).ntk
-        return around(
-            operation(plain(self)), spread=spread, **({"noise1": self.noise1, "noise2": self.noise2} | inputs)
-        )
+        return around(operation(plain(self)), spread=spread, **(kept(self) | inputs))
 
     def second(one: Any, two: Any) -> Any:
         return one if two is None else two
@@ -131,9 +138,10 @@ def remembering_inputs(make: Callable, kernel_class: Any) -> Callable:
     def inputs_to_kernel(x1: Any, x2: Any, **requirements: Any) -> Any:
         kernel = make(x1, x2, **requirements)
         last = requirements["channel_axis"] in (-1, x1.ndim - 1)
+        raw = jnp.zeros(())
         if kernel.ntk is None or not last or kernel.batch_axis != 0:
-            return kernel
+            return kernel_class.around(kernel, raw=raw)
         inputs1, inputs2 = (masked(x, requirements["mask_constant"]).masked_value for x in (x1, x2))
-        return kernel_class.around(kernel, inputs1=inputs1, inputs2=inputs2)
+        return kernel_class.around(kernel, inputs1=inputs1, inputs2=inputs2, raw=raw)
 
     return inputs_to_kernel

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snn_ntk._neural_tangents.input_kernel import Dropped
+from snn_ntk._neural_tangents.input_kernel import MARKS, Dropped
 from snn_ntk._neural_tangents.rectified_monomials import rectified_monomial_kernel
 from snn_ntk._precision import full_precision
 
@@ -32,21 +32,22 @@ def handing_on(make: Callable, kernel_class: Any, base: type) -> Callable:
             kernels = jax.tree.leaves(k, is_leaf=lambda node: isinstance(node, base))
             carriers = [one for one in kernels if isinstance(one, kernel_class)]
             out = carrying_on(k, carriers, **kwargs)
-            marks = [one.dropout for one in carriers if one.dropout is not None]
+            given = [(mark, getattr(one, mark)) for one in carriers for mark in MARKS]
+            marks = {mark: value for mark, value in given if value is not None}
             if made.__name__ == "Dropout" and get_req(kernel_fn, {}).get("use_dropout"):
-                marks.append(jnp.zeros(()))
+                marks["dropout"] = jnp.zeros(())
             if not marks or not isinstance(out, base):
                 return out
-            mark = {"dropout": marks[0]}
-            return out.replace(**mark) if isinstance(out, kernel_class) else kernel_class.around(out, **mark)
+            return out.replace(**marks) if isinstance(out, kernel_class) else kernel_class.around(out, **marks)
 
         def carrying_on(k: Any, carriers: list, **kwargs: Any) -> Any:
             spreading = any(one.spread is not None for one in carriers)
             noisy = any(one.noise1 is not None for one in carriers)
-            if not spreading and not noisy:
-                return kernel_fn(k, **kwargs)
             # `layer` names what it has made only now.
             name = made.__name__
+            raw = name in _FAN_INS and any(one.raw is not None for one in carriers)
+            if not spreading and not noisy and not raw:
+                return kernel_fn(k, **kwargs)
             if noisy and name == "Hermite":
                 raise ValueError(
                     "expected an activation with a dual at every variance behind noise, got stax.Hermite, which "
@@ -119,7 +120,8 @@ def _joined(join: Callable, kernels: Any, kernel_class: Any) -> Any:
             for k, spread in zip(plain, spreads, strict=True)
         ]
         spread = join(shares).ntk
-    return kernel_class.around(out, spread=spread, **_noise_of_any(carriers))
+    raw = next((k.raw for k in carriers if k.raw is not None), None)
+    return kernel_class.around(out, spread=spread, raw=raw, **_noise_of_any(carriers))
 
 
 def adding_curvature(make: Callable, kernel_class: Any) -> Callable:

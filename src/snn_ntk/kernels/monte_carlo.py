@@ -37,7 +37,7 @@ class NoiseMoments(NamedTuple):
     variance: Float[Array, "n d_out"]
 
 
-def _floats(x: ArrayLike) -> Array:
+def floats(x: ArrayLike) -> Array:
     """Integers as the floats that they are: an `apply_fn` that squares uint8 would do so modulo 256."""
     return jnp.asarray(x, jnp.result_type(x, float))
 
@@ -83,9 +83,29 @@ def noise_moments(
     Source: book, chapter 12 (predictive variance).
     """
     _check(samples, 2)
-    x = _floats(x)
+    x = floats(x)
     draws = jax.lax.map(lambda k: apply_fn(params, x, rng=k), jax.random.split(key, samples))
     return NoiseMoments(draws.mean(0), draws.var(0, ddof=1))
+
+
+def mean_jacobian(apply_fn: Callable[..., Array], params: PyTree, x: Array, keys: Array, samples: int) -> PyTree:
+    """Gradients of the mean output over `samples` draws from each input's key: leaves (n, d_out, ...)."""
+
+    # One input at a time: differentiating the whole batch would pass each output's gradient through every row.
+    def of_one(row: Array, key: PRNGKeyArray) -> PyTree:
+        def mean_output(p: PyTree) -> Array:
+            keys = jax.random.split(key, samples)
+            return jax.vmap(lambda k: apply_fn(p, row[None], rng=k)[0].ravel())(keys).mean(0)
+
+        return jax.jacrev(mean_output)(params)
+
+    return jax.vmap(of_one)(x, keys)
+
+
+def contract(left: Array, right: Array) -> Array:
+    """Inner products of gradients (n, d_out, ...), averaged over outputs."""
+    axes = tuple(range(1, left.ndim))
+    return jnp.tensordot(left, right, axes=(axes, axes)) / left.shape[1]
 
 
 @full_precision
@@ -130,20 +150,8 @@ def expected_tangent_kernel(
     first, second = jax.random.split(key)
 
     def jacobian(x: Array, key: PRNGKeyArray) -> PyTree:
-        # One input at a time: differentiating the whole batch would pass each output's gradient through every row.
-        def of_one(row: Array, key: PRNGKeyArray) -> PyTree:
-            def mean_output(p: PyTree) -> Array:
-                keys = jax.random.split(key, samples)
-                return jax.vmap(lambda k: apply_fn(p, row[None], rng=k)[0])(keys).mean(0)
+        return mean_jacobian(apply_fn, params, x, jax.random.split(key, len(x)), samples)
 
-            return jax.jacrev(mean_output)(params)
-
-        return jax.vmap(of_one)(x, jax.random.split(key, len(x)))
-
-    def contract(left: Array, right: Array) -> Array:
-        axes = tuple(range(1, left.ndim))
-        return jnp.tensordot(left, right, axes=(axes, axes)) / left.shape[1]
-
-    left, right = jacobian(_floats(x1), first), jacobian(_floats(x1 if x2 is None else x2), second)
+    left, right = jacobian(floats(x1), first), jacobian(floats(x1 if x2 is None else x2), second)
     kernel = jax.tree.map(contract, left, right)
     return jax.tree.map(lambda k: (k + k.T) / 2, kernel) if x2 is None else kernel

@@ -18,9 +18,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Num
 
 from snn_ntk import _validation as validation
-from snn_ntk._neural_tangents import InputKernel, covariance, get_diagonal, stax
+from snn_ntk._neural_tangents import stax
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import standard_deviation
+from snn_ntk.layers.noise import (
+    Noise,
+    carrying_noise,
+    excess_before,
+    is_zero,
+    one_draw,
+    refuse_dropout,
+    squared_inputs,
+    validate_options,
+)
+from snn_ntk.layers.variance_weights import Form, VarianceWeights, stored_as
 
 __all__ = ["StochasticDense"]
 
@@ -31,8 +42,9 @@ def StochasticDense(
     *,
     sigma0: Num[ArrayLike, ""],
     b_std: Num[ArrayLike, ""] | None = None,
-    noise: Literal["independent", "shared"] = "independent",
+    noise: Noise = "independent",
     parameterization: Literal["ntk", "standard"] = "ntk",
+    variance_weights: Form = "sigma",
 ) -> tuple[Callable, Callable, Callable]:
     """A dense layer whose weights carry Gaussian noise, W_μ + W_σ∘ζ, with the layer contract of neural-tangents.
 
@@ -43,19 +55,22 @@ def StochasticDense(
     With shared noise (one ζ for all inputs) they are those of the network with that noise frozen; where such a layer
     reads raw inputs, its `ntk` holds to leading order in 1/N, as the noise of a weight is also in its pre-activation.
 
-    `apply_fn` draws from `rng`, so it returns a sample of f. Independent noise is drawn once a neuron, with the
-    variance Σ_k W_σ[k]² x_k² that ζ would give. Inputs of shape (n, ..., d) have one ζ for all their positions.
+    `apply_fn` draws from `rng`, so it returns a sample of f. Where a draw is used once it is made for each neuron, with
+    the variance Σ_k W_σ[k]² x_k² that ζ would give. The positions of inputs of shape (n, ..., d) share one ζ, unless
+    `noise` is "per_position". Flipout has the kernels of independent noise, which ask for one input's noise at a time.
 
     Args:
         out_dim: Number of outputs.
         W_std: Scale of the weights.
         sigma0: Initial value σ0 ≥ 0 of the variance weights, relative to W_μ.
         b_std: Scale of the bias; None is no bias.
-        noise: "independent" for every input, or "shared" by all of them.
+        noise: "independent" for every input, "per_position" for every position of it, or "shared" by all inputs.
         parameterization: "ntk" or "standard", as in `stax.Dense`: "standard" puts W_std/√N into the weights.
+        variance_weights: What is trained: "sigma" is W_σ, "log_sigma" its logarithm, "softplus" ρ with W_σ = log(1 + e^ρ).
+            Only Θ^(σ) depends on it, by the squared slope at initialisation.
 
     Returns:
-        `(init_fn, apply_fn, kernel_fn)`, with parameters `(W_mu, W_sigma, b)`.
+        `(init_fn, apply_fn, kernel_fn)`, with parameters `(W_mu, W_sigma, b)`, or log W_σ or ρ in the place of W_σ.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -76,26 +91,22 @@ def StochasticDense(
     W_std = validation.non_negative(W_std, "W_std")
     sigma0 = validation.non_negative(sigma0, "sigma0")
     b_std = validation.optional_non_negative(b_std, "b_std")
-    if noise not in ("independent", "shared"):
-        raise ValueError(f'expected noise to be "independent" or "shared", got {noise!r}')
-    if parameterization not in ("ntk", "standard"):
-        raise ValueError(f'expected parameterization to be "ntk" or "standard", got {parameterization!r}')
-    return _layer(out_dim, W_std, sigma0, b_std, noise, parameterization)
+    validate_options(noise, parameterization)
+    stored, ntk_scaling = stored_as(variance_weights, sigma0), parameterization == "ntk"
+    return _dense(out_dim, W_std, sigma0, b_std, noise=noise, ntk_scaling=ntk_scaling, stored=stored)
 
 
 @stax.layer
 @stax.supports_masking(remask_kernel=True)
-def _layer(
-    out_dim: int, W_std: Any, sigma0: Any, b_std: Any, noise: str, parameterization: str
+def _dense(
+    out_dim: int, W_std: Any, sigma0: Any, b_std: Any, *, noise: Noise, ntk_scaling: bool, stored: VarianceWeights
 ) -> tuple[Callable, Callable, Callable, Callable]:
-    ntk_scaling = parameterization == "ntk"
-
     def init_fn(rng: Any, input_shape: tuple) -> tuple[tuple, tuple]:  # behind a convolution, of NumPy's integers
         width = input_shape[-1]
         key_W, key_b = jax.random.split(rng)
         size = 1.0 if ntk_scaling else W_std / width**0.5
         W_mu = size * jax.random.normal(key_W, (width, out_dim))
-        W_sigma = jnp.full((width, out_dim), sigma0 * size, W_mu.dtype)
+        W_sigma = jnp.full((width, out_dim), stored.rho(sigma0 * size), W_mu.dtype)
         b = None
         if b_std is not None:
             b = jax.random.normal(key_b, (1,) * (len(input_shape) - 1) + (out_dim,)) * (1.0 if ntk_scaling else b_std)
@@ -105,12 +116,13 @@ def _layer(
     def apply_fn(params: tuple, inputs: ArrayLike, *, rng: Any = None, **kwargs: Any) -> Array:
         if rng is None:
             raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
-        W_mu, W_sigma, b = params
+        W_mu, rho, b = params
+        W_sigma = stored.sigma(rho)
         # Integers as the floats that they are: uint8 would square them modulo 256.
         inputs = jnp.asarray(inputs, jnp.result_type(inputs, float))
         if noise == "shared":
             outputs = inputs @ (W_mu + W_sigma * jax.random.normal(rng, W_mu.shape, W_mu.dtype))
-        elif inputs.ndim > 2:
+        elif inputs.ndim > 2 and noise == "independent":
             # The positions of an input share its weights, hence its noise, which has to be drawn weight by weight.
             zeta = jax.random.normal(rng, (len(inputs), *W_mu.shape), W_mu.dtype)
             outputs = inputs @ W_mu + jnp.einsum("n...k,nkr->n...r", inputs, W_sigma[None] * zeta)
@@ -125,11 +137,8 @@ def _layer(
 
     @stax.requires(batch_axis=0, channel_axis=-1, diagonal_spatial=stax.Diagonal())
     def kernel_fn(k: Any, **kwargs: Any) -> Any:
-        if getattr(k, "dropout", None) is not None and not _is_zero(sigma0):
-            raise ValueError(
-                "expected layers whose noise belongs to each input before a stochastic layer, got stax.Dropout, "
-                "which takes inputs for the same, with the same noise, where the arrays are equal"
-            )
+        if not is_zero(sigma0):
+            refuse_dropout(k)
         shift = 0.0 if b_std is None else b_std**2
         noisy, between = W_std**2 * (1 + sigma0**2), W_std**2
         if noise == "shared":
@@ -138,24 +147,24 @@ def _layer(
         def total(cov: Array | None) -> Array | None:
             if cov is None:
                 return None
-            if k.diagonal_batch or noise == "shared":
+            if noise == "shared":
                 return noisy * cov + shift
-            # Different inputs have different noise.
-            same = jnp.eye(len(cov), dtype=bool).reshape(len(cov), len(cov), *[1] * (cov.ndim - 2))
-            return jnp.where(same, noisy, between) * cov + shift
+            return jnp.where(one_draw(cov, k, positions=noise == "per_position"), noisy, between) * cov + shift
 
         ntk, spread = k.ntk, None
         if ntk is not None:
             # With frozen noise W_σ has a gradient like that of W_μ; with averaged noise it has one through κ'' alone.
-            groups = 2.0 if noise == "shared" else 1.0
+            slope = stored.slope(sigma0 if ntk_scaling else sigma0 * W_std / k.shape1[-1] ** 0.5)
+            groups = 1 + slope**2 if noise == "shared" else 1.0
             if ntk_scaling:
                 own = groups * W_std**2 * k.nngp + shift
             else:
                 own = groups * k.shape1[-1] * k.nngp + (0.0 if b_std is None else 1.0)
             reads_inputs = ntk.ndim == 0
             ntk = own + between * ntk
-            if reads_inputs and noise == "independent":
-                spread = _spread(k, W_std, sigma0, ntk_scaling)
+            if reads_inputs and noise != "shared" and not is_zero(sigma0):
+                weight = W_std**4 / k.shape1[-1] if ntk_scaling else W_std**2
+                spread = weight * (sigma0 * slope) ** 2 * squared_inputs(k)
         out = k.replace(
             cov1=total(k.cov1),
             cov2=total(k.cov2),
@@ -164,64 +173,14 @@ def _layer(
             is_gaussian=True,
             is_input=False,
         )
-        excess = _excess(k, W_std, sigma0, noise)
-        if noise == "shared" or _is_zero(sigma0):
-            return out.replace(excess=excess) if isinstance(out, InputKernel) else out
-        return InputKernel.around(
-            out,
-            spread=spread,
-            noise1=_noisy(k, 1, W_std, sigma0),
-            noise2=_noisy(k, 2, W_std, sigma0),
-            excess=excess,
-        )
+        before, excess = excess_before(k), None
+        if before is not None and noise != "shared":
+            excess = W_std**2 * (sigma0**2 * k.cov1 + before)
+        elif before is not None and not is_zero(before):
+            excess = noisy * before
+        return carrying_noise(out, k, noise, sigma0 * W_std, spread=spread, excess=excess)
 
     def mask_fn(mask: Array, input_shape: tuple) -> Array:
         return jnp.all(mask, axis=-1, keepdims=True)
 
     return init_fn, apply_fn, kernel_fn, mask_fn
-
-
-def _is_zero(sigma0: Any) -> bool:
-    return isinstance(sigma0, int | float) and sigma0 == 0
-
-
-def _excess(k: Any, W_std: Any, sigma0: Any, noise: str) -> Array | None:
-    """cov1 − diag(nngp) behind the layer: what there is before, scaled, and the variance of its own noise."""
-    if k.nngp.ndim != 2 or k.cov1.ndim != 1 or k.cov2 is not None or k.mask1 is not None:
-        return None
-    before = getattr(k, "excess", None)
-    if before is None and getattr(k, "noise1", None) is not None:
-        return None
-    if noise == "shared":
-        return None if before is None else W_std**2 * (1 + sigma0**2) * before
-    return W_std**2 * (sigma0**2 * k.cov1 + (0 if before is None else before))
-
-
-def _noisy(k: Any, which: int, W_std: Any, sigma0: Any) -> Array | None:
-    """For each input whether noise reaches it: of this layer, where it has any size, or of one before."""
-    variance = get_diagonal(getattr(k, f"cov{which}"), k.diagonal_batch, k.diagonal_spatial)
-    if variance is None:
-        return None
-    before = getattr(k, f"noise{which}", None)
-    here = (variance.reshape(len(variance), -1) > 0).any(axis=1) & (sigma0 > 0) & (W_std > 0)
-    return here if before is None else here | before
-
-
-def _spread(k: Any, W_std: Any, sigma0: Any, ntk_scaling: bool) -> Array | None:
-    """What κ'' of the next nonlinearity is multiplied by, (W_std⁴/N²) σ0² ⟨x∘x, x'∘x'⟩, for each pair of positions.
-
-    It is N/W_std² times that when the scale is inside the weights.
-    """
-    if _is_zero(sigma0):
-        return None
-    if not isinstance(k, InputKernel) or k.inputs1 is None:
-        raise ValueError(
-            "expected inputs of shape (n, ..., d), or a Kernel made from such inputs, for a stochastic layer that "
-            "reads them directly, got a Kernel without them: its tangent kernel needs the products of squared inputs. "
-            "Reshape the inputs before the network (instead of stax.Flatten inside it), or ask for get='nngp'"
-        )
-    x1 = jnp.asarray(k.inputs1, k.nngp.dtype) ** 2
-    x2 = None if k.inputs2 is None else jnp.asarray(k.inputs2, k.nngp.dtype) ** 2
-    products = covariance(x1, x2, k.diagonal_spatial, 0, x1.ndim - 1)
-    weight = W_std**4 / x1.shape[-1] if ntk_scaling else W_std**2
-    return weight * sigma0**2 * products

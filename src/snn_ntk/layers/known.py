@@ -1,4 +1,4 @@
-"""Every layer of neural-tangents behind noise: exact, with what says so, or refused, with the reason."""
+"""Every layer: neural-tangents' behind noise, exact with what says so or refused with the reason, and this package's own."""
 
 __all__ = []
 
@@ -26,8 +26,17 @@ SUPPORTED: dict[str, str] = {
 }
 """What may stand behind a stochastic layer, and what its kernel is tested against."""
 
+OWN: dict[str, str] = {
+    "StochasticDense": _NEURONS + "; networks of finite width, by their own draws",
+    "StochasticConv": "StochasticDense on patches, exactly, in every mode; networks of finite width, by their own draws",
+    "StochasticDropout": "networks of finite width, by their own draws; rate → 1 is the network without it",
+    "Reparameterize": "networks of finite width, by their own draws; log-variance → −∞ is the mean head alone",
+    "Nonlinearity": _DUAL,
+}
+"""The package's own layers, each behind and before noise, and what its kernel is tested against."""
+
 REFUSED: dict[str, str] = {
-    "Dropout": "before and behind: takes inputs for the same, with the same noise, where the arrays are equal (but mode='test' does nothing)",
+    "Dropout": "before and behind: takes inputs for the same, with the same noise, where the arrays are equal: write it as StochasticDropout (mode='test' does nothing)",
     "GlobalSelfAttention": "not derived: it multiplies noisy values by weights that the same noise moves",
     "Hermite": "is evaluated as if its input had unit variance: write it as stax.Polynomial",
 }

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from snn_ntk._neural_tangents import nt
+from snn_ntk._neural_tangents import get_diagonal, nt
 
 __all__ = ["predictive_variance"]
 
@@ -17,8 +17,7 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
 
     Where that is a small difference it is computed by itself through dense layers and nonlinearities, so that it keeps
     its digits however small the noise is; behind other layers (sums, products, normalisation) it is the difference.
-    Where some layers share their noise it is the variance over the independent noise alone, the shared noise being
-    one more draw of the weights.
+    It is the same whichever inputs share their noise, but with shared noise `nngp` is no covariance of f̂: refused.
 
     Args:
         kernel: `Kernel` of a network with independent noise, from `kernel_fn(x)` with one set of inputs and get=None.
@@ -28,7 +27,8 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
 
     Raises:
         TypeError: If `kernel` is not a neural-tangents `Kernel`.
-        ValueError: If it is one between two sets of inputs, or not one number for each pair of inputs.
+        ValueError: If it is one between two sets of inputs, or not one number for each pair of inputs, or of a network
+            with shared noise.
 
     Example:
         >>> import jax.numpy as jnp
@@ -43,14 +43,17 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
         raise TypeError(f"expected a neural_tangents.Kernel, got {type(kernel).__name__}")
     if kernel.cov2 is not None:
         raise ValueError("expected the Kernel of one set of inputs, kernel_fn(x), got one between two sets")
-    if kernel.nngp.ndim != 2 or kernel.cov1.ndim != 1:
+    if kernel.nngp.ndim != 2:
+        raise ValueError(f"expected one covariance for each pair of inputs, got nngp of shape {kernel.nngp.shape}")
+    if getattr(kernel, "frozen", None) is not None:
         raise ValueError(
-            f"expected one covariance for each pair of inputs, got nngp of shape {kernel.nngp.shape} and cov1 of shape "
-            f"{kernel.cov1.shape}"
+            'expected independent noise, got noise="shared": its nngp is the covariance of networks with frozen noise. '
+            "The variance at one input does not depend on which inputs share the noise: build the network without it"
         )
-    difference = kernel.cov1 - jnp.diagonal(kernel.nngp)
+    cov1 = get_diagonal(kernel.cov1, kernel.diagonal_batch, True)
+    difference = cov1 - jnp.diagonal(kernel.nngp)
     small = getattr(kernel, "excess", None)
     if small is None:
         return difference
     # Where the noise is small the difference is all rounding; layers carry it by itself, to the accuracy of an integral.
-    return jnp.where(difference < 0.01 * kernel.cov1, small, difference)
+    return jnp.where(difference < 0.01 * cov1, small, difference)

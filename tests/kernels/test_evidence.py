@@ -1,0 +1,47 @@
+"""The evidence against scipy's Gaussian, and its gradient against differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from snn_ntk import StochasticDense, log_marginal_likelihood, predictive_variance, stax
+
+
+def kernel(sigma0, W_std, b_std, x):
+    layers = [StochasticDense(8, W_std, sigma0=sigma0, b_std=b_std), stax.Relu(), stax.Dense(1)]
+    return stax.serial(*layers)[2](x)
+
+
+@pytest.fixture
+def x(x64):
+    return jax.random.normal(jax.random.key(0), (6, 3))
+
+
+def test_it_is_the_density_of_a_gaussian(x):
+    k, y = kernel(0.5, 1.2, 0.1, x), jax.random.normal(jax.random.key(1), (6, 2))
+    for ridge in (0.1, 0.1 + predictive_variance(k)):
+        law = scipy.stats.multivariate_normal(np.zeros(6), np.asarray(k.nngp) + np.diag(np.broadcast_to(ridge, 6)))
+        got = log_marginal_likelihood(k.nngp, y, ridge)
+        np.testing.assert_allclose(got, law.logpdf(np.asarray(y).T).sum(), rtol=1e-10)
+
+
+def test_its_gradient_in_every_parameter(x):
+    y = jnp.sin(x[:, :1])
+
+    def evidence(parameters):
+        *network, ridge = parameters
+        return log_marginal_likelihood(kernel(*network, x).nngp, y, ridge)
+
+    at = jnp.array([0.5, 1.2, 0.3, 0.1])
+    gradient = jax.grad(evidence)(at)
+    for i, step in enumerate(1e-5 * np.eye(4)):
+        difference = (evidence(at + step) - evidence(at - step)) / 2e-5
+        np.testing.assert_allclose(gradient[i], difference, rtol=1e-6)
+        assert abs(float(difference)) > 1e-3
+
+
+def test_a_matrix_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="expected nngp \\+ ridge to be positive definite in float32"):
+        log_marginal_likelihood(jnp.array([[1.0, 2.0], [2.0, 1.0]]), jnp.ones((2, 1)), 0.0)
