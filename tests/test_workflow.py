@@ -264,7 +264,7 @@ def test_numbers_count_by_chapter(built):
     for number, name in enumerate(CHAPTERS, 1):
         page = (html / f"{name}.html").read_text()
         assert page.count(f'<span class="caption-number">Lemma {number}.1 </span>') == 1
-        assert page.count(f'title="Link to this lemma">#</a>') == 1
+        assert page.count('title="Link to this lemma">#</a>') == 1
         assert f">Lemma {number}.1</" in page  # the reference to it
         assert f'({number}.1)<a class="headerlink" href="#equation-eq-{name[3:]}"' in page
         assert f'href="#equation-eq-{name[3:]}">({number}.1)</a>' in page
