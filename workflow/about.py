@@ -127,10 +127,10 @@ def times_page(
     lines += _table(rows)
     if committed:
         lines += ["## Runs that are read", "", "Longer runs, made before and committed under `results/`.", ""]
-        rows = [("Chapter", "Runs", *head, "When")]
+        runs: list[Sequence[str]] = [("Chapter", "Runs", *head, "When")]
         for name, groups in committed.items():
             for group in groups:
                 when = str(group.get("day") or group.get("time") or "")
-                rows.append((f"{{doc}}`{name}`", str(len(group.get("runs", ()))), *_where(group), when))
-        lines += _table(rows)
+                runs.append((f"{{doc}}`{name}`", str(len(group.get("runs", ()))), *_where(group), when))
+        lines += _table(runs)
     return "\n".join(lines)
