@@ -42,11 +42,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 .DEFAULT_GOAL := help
 # Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
 .NOTPARALLEL:
-.PHONY: help book chapter results campaign bundle test heavy slow mutants unit lint types format setup lock clean
+.PHONY: help book pdf chapter results campaign bundle test heavy slow mutants unit lint types format setup lock clean
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
 	@echo "               with FRESH=1, train anew what committed runs stand in for"
+	@echo "make pdf [PROFILE=…]  print the rendered book to _build/PROFILE/snn-ntk.pdf (needs Chromium and its driver)"
 	@echo "make chapter CHAPTER=05-stochastic-ntk [PROFILE=…]  run one chapter only"
 	@echo "make results CHAPTER=09-weight-movement PROFILE=gpu   commit what exists of a chapter's sweep to results/"
 	@echo "make campaign PROFILE=gpu [MINUTES=8] [SCALE=0.01]    use a card for some minutes, the most telling runs first;"
@@ -82,6 +83,9 @@ setup: $(READY)
 
 book: $(READY)
 	@$(BUILD)
+
+pdf: book
+	@$(BIN)/python workflow/pdf.py --profile="$$PROFILE"
 
 chapter: $(READY)
 	@test -n "$$CHAPTER" || { echo "Which one? make chapter CHAPTER=NAME, NAME a file of notebooks/ without .md" >&2; exit 2; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pdf
 import pytest
 from browser import find_chromium, open_browser
 from selenium.webdriver.support.ui import WebDriverWait
@@ -41,6 +43,14 @@ class Page(HTMLParser):
 def pages_of(book: Path) -> list[Path]:
     """Every page; the theme keeps templates of its own beside its scripts."""
     return [path for path in sorted(book.rglob("*.html")) if "_static" not in path.relative_to(book).parts]
+
+
+def different_pages(book: Path) -> list[Path]:
+    """Every page that has something to see, of those that show a module's source, which are all made alike, the longest."""
+    pages = [path for path in pages_of(book) if path.name not in ("index.html", "search.html")]
+    sources = [path for path in pages if "_modules" in path.relative_to(book).parts]
+    longest = max(sources, key=lambda path: path.stat().st_size)
+    return [path for path in pages if path not in sources or path == longest]
 
 
 def broken_links(book: Path) -> list[str]:
@@ -89,7 +99,7 @@ const look = () => done({
   images: [...document.images].filter(i => !(i.complete && i.naturalWidth > 0)).map(i => i.src.slice(0, 80)),
   silent: [...document.querySelectorAll('article img')].filter(i => !i.alt).map(i => i.src.slice(0, 80)),
 });
-const typeset = () => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(look) : look();
+const typeset = () => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => setTimeout(look)) : look();
 Promise.all([...document.images].map(i => i.decode().catch(() => null))).then(typeset);
 """
 # Text that is hard to read, by what it stands in: WCAG 2.2 asks for a contrast of 4.5 to 1 (AA).
@@ -135,6 +145,19 @@ const tables = [...document.querySelectorAll('article table')].filter(t => t.tHe
 return [document.querySelector('article').textContent.match(/[|] Claim [|]|Record[(]id=/g) ?? [],
         tables.map(t => t.tBodies[0].rows.length)];
 """
+# What a desk of 1,440 pixels shows cut off, columns without a name, and statements and equations without a link to them.
+CUT = """
+const name = e => e.closest('[id]')?.id ?? e.textContent.slice(0, 40);
+const formulas = [...document.querySelectorAll('article mjx-container[display="true"]')];
+const headers = [...document.querySelectorAll('article table th')].filter(e => !e.textContent.trim());
+const linked = [...document.querySelectorAll('article div.math[id], article div.proof[id]:not(.proof .proof)')]
+  .filter(e => e.querySelector('.eqno, .caption-number') && !e.querySelector(`a.headerlink[href="#${e.id}"]`));
+return [...formulas.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => 'cut off: formula ' + name(e)),
+        ...[...document.querySelectorAll('article div.highlight-bash pre')].filter(e => e.scrollWidth > e.clientWidth).map(e => 'cut off: command ' + name(e)),
+        ...headers.map(e => 'column without a name: ' + e.closest('table').innerText.slice(0, 40)),
+        ...linked.map(e => 'no permalink: ' + e.id),
+        ...[...document.querySelectorAll('[tabindex]')].filter(e => e.tabIndex > 0).map(e => 'out of the order of tabs: ' + name(e))];
+"""
 WIDE = """
 const limit = arguments[0];
 const wide = [...document.querySelectorAll('article *')].filter(e => e.getBoundingClientRect().right > limit + 1);
@@ -144,7 +167,8 @@ return [document.scrollingElement.scrollWidth, wide.slice(0, 3).map(e => e.tagNa
 
 def look(browser, path: Path, claims: int | None = None) -> list[str]:
     """What is wrong with one page, on which there should be a table of so many claims."""
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    desk = {"width": 1440, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desk)
     for kind in ("browser", "performance"):
         browser.get_log(kind)  # forgets what earlier pages said
     browser.get(path.absolute().as_uri())
@@ -155,6 +179,7 @@ def look(browser, path: Path, claims: int | None = None) -> list[str]:
     wrong += [f"error in mathematics: {text}" for text in seen["errors"]]
     wrong += [f"image not shown: {source}" for source in seen["images"]]
     wrong += [f"image without alternative text: {source}" for source in seen["silent"]]
+    wrong += browser.execute_script(CUT)
     left, tables = browser.execute_script(LEFT)
     wrong += [f"source on the page: {text}" for text in left]
     if claims is not None and tables != [claims]:
@@ -188,8 +213,7 @@ def test_broken_links_are_found(tmp_path):
 
 
 def test_every_page_is_as_it_should_be(book, browser):
-    pages = [path for path in pages_of(book) if path.name not in ("index.html", "search.html")]
-    assert pages
+    pages = different_pages(book)
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (book / "records").iterdir()}
     claims = {book / "notebooks" / f"{chapter}.html": len(found) for chapter, found in records.items()}
     assert set(claims) <= set(pages)
@@ -310,13 +334,81 @@ def test_search_finds_price(book, browser):
     assert WebDriverWait(browser, 20).until(finds_price)
 
 
+def test_tabs_go_through_a_page_from_its_top(book, browser):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get((book / "book" / "07-convergence.html").absolute().as_uri())
+    places, names = [], []
+    for _ in range(12):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        place, name = browser.execute_script(
+            "const e = document.activeElement; return [[...document.querySelectorAll('*')].indexOf(e), e.textContent.trim()]"
+        )
+        places.append(place)
+        names.append(name)
+    assert names[0] == "Skip to main content"
+    assert places == sorted(set(places))
+
+
+AXE = """
+const done = arguments[arguments.length - 1], levels = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
+// What a formula is drawn of is not looked at: its box is, and what is read out stands beside it.
+axe.run({exclude: [['mjx-container svg'], ['mjx-assistive-mml']]}, {runOnly: levels}).then(found => done(
+  found.violations.map(v => `${v.id}, ${v.nodes.length} times: ${v.nodes[0].target.join(' ')}`)));
+"""
+
+
+@pytest.mark.heavy
+def test_no_page_fails_wcag_at_level_aa(book, browser):
+    """By axe-core, which the package axe-playwright-python ships."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe-playwright-python is not installed: run make again")
+    axe = (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.set_script_timeout(300)
+    wrong = {}
+    for path in [*different_pages(book), book / "search.html"]:
+        browser.get(path.absolute().as_uri())
+        browser.execute_async_script(LOOK)
+        browser.execute_script(axe)
+        if failed := browser.execute_async_script(AXE):
+            wrong[path.relative_to(book).as_posix()] = failed
+    assert wrong == {}
+
+
+@pytest.mark.heavy
+def test_the_book_on_paper(book, tmp_path, browser):
+    pypdf = pytest.importorskip("pypdf")
+    pages = pdf.pages_in_order(book)
+    assert {path.name for path in pages} >= {"intro.html", "07-convergence.html", "scorecard.html", "api.html"}
+    pdf.make_pdf(book, tmp_path / "book.pdf")
+    printed = pypdf.PdfReader(tmp_path / "book.pdf")
+    texts = [page.extract_text() for page in printed.pages]
+    assert len(pages) <= len(texts) < 1500  # each begins on a new sheet
+    for number, text in enumerate(texts, 1):
+        assert re.match(rf"{number}\b", text), f"no number on sheet {number}"
+    whole = " ".join(" ".join(texts).split())
+    for words in ("Theorem 7.2", "[P] Lemma 4, corrected", "A number with its chapter in it", "Report on one page"):
+        assert words in whole
+    solutions = [path for path in pages if "Solution" in path.read_text(encoding="utf-8")]
+    assert solutions
+    assert whole.count("Solution") >= len(solutions)
+    assert "Search this book" not in whole  # no sidebar
+    links = [a for page in printed.pages for a in page.get("/Annots", [])]
+    assert links
+
+
 def test_a_bad_page_is_noticed(tmp_path, browser):
     page = tmp_path / "bad.html"
     page.write_text(
         '<!doctype html><meta name="viewport" content="width=device-width, initial-scale=1"><article>'
         '<span class="math">x</span><img src="gone.png"><div style="width:600px">wide</div>'
         '<p style="opacity:0.5">grey</p><details><div style="background:#ced6dd"><p class="p" style="color:#9ca4af99">pale</p>'
-        "</div></details><pre>Record(id='a')</pre><p>| Claim | Verdict |</p></article>"
+        "</div></details><pre>Record(id='a')</pre><p>| Claim | Verdict |</p>"
+        '<table><tr><th></th></tr></table><div class="math" id="eq"><span class="eqno">(1)</span></div>'
+        '<div class="highlight-bash"><pre style="width:9px;overflow:auto">make</pre></div><p tabindex="1">first</p></article>'
         '<script src="https://example.org/x.js"></script><script>missing()</script>'
     )
     wrong = "\n".join(look(browser, page, claims=1))
@@ -332,5 +424,9 @@ def test_a_bad_page_is_noticed(tmp_path, browser):
         "p.p p: 1.3",
         "missing is not",
         "example.org",
+        "column without a name",
+        "no permalink: eq",
+        "cut off: command",
+        "out of the order of tabs",
     ):
         assert sign in wrong

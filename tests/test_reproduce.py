@@ -35,6 +35,7 @@ SLOW = {line.partition("#")[0].strip() for block in SHELL if block.tag == "slow"
 ELSEWHERE = {
     "make test": "the job of CI that these tests are a part of",
     "make unit": "a part of `make test`",
+    "make pdf": "tests/test_browser.py, with the book at smoke",
     "make book PROFILE=smoke": "a part of `make test`",
     "pip install snn-ntk": "tests/test_wheel.py, with the wheel that a release would be",
     "pip install --no-deps neural-tangents==0.6.5": "tests/test_wheel.py",

@@ -33,7 +33,10 @@ def cite_page(citation: Mapping[str, Any], edition: Mapping[str, str]) -> str:
         where = work.get("url") or work.get("conference", {}).get("name", "")
         link = f"<{where}>" if where.startswith("https:") else where
         lines += [f"- {names}, *{work['title']}*, {work['year']}. {link}"]
-    lines += ["", "To cite a single result, add its number (Theorem 7.3) and the commit: numbers may move between versions, labels in the address do not."]
+    lines += [
+        "",
+        "To cite a single result, add its number (Theorem 7.3) and the commit: numbers may move between versions, labels in the address do not.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -111,17 +114,23 @@ def times_page(
     """
     lines = ["(sec:times)=", "# Times and machine", ""]
     lines += [f"Profile **{profile}**. {cost(times, stamps)} Several run side by side."]
-    lines += ["Each time is that of the execution which made the numbers in this book, on a machine that may have been busy with other things.", ""]
+    lines += [
+        "Each time is that of the execution which made the numbers in this book, on a machine that may have been busy with other things.",
+        "",
+    ]
     head = ("Device", "Machine", "Python", "JAX")
     rows = [("Chapter", "Time", *head)]
-    rows += [(f"{{doc}}`{name} <../notebooks/{name}>`", _lasted(time), *_where(stamps.get(name, {}))) for name, time in times.items()]
+    rows += [
+        (f"{{doc}}`{name} <../notebooks/{name}>`", _lasted(time), *_where(stamps.get(name, {})))
+        for name, time in times.items()
+    ]
     lines += _table(rows)
     if committed:
         lines += ["## Runs that are read", "", "Longer runs, made before and committed under `results/`.", ""]
-        rows = [("Chapter", "Runs", *head, "When")]
+        runs: list[Sequence[str]] = [("Chapter", "Runs", *head, "When")]
         for name, groups in committed.items():
             for group in groups:
                 when = str(group.get("day") or group.get("time") or "")
-                rows.append((f"{{doc}}`{name}`", str(len(group.get("runs", ()))), *_where(group), when))
-        lines += _table(rows)
+                runs.append((f"{{doc}}`{name}`", str(len(group.get("runs", ()))), *_where(group), when))
+        lines += _table(runs)
     return "\n".join(lines)

@@ -51,7 +51,7 @@ def open_browser(patience: float = 60) -> Any:
     for flag in FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=found[1]))
+    session: Any = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=found[1]))
     session.command_executor.client_config.timeout = patience + 60
     session.set_page_load_timeout(patience)
     session.set_script_timeout(patience)

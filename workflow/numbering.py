@@ -49,11 +49,11 @@ def number_by_chapter(app: Any, env: Any) -> list[str]:
 
 def _link_statements(app: Any, doctree: nodes.document, page: str) -> None:
     """Ends the title of each numbered statement with a link to it."""
-    for node in doctree.findall(nodes.Admonition):
-        if isinstance(node, nodes.Element) and "countertype" in node:
+    for node in doctree.findall(nodes.Element):
+        if "countertype" in node.attributes and isinstance(title := node[0], nodes.title):
             goal = html.escape(node["ids"][0])
             link = f'<a class="headerlink" href="#{goal}" title="Link to this {node["realtype"]}">#</a>'
-            node[0] += nodes.raw("", link, format="html")
+            title += nodes.raw("", link, format="html")
 
 
 def setup(app: Any) -> dict[str, bool]:

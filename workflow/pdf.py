@@ -17,9 +17,7 @@ from paths import PROFILES, Paths
 
 __all__ = ["make_pdf", "pages_in_order", "single_page"]
 
-LEFT_OUT = (
-    "script, .headerlink, .copybtn, .scorecard-filter, .viewcode-link, details.hide, nav, .prev-next-footer, .launch, .toctree-wrapper"
-)
+LEFT_OUT = "script, .headerlink, .copybtn, .scorecard-filter, .viewcode-link, details.hide, nav, .prev-next-footer, .launch, .toctree-wrapper"
 TYPESET = """
 const done = arguments[arguments.length - 1];
 Promise.all([document.fonts.ready, MathJax.startup.promise, ...[...document.images].map(i => i.decode().catch(() => null))])
@@ -108,7 +106,12 @@ def make_pdf(html: Path, target: Path) -> None:
             raise RuntimeError(f"{page}: expected every formula typeset, got {missing} that are not")
         printed = session.execute_cdp_cmd(
             "Page.printToPDF",
-            {"preferCSSPageSize": True, "printBackground": True, "generateDocumentOutline": True, "generateTaggedPDF": True},
+            {
+                "preferCSSPageSize": True,
+                "printBackground": True,
+                "generateDocumentOutline": True,
+                "generateTaggedPDF": True,
+            },
         )
     finally:
         session.quit()
@@ -129,7 +132,9 @@ def main() -> None:
         make_pdf(paths.html, paths.pdf)
     except (FileNotFoundError, RuntimeError) as error:
         raise SystemExit(f"pdf: {error}") from None
-    print(f"The book on paper: {paths.pdf} ({paths.pdf.stat().st_size / 1e6:.0f} MB, {time.monotonic() - started:.0f} s)")
+    print(
+        f"The book on paper: {paths.pdf} ({paths.pdf.stat().st_size / 1e6:.0f} MB, {time.monotonic() - started:.0f} s)"
+    )
 
 
 if __name__ == "__main__":

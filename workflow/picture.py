@@ -1,12 +1,13 @@
 """Draws the README's picture from the committed runs of chapter 9: how far each layer of a variational autoencoder moves, by its width.
 
-    .venv/bin/python workflow/picture.py
+.venv/bin/python workflow/picture.py
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -26,8 +27,10 @@ def movement(root: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Widths, shape (k,), and by layer the relative movement after 16,384 steps as ten classes, shape (seeds, k)."""
     from snn_ntk.reporting import load_results
 
+    committed = load_results("09-weight-movement", root=root)
+    assert committed is not None
     found: dict[int, list[list[float]]] = defaultdict(list)
-    for run in load_results("09-weight-movement", root=root)["series"]["runs"].values():
+    for run in committed["series"]["runs"].values():
         parameters = run["parameters"]
         if parameters.get("targets") == "classes" and parameters.get("beta") == 0:
             result = run["result"]
@@ -45,7 +48,12 @@ def draw(root: Path, target: Path) -> None:
     from snn_ntk.reporting.numbers import show_interval, show_number
 
     widths, moved = movement(root)
-    style = {"svg.hashsalt": "snn-ntk", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 11}
+    style: dict[Any, Any] = {
+        "svg.hashsalt": "snn-ntk",
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 11,
+    }
     with mpl.rc_context(style):
         figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
         for name, colour, marker, printed, offset in LAYERS:
@@ -54,7 +62,9 @@ def draw(root: Path, target: Path) -> None:
             middle = np.exp(np.log(values).mean())
             line = middle * (widths / np.exp(np.log(widths).mean())) ** slope.value
             axes.loglog(widths, line, color=colour, linewidth=1.5)
-            axes.loglog(widths, values.T, marker, color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5)
+            axes.loglog(
+                widths, values.T, marker, color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5
+            )
             shown = f"{show_number(slope.value, slope.interval)} {show_interval(slope.interval)}"
             axes.annotate(
                 f"{name}: slope {shown}, in the paper {printed}",
