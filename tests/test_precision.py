@@ -114,6 +114,7 @@ def test_every_public_function_is_walked_or_takes_no_product():
     assert left == NO_PRODUCT.union(*WALKED.values())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_examples_hold_in_double_precision_too_and_have_full_precision(name, imprecise, x64):
     """pytest runs the same examples in single precision, where it finds them."""
