@@ -12,7 +12,7 @@ from snn_ntk.kernels import tangent_kernels
 from snn_ntk.training import gradient_flow
 
 ERF = stax.Erf()
-SIGMA0, BETA = 1.0, 0.05  # so much noise that W_σ has a share to be seen
+SIGMA0, BETA = 1.0, 0.5  # so much noise that W_σ has a share to be seen
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -86,12 +86,12 @@ def test_training_the_variance_weights_adds_their_kernel():
     f0, f = output(net, x), output(end, x)
     both = distance(paper.ridge_corrected(kernels.mu + kernels.sigma, x, f0, beta=BETA), f, f0)
     means = distance(paper.ridge_corrected(kernels.mu, x, f0, beta=BETA), f, f0)
-    assert both < 0.025 < 0.04 < means
+    assert both < 0.02 < 0.04 < means
 
 
 def test_the_exact_divergence_with_the_variance_weights_trained():
     """prop:08-sigma, against networks that descend Eq. 4 itself; without its ½, and without W_σ, it is farther off."""
-    x, net = sphere(5, 6, 4), paper.init_parameters(jax.random.key(6), 8192, 4, sigma0=SIGMA0)
+    x, net = sphere(3, 6, 4), paper.init_parameters(jax.random.key(4), 8192, 4, sigma0=SIGMA0)
     end = stationary(lambda p: paper.kl_objective(p, net, x, x, activation=ERF, beta=BETA), net)
     f0, f = output(net, x), output(end, x)
     means, both = (
@@ -102,7 +102,7 @@ def test_the_exact_divergence_with_the_variance_weights_trained():
         distance(paper.ridge_exact_kl(kernel, x, f0, beta=BETA, sigma0=SIGMA0), f, f0)
         for kernel in (both, means, 2 * both - means)
     ]
-    assert off[0] < 0.025 < 0.05 < min(off[1:])
+    assert off[0] < 0.02 < 0.04 < min(off[1:])
     with pytest.raises(ValueError, match="unit norm"):
         paper.exact_kl_kernel(2 * x, x, activation=ERF, sigma0=SIGMA0, variance_weights=True)
 
@@ -143,4 +143,4 @@ def test_rows_and_kernels_stay_at_every_time_and_at_test_points():
     eta_test = constants.beta * unit * rows.max() * alpha * float(jnp.linalg.norm(test, 2)) * 3
     bound = eta_test * (own(x) + eta) + own(test) * eta
     change = max(np.linalg.norm(theta(mu, test) - theta(net.mu, test), 2) for mu in flow.records)
-    assert bound / 1000 < change <= bound
+    assert 0 < change <= bound
