@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 __all__ = [
+    "finite",
     "generator",
     "image_bytes",
     "image_shape",
@@ -59,6 +60,14 @@ def matching_inputs(x1: Any, x2: Any | None) -> tuple[Array, Array | None]:
     if x1.shape[1] != x2.shape[1]:
         raise ValueError(f"expected x2 with {x1.shape[1]} features like x1, got {x2.shape[1]}")
     return x1, x2
+
+
+def finite(value: Any, name: str) -> Any:
+    """Numbers as a float64 array on the host, none NaN or infinite: LAPACK would say that it did not converge."""
+    value = np.asarray(value, np.float64)
+    if not np.isfinite(value).all():
+        raise ValueError(f"expected finite values in {name}, got NaN or infinity")
+    return value
 
 
 def non_negative(value: Any, name: str) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.duals import dual_derivatives
 
@@ -33,7 +34,7 @@ def whitened_product(
         Products, shape (n1, n), float64.
 
     Raises:
-        ValueError: If the inputs are of different dimension, or a training input is zero.
+        ValueError: If the inputs are not finite or of different dimension, or a training input is zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -44,7 +45,7 @@ def whitened_product(
     Source: book, chapter 8.
     """
     eps = float(np.finfo(np.asarray(x).dtype).eps)
-    x1, x = np.asarray(x1, np.float64), np.asarray(x, np.float64)
+    x1, x = validation.finite(x1, "x1"), validation.finite(x, "x")
     if x1.shape[1] != x.shape[1]:
         raise ValueError(f"expected inputs of dimension {x.shape[1]}, got {x1.shape[1]}")
     norms = np.linalg.norm(x, axis=1, keepdims=True)
