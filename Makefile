@@ -54,7 +54,8 @@ help:
 	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser;"
 	@echo "               with CHECK=1, as in CI, a verdict other than the committed one is a failure"
 	@echo "make heavy     the tests that make test leaves out, because they take minutes or need the network"
-	@echo "make slow      what takes hours: every run anew; 5,000 random networks by their kernels, 300 beside finite ones"
+	@echo "make slow      what takes hours: every run anew; 5,000 random networks by their kernels, 300 beside finite ones;"
+	@echo "               and an hour of random numbers for closed forms, finite networks and solvers"
 	@echo "make unit      unit tests and doctests only"
 	@echo "make lint types format   ruff · pyright · put files into ruff's format"
 	@echo "make setup     only create the environment ($(VENV)), for Jupyter or an editor"
@@ -122,6 +123,7 @@ heavy: $(READY)
 slow: $(READY)
 	@$(BIN)/python -m pytest -m weekly
 	@PYTHONPATH=tests $(BIN)/python -m random_networks
+	@PYTHONPATH=tests $(BIN)/python -m fuzz
 
 lock:
 	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --group neural-tangents \

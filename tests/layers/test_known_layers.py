@@ -97,7 +97,7 @@ def test_a_variance_that_is_not_resolved_is_named_with_the_bound_and_nan_in_a_tr
     x = jnp.array([[0.5, 0.3], [3e4, -1e4]])
     kernel_fn = stax.serial(noisy(), Nonlinearity(phi), stax.Dense(1))[2]
     q = 1.3**2 * 1.64 * (3e4**2 + 1e4**2) / 2
-    with pytest.raises(ValueError, match="in float64 up to about [0-9.e+]+, got q up to") as caught:
+    with pytest.raises(ValueError, match=r"in float64 up to about [0-9.e+]+, got q up to") as caught:
         kernel_fn(x)
     bound = float(re.search(r"about (\S+),", str(caught.value))[1])
     assert float(re.search(r"q up to (\S+):", str(caught.value))[1]) == pytest.approx(q, rel=1e-3)
