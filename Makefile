@@ -56,7 +56,8 @@ help:
 	@echo "make test      everything: style, types, all chapters and the book at smoke, unit tests, doctests, browser;"
 	@echo "               with CHECK=1, as in CI, a verdict other than the committed one is a failure"
 	@echo "make heavy     the tests that make test leaves out, because they take minutes or need the network"
-	@echo "make slow      what takes hours: every run anew; 5,000 random networks by their kernels, 300 beside finite ones"
+	@echo "make slow      what takes hours: every run anew; 5,000 random networks by their kernels, 300 beside finite ones;"
+	@echo "               and an hour of random numbers for closed forms, finite networks and solvers"
 	@echo "make mutants [SAMPLE=40]  change one operator or number after the other, so many a file: does a test notice?"
 	@echo "make unit      unit tests and doctests only"
 	@echo "make lint types format   ruff · pyright · put files into ruff's format"
@@ -128,6 +129,7 @@ heavy: $(READY)
 slow: $(READY)
 	@$(BIN)/python -m pytest -m weekly
 	@PYTHONPATH=tests $(BIN)/python -m random_networks
+	@PYTHONPATH=tests $(BIN)/python -m fuzz
 
 # What only this needs stays out of the lock.
 mutants: $(READY)

@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 __all__ = [
     "below_infinity",
+    "finite",
     "generator",
     "image_bytes",
     "image_shape",
@@ -60,6 +61,14 @@ def matching_inputs(x1: Any, x2: Any | None) -> tuple[Array, Array | None]:
     if x1.shape[1] != x2.shape[1]:
         raise ValueError(f"expected x2 with {x1.shape[1]} features like x1, got {x2.shape[1]}")
     return x1, x2
+
+
+def finite(value: Any, name: str) -> Any:
+    """Numbers as a float64 array on the host, none NaN or infinite: LAPACK would say that it did not converge."""
+    value = np.asarray(value, np.float64)
+    if not np.isfinite(value).all():
+        raise ValueError(f"expected finite values in {name}, got NaN or infinity")
+    return value
 
 
 def non_negative(value: Any, name: str) -> Any:

@@ -288,3 +288,38 @@ def test_one_output_may_come_without_an_axis(unchecked):
 def test_what_cannot_be_regressed_is_refused(call, message, unchecked):
     with pytest.raises(ValueError, match=message):
         call(jnp.eye(3), jnp.ones((3, 2)))
+
+
+@pytest.mark.parametrize(
+    "regress", [paper.ridge_corrected, paper.ridge_exact_kl, paper.ridge_as_printed, paper.typical_ridge_error]
+)
+@pytest.mark.parametrize(
+    ("kernel", "beta", "named"),
+    [
+        # Symmetric with a negative eigenvalue that the ridge does not lift.
+        ([[1.0, 2.0], [2.0, 1.0]], 0.1, r"got the eigenvalue -1 and the ridge 0\.[12]: take a ridge above 1,"),
+        # The same input twice: the ridge is lost in the rounding of the kernel, and what is solved would be rounding.
+        ([[1.0, 1.0], [1.0, 1.0]], 1e-18, r"above rounding, 4\.4e-16, got the eigenvalue .* and the ridge [12]e-18"),
+        ([[1e300, 1e300], [1e300, 1e300]], 1.0, r"above rounding, 4\.4e\+284"),
+    ],
+)
+def test_too_small_a_ridge_is_refused_with_the_eigenvalue_and_the_remedy(regress, kernel, beta, named, unchecked):
+    kernel, y = np.array(kernel), np.ones((2, 1))
+    call = {
+        paper.ridge_corrected: lambda: regress(kernel, y, 0 * y, beta=beta),
+        paper.ridge_exact_kl: lambda: regress(kernel, y, 0 * y, beta=beta, sigma0=1.0),
+        paper.ridge_as_printed: lambda: regress(kernel, y, beta=beta),
+        paper.typical_ridge_error: lambda: regress(kernel, kernel, y, y, ridge=beta, width=9),
+    }[regress]
+    with pytest.raises(
+        ValueError, match=named + ".*computed in float64 and without inputs that are there twice|" + named
+    ):
+        call()
+
+
+def test_a_ridge_above_rounding_solves_a_singular_kernel():
+    """Equal inputs share their residual: K = 1 1ᵀ has the solution f = n/(n + ρ) ȳ at both."""
+    kernel, y = np.ones((2, 2)), np.array([[1.0], [3.0]])
+    for ridge in (1e-10, 1.0):
+        found = paper.ridge_as_printed(kernel, y, beta=ridge)
+        np.testing.assert_allclose(found, 2 / (2 + ridge) * 2, rtol=1e-5)

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.ntk.two_layer import TwoLayer, pull_back, two_layer_output
 
@@ -27,6 +29,9 @@ def generalisation_bound(
     Returns:
         The bound, a scalar.
 
+    Raises:
+        ValueError: If the kernel is not positive definite. Inside of `jax.jit` that is NaN.
+
     Example:
         >>> import jax.numpy as jnp
         >>> round(float(generalisation_bound(jnp.eye(2) / 2, jnp.ones(2))), 4)
@@ -35,6 +40,12 @@ def generalisation_bound(
     Source: lecture, Theorem 3.3, Eq. 4, Theorem 6, Eq. 18; arora2019fine, Theorem 5.1.
     """
     factor = jnp.linalg.cholesky(kernel)
+    if not isinstance(factor, Tracer) and jnp.isnan(factor).any():
+        lowest = np.linalg.eigvalsh(validation.finite(kernel, "kernel"))[0]
+        raise ValueError(
+            f"expected a positive definite kernel, got the eigenvalue {lowest:.2g} in {kernel.dtype}: take float64, and "
+            "leave out inputs that are there twice"
+        )
     quadratic = jnp.sum(jax.scipy.linalg.solve_triangular(factor, y, lower=True) ** 2)
     confidence = 0.0 if delta is None else 3 * jnp.sqrt(jnp.log(6 / delta) / (2 * y.size))
     return jnp.sqrt(2 * quadratic / y.size) + confidence

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Float
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.ntk.relu_kernel import kappa0, kappa1
 
@@ -212,6 +213,9 @@ def principal_components(
         Eigenvalues λ, shape (count,), and functions, shape (n, count): column i is f^(i) on the data, its sign making
         the entry of largest size positive.
 
+    Raises:
+        ValueError: If the kernel is not finite.
+
     Example:
         >>> import jax.numpy as jnp
         >>> values, functions = principal_components(2 * jnp.eye(4) + jnp.ones((4, 4)))
@@ -223,7 +227,7 @@ def principal_components(
     n = kernel.shape[0]
     first = 0 if count is None else n - count
     # On the host: asking LAPACK for the wanted end of the spectrum alone is several times cheaper than XLA's full one.
-    values, vectors = scipy.linalg.eigh(np.asarray(kernel) / n, subset_by_index=(first, n - 1))
+    values, vectors = scipy.linalg.eigh(validation.finite(kernel, "kernel") / n, subset_by_index=(first, n - 1))
     values, vectors = values[::-1], vectors[:, ::-1]
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return values, vectors * np.sign(largest) * math.sqrt(n)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
+from snn_ntk import _validation as validation
+
 __all__ = ["LogisticPath", "logistic_path", "margin_norm"]
 
 
@@ -37,7 +39,7 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
         `LogisticPath`, one minimiser a penalty.
 
     Raises:
-        ValueError: If a label is not ±1 or a penalty not positive.
+        ValueError: If a label is not ±1, a penalty not positive, or the kernel not finite.
 
     Example:
         >>> path = logistic_path(np.eye(4), np.array([1, -1, 1, -1.0]), np.array([1.0, 0.1]))
@@ -46,7 +48,7 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
 
     Source: lecture, slide "Expected 0-1 Error Bound" (its first term); cao2019generalization, Theorem 3.3.
     """
-    kernel, y, n = np.asarray(kernel, dtype=np.float64), np.asarray(y, dtype=np.float64), len(y)
+    kernel, y, n = validation.finite(kernel, "kernel"), np.asarray(y, dtype=np.float64), len(y)
     if not np.all(np.abs(y) == 1):
         raise ValueError("expected labels -1 and 1, got others")
     penalties = np.sort(np.asarray(penalties, dtype=np.float64))[::-1]

@@ -9,8 +9,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
-from snn_ntk._validation import unit_rows
 from snn_ntk.activations.duals import dual_derivatives
 
 __all__ = ["exact_kl_kernel", "whitened_product"]
@@ -34,7 +34,7 @@ def whitened_product(
         Products, shape (n1, n), float64.
 
     Raises:
-        ValueError: If the inputs are of different dimension, or a training input is zero.
+        ValueError: If the inputs are not finite or of different dimension, or a training input is zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -45,7 +45,7 @@ def whitened_product(
     Source: book, chapter 8.
     """
     tolerance = max(np.shape(x)) * float(np.finfo(np.asarray(x).dtype).eps) if rtol is None else rtol
-    x1, x = np.asarray(x1, np.float64), np.asarray(x, np.float64)
+    x1, x = validation.finite(x1, "x1"), validation.finite(x, "x")
     if x1.shape[1] != x.shape[1]:
         raise ValueError(f"expected inputs of dimension {x.shape[1]}, got {x1.shape[1]}")
     norms = np.linalg.norm(x, axis=1, keepdims=True)
@@ -107,7 +107,7 @@ def exact_kl_kernel(
     kernel = whitened_product(x1, x, rtol=rtol) * _slope_moment(x1, x, activation, sigma0)
     if not variance_weights:
         return kernel
-    squares1, squares = (np.asarray(unit_rows(points), np.float64) ** 2 for points in (x1, x))
+    squares1, squares = (np.asarray(validation.unit_rows(points), np.float64) ** 2 for points in (x1, x))
     tolerance = max(squares.shape) * float(np.finfo(np.asarray(x).dtype).eps) if rtol is None else rtol
     product = _whitened(squares1, squares, squares, tolerance)
     return kernel + sigma0**2 / 2 * product * _derivatives(x1, x, activation, sigma0)[2]

@@ -27,16 +27,32 @@ from scipy.linalg import cho_factor, cho_solve
 __all__ = ["effective_ridge", "ridge_as_printed", "ridge_corrected", "ridge_exact_kl"]
 
 
-def regress(kernel, kernel_test, ridge, residual):
-    """K_test (K + ρ I)^{-1} residual by Cholesky."""
+def solved(kernel, ridge, residual):
+    """(K + ρ I)^{-1} residual by Cholesky, refused where rounding decides it.
+
+    Raises:
+        ValueError: If the smallest eigenvalue of K + ρ I is not above what rounding of K can make of 0.
+    """
+    rounding = len(kernel) * np.finfo(np.float64).eps * (float(np.abs(np.diagonal(kernel)).max()) + ridge)
     try:
         factor = cho_factor(kernel + ridge * np.eye(len(kernel)))
-    except np.linalg.LinAlgError as error:
-        lowest = np.linalg.eigvalsh((kernel + kernel.T) / 2)[0]
-        raise ValueError(
-            f"expected a kernel whose eigenvalues are above -{ridge:.2g}, the ridge, got one of {lowest:.2g}"
-        ) from error
-    return (kernel if kernel_test is None else kernel_test) @ cho_solve(factor, residual)
+        # No pivot is below the smallest eigenvalue.
+        smallest = float(np.diagonal(factor[0]).min() ** 2)
+    except np.linalg.LinAlgError:
+        factor, smallest = None, -math.inf
+    if factor is not None and smallest > rounding:
+        return cho_solve(factor, residual)
+    lowest = float(np.linalg.eigvalsh((kernel + kernel.T) / 2)[0])
+    raise ValueError(
+        f"expected a kernel whose smallest eigenvalue plus the ridge is above rounding, {rounding:.2g}, got the "
+        f"eigenvalue {lowest:.2g} and the ridge {ridge:.2g}: take a ridge above {max(rounding, rounding - lowest):.2g}, "
+        "or a kernel computed in float64 and without inputs that are there twice"
+    )
+
+
+def regress(kernel, kernel_test, ridge, residual):
+    """K_test (K + ρ I)^{-1} residual."""
+    return (kernel if kernel_test is None else kernel_test) @ solved(kernel, ridge, residual)
 
 
 def checked_kernels(kernel, kernel_test, f0_test, beta, *outputs) -> tuple[Any, ...]:
@@ -96,7 +112,8 @@ def ridge_as_printed(
         Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-        ValueError: If shapes do not fit, or β ≤ 0.
+        ValueError: If shapes do not fit, β ≤ 0,
+            or the ridge is too small for the kernel's smallest eigenvalue.
 
     Example:
         >>> import jax.numpy as jnp
@@ -133,7 +150,8 @@ def ridge_corrected(
         Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-        ValueError: If shapes do not fit, one of `kernel_test` and `f0_test` is missing, or β ≤ 0.
+        ValueError: If shapes do not fit, one of `kernel_test` and `f0_test` is missing, β ≤ 0,
+            or the ridge is too small for the kernel's smallest eigenvalue.
 
     Example:
         >>> import jax.numpy as jnp
@@ -173,7 +191,8 @@ def ridge_exact_kl(
         Predictions, shape (n_test, d_out) or (n, d_out), float64.
 
     Raises:
-        ValueError: If shapes do not fit, one of `kernel_test` and `f0_test` is missing, β ≤ 0 or σ0 ≤ 0.
+        ValueError: If shapes do not fit, one of `kernel_test` and `f0_test` is missing, β ≤ 0, σ0 ≤ 0,
+            or the ridge is too small for the kernel's smallest eigenvalue.
 
     Example:
         >>> import jax.numpy as jnp

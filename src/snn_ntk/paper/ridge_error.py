@@ -9,12 +9,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.exact_divergence_kernel import whitened_product
 from snn_ntk.paper.network import Parameters, pre_activations
-from snn_ntk.paper.ridge import check_square
+from snn_ntk.paper.ridge import check_square, solved
 
 __all__ = ["kernel_drift", "neuron_slopes", "path_averaged_kernel", "ridge_error_bound", "typical_ridge_error"]
 
@@ -60,7 +61,7 @@ def ridge_error_bound(
     """
     if (kernel_test is None) != (test_error is None):
         raise ValueError("expected kernel_test and test_error together, got one of them")
-    matrix = np.asarray(kernel, np.float64)
+    matrix = validation.finite(kernel, "kernel")
     check_square(matrix)
     if kernel_test is not None and np.shape(kernel_test)[1:] != matrix.shape[:1]:
         raise ValueError(f"expected kernel_test of shape (n_test, {len(matrix)}), got {np.shape(kernel_test)}")
@@ -246,7 +247,8 @@ def typical_ridge_error(
 
     Source: book, chapter 8.
     """
-    kernel, product, slopes, residual = (np.asarray(a, np.float64) for a in (kernel, product, slopes, residual))
+    given = {"kernel": kernel, "product": product, "slopes": slopes, "residual": residual}
+    kernel, product, slopes, residual = (validation.finite(value, name) for name, value in given.items())
     check_square(kernel)
     n = len(kernel)
     if product.shape != (n, n) or any(a.ndim != 2 or len(a) != n for a in (slopes, residual)):
@@ -264,7 +266,7 @@ def typical_ridge_error(
                 f"got {', '.join(map(str, shapes))}"
             )
         test = [np.asarray(a, np.float64) for a in (kernel_test, product_test, slopes_test)]
-    inverse = np.linalg.inv(kernel + ridge * np.eye(n))
+    inverse = solved(kernel, ridge, np.eye(n))
     weights = inverse @ residual
     # ‖B V‖_F depends on V only through V Vᵀ: a square root of it replaces the d outputs by n.
     values, vectors = np.linalg.eigh(weights @ weights.T)

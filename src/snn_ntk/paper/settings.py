@@ -90,7 +90,7 @@ def setting(
         A `Setting`. Its λ0 is 0 where the kernel is singular to rounding: the bounds that divide by it then raise.
 
     Raises:
-        ValueError: If the rows of `x` are not of unit norm, or the activation's constants are unknown.
+        ValueError: If the rows of `x` are not of unit norm, a kernel is not finite, or the activation's constants are unknown.
 
     Example:
         >>> import numpy as np
@@ -103,7 +103,8 @@ def setting(
     """
     x = np.asarray(validation.unit_rows(x), np.float64)
     constants = constants_of(constants)
-    latent_kernel, d_kernel = np.asarray(latent_kernel, np.float64), np.asarray(d_kernel, np.float64)
+    latent_kernel = validation.finite(latent_kernel, "latent_kernel")
+    d_kernel = validation.finite(d_kernel, "d_kernel")
     eigenvalues = np.linalg.eigvalsh(latent_kernel + d_kernel)
     # Below rounding, an eigenvalue is no evidence of being positive.
     floor = len(x) * np.finfo(np.float64).eps * eigenvalues[-1]
