@@ -123,7 +123,7 @@ if __name__ == "__main__":
             added = {arguments.chapter: made}
         else:
             parser.error("expected a chapter or --packed, got neither")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
     for chapter, names in added.items():
         print(f"results/{chapter}: {len(names)} runs")

@@ -221,8 +221,7 @@ def run(file: str, chosen: list[str], tests: list[str], known: dict[str, Any], l
         gc.collect()
         gc.freeze()  # pytest collects garbage when it ends, and need not look at all this
         with log.open("a", encoding="utf-8") as lines:
-            judge(file, text, tests, 600)  # compiles what mutants will not compile again
-            verdict, seconds = judge(file, text, tests, 600, show)
+            verdict, seconds = judge(file, text, tests, 600, show)  # and keeps what it compiles
             if verdict != "survived":
                 raise RuntimeError(
                     f"{file}: expected tests that pass before anything is changed, got {verdict}: {tests}"
@@ -233,7 +232,11 @@ def run(file: str, chosen: list[str], tests: list[str], known: dict[str, Any], l
                 line = {"file": file, **change(text, made), "verdict": verdict, "seconds": round(used, 1)}
                 if verdict == "survived":
                     print(f"  line {line['line']}: {line['was']}\n    survived as {line['becomes']}", flush=True)
-                print(json.dumps({"mutant": digest(made), "tests": version, **line}), file=lines, flush=True)
+                print(
+                    json.dumps({"mutant": digest(made), "of": digest(text), "tests": version, **line}),
+                    file=lines,
+                    flush=True,
+                )
         status = 0
     except KeyboardInterrupt:
         pass
@@ -253,11 +256,44 @@ def verdicts(log: Path) -> dict[str, Any]:
     return {line["mutant"]: line for line in map(json.loads, lines)}
 
 
+def count(files: list[str], known: list[dict[str, Any]]) -> dict[str, Any]:
+    """Verdicts by file, of the files as they are now, and what survived without a reason."""
+    reasons = tomllib.loads((HERE / "equivalents.toml").read_text(encoding="utf-8"))["equivalent"]
+    equivalent = {(entry["file"], entry["was"], entry["becomes"]) for entry in reasons}
+    counts: dict[str, dict[str, int]] = {}
+    survivors = []
+    for file in files:
+        text = (PACKAGE / file).read_text(encoding="utf-8")
+        found = [line for line in known if line["file"] == file and line["of"] == digest(text)]
+        alive = [line for line in found if line["verdict"] == "survived"]
+        left = [line for line in alive if (file, line["was"], line["becomes"]) not in equivalent]
+        counts[file] = {
+            "mutants": len(mutants(text)),
+            "tried": len(found),
+            "killed": len(found) - len(alive),
+            "equivalent": len(alive) - len(left),
+            "survived": len(left),
+        }
+        survivors += [{key: line[key] for key in ("file", "line", "was", "becomes")} for line in left]
+    total = {
+        key: sum(row[key] for row in counts.values())
+        for key in ("mutants", "tried", "killed", "equivalent", "survived")
+    }
+    share = total["killed"] / max(1, total["killed"] + total["survived"])
+    return {
+        "killed of those that change a result": f"{share:.1%}",
+        "all": total,
+        "files": counts,
+        "survivors": survivors,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
     parser.add_argument("--sample", type=int, help="so many mutants of each file, drawn by the seed; all by default")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="files whose names contain this; the counts stay as they are")
+    parser.add_argument("--only", nargs="+", default=[""], help="only files whose names contain one of these")
+    parser.add_argument("--count", action="store_true", help="try none, only count what was tried before")
     parser.add_argument("--show", action="store_true", help="show what the tests say")
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -269,45 +305,24 @@ def main() -> None:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     selections: dict[str, list[str]] = tomllib.loads((HERE / "selections.toml").read_text(encoding="utf-8"))
-    reasons = tomllib.loads((HERE / "equivalents.toml").read_text(encoding="utf-8"))["equivalent"]
-    equivalent = {(entry["file"], entry["was"], entry["becomes"]) for entry in reasons}
-    log, chosen = MADE / "verdicts.jsonl", {}
-    importlib.import_module("conftest")  # as under pytest, annotations are enforced
-    for name in ("pytest", "hypothesis", *names({file.split("/")[0] for file in selections})):
+    log = MADE / "verdicts.jsonl"
+    chosen = [file for file in selections if any(part in file for part in arguments.only) and not arguments.count]
+    if chosen:
+        importlib.import_module("conftest")  # as under pytest, annotations are enforced
+    for name in ["pytest", "hypothesis", *names({file.split("/")[0] for file in chosen})] if chosen else []:
         importlib.import_module(name)  # with all they need of other packages, which no mutant changes
-    for file, tests in selections.items():
-        if arguments.only not in file:
-            continue
+    for file in chosen:
         text = (PACKAGE / file).read_text(encoding="utf-8")
         # A larger sample holds a smaller one.
         places = sorted(mutants(text), key=lambda place: digest(str(arguments.seed), file, *map(str, place)))
         programs = (made for made in (mutate(text, place) for place in places) if is_program(made))
-        chosen[file] = (list(itertools.islice(programs, arguments.sample)), len(places))
-        run(file, chosen[file][0], [*tests, f"src/snn_ntk/{file}"], verdicts(log), log, arguments.show)
-    known = verdicts(log)
-    counts: dict[str, Any] = {}
-    survivors = []
-    for file, (those, total) in chosen.items():
-        found = [known[digest(made)] for made in those]
-        alive = [line for line in found if line["verdict"] == "survived"]
-        open_ = [line for line in alive if (file, line["was"], line["becomes"]) not in equivalent]
-        counts[file] = {
-            "mutants": total,
-            "tried": len(found),
-            "killed": len(found) - len(alive),
-            "equivalent": len(alive) - len(open_),
-            "survived": len(open_),
-        }
-        survivors += [{key: line[key] for key in ("file", "line", "was", "becomes")} for line in open_]
-    total = {key: sum(row[key] for row in counts.values()) for key in next(iter(counts.values()))}
-    share = total["killed"] / max(1, total["killed"] + total["survived"])
-    made = {"sample": arguments.sample, "seed": arguments.seed, "files": counts, "all": total, "survivors": survivors}
-    text = json.dumps(made, indent=1, ensure_ascii=False)
-    if not arguments.only:
-        (HERE / "counts.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
-    print(f"{share:.1%} of those that change a result are killed")
-    sys.exit(bool(survivors))
+        sample = list(itertools.islice(programs, arguments.sample))
+        run(file, sample, [*selections[file], f"src/snn_ntk/{file}"], verdicts(log), log, arguments.show)
+    counts = count(list(selections), list(verdicts(log).values()))
+    made = json.dumps(counts, indent=1, ensure_ascii=False)
+    (HERE / "counts.json").write_text(made + "\n", encoding="utf-8")
+    print(made)
+    sys.exit(bool(counts["survivors"]))
 
 
 if __name__ == "__main__":
