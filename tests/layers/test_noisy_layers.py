@@ -56,7 +56,7 @@ def test_derivatives_and_precision(name, x64):
     ):
         np.testing.assert_allclose(found, (function(*ahead) - function(*behind)) / (2 * step), rtol=1e-5)
     with jax.enable_x64(False):
-        np.testing.assert_allclose(total(case.inputs, 0.9), value, rtol=1e-4)
+        np.testing.assert_allclose(total(np.asarray(x, np.float32), 0.9), value, rtol=1e-4)
 
 
 @pytest.mark.heavy
@@ -80,9 +80,8 @@ def test_what_is_stored_changes_the_term_of_the_variance_weights_alone(form, par
     """By dσ/dρ squared, here by autodiff of what init_fn stores."""
     x, options = jax.random.normal(jax.random.key(0), (3, 5, 2)), {"sigma0": 0.8, "parameterization": parameterization}
     kernels, weights = {}, {}
-    for name in ("none", "sigma", form):
-        more = options | ({"sigma0": 0.0} if name == "none" else {"variance_weights": name})
-        layer = StochasticConv(8, (2,), W_std=1.3, **more)
+    for name in ("sigma", form):
+        layer = StochasticConv(8, (2,), W_std=1.3, variance_weights=name, **options)
         kernels[name] = stax.serial(layer, stax.Erf(), stax.GlobalAvgPool(), stax.Dense(1))[2](x)
         weights[name] = layer[0](jax.random.key(1), x.shape)[1][1]
     g = jnp.exp if form == "log_sigma" else jax.nn.softplus
@@ -92,7 +91,7 @@ def test_what_is_stored_changes_the_term_of_the_variance_weights_alone(form, par
     term = kernels["sigma"].ntk - _without_term(without, x)
     np.testing.assert_allclose(kernels[form].ntk, kernels["sigma"].ntk - term + slope**2 * term, rtol=1e-10)
     np.testing.assert_array_equal(kernels[form].cov1, kernels["sigma"].cov1)
-    assert float(term.min()) > 1e-4
+    assert float(jnp.abs(term).max()) > 1e-2
 
 
 def _without_term(layer, x):

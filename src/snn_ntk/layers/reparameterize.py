@@ -62,8 +62,9 @@ def Reparameterize(log_variance: Num[ArrayLike, ""] = 0.0) -> tuple[Callable, Ca
 
 
 def _two_heads(heads: Any, kind: type) -> None:
-    if not isinstance(heads, Sequence) or len(heads) != 2 or not all(isinstance(head, kind) for head in heads):
-        count = f"{len(heads)} branches" if isinstance(heads, Sequence) else "one input"
+    branches = isinstance(heads, Sequence) and all(isinstance(head, kind) for head in heads)
+    if not branches or len(heads) != 2:
+        count = f"{len(heads)} branches" if branches else "one input"
         raise ValueError(
             "expected a mean and a log-variance, from stax.FanOut(2) and stax.parallel(mean head, log-variance head), "
             f"before Reparameterize, got {count}"
@@ -73,19 +74,19 @@ def _two_heads(heads: Any, kind: type) -> None:
 @stax.layer
 @stax.supports_masking(remask_kernel=True)
 def _reparameterize(log_variance: Any) -> tuple[Callable, Callable, Callable, Callable]:
-    def init_fn(rng: Any, input_shape: Sequence) -> tuple[tuple, tuple]:
+    def init_fn(rng: Any, input_shape: Any) -> tuple[tuple, tuple]:
         _two_heads(input_shape, tuple)
         if input_shape[0] != input_shape[1]:
             raise ValueError(f"expected heads of the same shape before Reparameterize, got {tuple(input_shape)}")
         return input_shape[0], ()
 
-    def apply_fn(params: tuple, inputs: Sequence, *, rng: Any = None, **kwargs: Any) -> Array:
+    def apply_fn(params: tuple, inputs: Any, *, rng: Any = None, **kwargs: Any) -> Array:
         if rng is None:
             raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
         mean, h = inputs
         return mean + jnp.exp((h + log_variance) / 2) * jax.random.normal(rng, mean.shape, mean.dtype)
 
-    def kernel_fn(ks: Sequence, **kwargs: Any) -> Any:
+    def kernel_fn(ks: Any, **kwargs: Any) -> Any:
         _two_heads(ks, nt.Kernel)
         k, h = ks
         if not (k.is_gaussian and h.is_gaussian):
@@ -117,7 +118,7 @@ def _reparameterize(log_variance: Any) -> tuple[Callable, Callable, Callable, Ca
         out = k.replace(cov1=noisy(k.cov1, h.cov1), cov2=noisy(k.cov2, h.cov2), nngp=k.nngp, is_gaussian=False)
         return carrying(out, **noise, excess=excess)
 
-    def mask_fn(masks: Sequence, input_shape: Sequence) -> Array | None:
+    def mask_fn(masks: Any, input_shape: Any) -> Array | None:
         given = [mask for mask in masks if mask is not None]
         return functools.reduce(operator.or_, given) if given else None
 
