@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "activations": BASE,
     "kernels": BASE | {"activations"},
     "layers": BASE | {"activations", "kernels"},
+    "regression": LIBRARY,
     "training": BASE,
     "datasets": BASE,
     "vae": BASE | {"training"},

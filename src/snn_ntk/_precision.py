@@ -7,11 +7,13 @@ option `jax_default_matmul_precision`, or the variable JAX_DEFAULT_MATMUL_PRECIS
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
+import jax.experimental
+import numpy as np
 
-__all__ = ["full_precision", "in_full_precision"]
+__all__ = ["full_precision", "in_full_precision", "in_precision_of"]
 
 _F = TypeVar("_F", bound=Callable)
 
@@ -32,3 +34,12 @@ def full_precision(function: _F) -> _F:
             return function(*args, **kwargs)
 
     return precise  # type: ignore[return-value]
+
+
+def in_precision_of(dtype: Any) -> contextlib.AbstractContextManager:
+    """A context in which JAX keeps all bits of a dtype: double precision for float64, the user's setting otherwise."""
+    if dtype != np.float64:
+        return contextlib.nullcontext()
+    # JAX 0.4.38, the oldest supported, has it in jax.experimental only.
+    home = jax if hasattr(jax, "enable_x64") else jax.experimental
+    return home.enable_x64(True)  # type: ignore[attr-defined]

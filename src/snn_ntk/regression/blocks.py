@@ -1,0 +1,101 @@
+"""From what the user names, a kernel_fn, an activation or a function of two blocks, to blocks of a kernel in NumPy."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from snn_ntk import _validation as validation
+from snn_ntk._precision import in_full_precision, in_precision_of
+from snn_ntk.activations.resolution import resolve
+from snn_ntk.kernels.one_hidden_layer import TangentKernels, compiled_tangent_kernels, resolved_tangent_kernels
+
+__all__ = ["Block", "block_function", "blocks_of_rows", "diagonal", "is_covariance"]
+
+Block = Callable[[Any, Any], np.ndarray]
+
+# Of one hidden layer: all parameters, one group, or the covariance of the outputs at initialisation (of W_d alone).
+_PARTS: dict[str, Callable[[TangentKernels], jax.Array]] = {
+    "ntk": lambda kernels: kernels.total,
+    "nngp": lambda kernels: kernels.d,
+    "mu": lambda kernels: kernels.mu,
+    "sigma": lambda kernels: kernels.sigma,
+    "d": lambda kernels: kernels.d,
+}
+
+
+@functools.partial(jax.jit, static_argnames=("activation", "get"))
+def _part(x1, x2, sigma0, *, activation, get):
+    """One of the kernels: inside one program the others are never written."""
+    return _PARTS[get](compiled_tangent_kernels(x1, x2, sigma0, None, None, activation=activation))
+
+
+def _of_activation(activation: Any, sigma0: Any, get: str) -> Block:
+    if get not in _PARTS:
+        raise ValueError(f"expected get to be one of {', '.join(_PARTS)}, got {get!r}")
+    sigma0 = validation.non_negative(sigma0, "sigma0")
+    resolved = resolve(activation)
+
+    def block(x1, x2):
+        x1, x2 = (validation.inputs(x, "X") for x in (x1, x2))
+        part = np.asarray(_part(x1, x2, sigma0, activation=resolved, get=get))
+        if np.isfinite(part).all():
+            return part
+        # Computed outside of the compiled program, or refused by name.
+        return np.asarray(_PARTS[get](resolved_tangent_kernels(x1, x2, sigma0, None, None, activation=resolved)))
+
+    return block
+
+
+def _takes_get(kernel: Callable) -> bool:
+    try:
+        return "get" in inspect.signature(kernel).parameters
+    except (TypeError, ValueError):  # a builtin says nothing of its arguments
+        return False
+
+
+def block_function(kernel: Any, activation: Any, sigma0: Any, get: str) -> Block:
+    """A function from two blocks of inputs, of one dtype, to their finite kernel, computed in that dtype."""
+    if (kernel is None) == (activation is None):
+        raise ValueError("expected either kernel or activation, got " + ("neither" if kernel is None else "both"))
+    function: Callable[[Any, Any], Any]
+    if kernel is None:
+        function = _of_activation(activation, sigma0, get)
+    elif not callable(kernel):
+        raise TypeError(f"expected kernel to be a function of two blocks of inputs or 'precomputed', got {kernel!r}")
+    elif _takes_get(kernel):
+        function = lambda x1, x2: kernel(jnp.asarray(x1), jnp.asarray(x2), get=get)  # noqa: E731
+    else:
+        function = kernel
+
+    def block(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+        with in_precision_of(x1.dtype), in_full_precision():
+            result = np.asarray(function(x1, x2))
+        if result.shape != (len(x1), len(x2)):
+            raise ValueError(f"expected a kernel of shape {(len(x1), len(x2))}, got {result.shape}")
+        if not np.isfinite(result).all():
+            raise ValueError("expected a finite kernel, got NaN or infinity")
+        return result
+
+    return block
+
+
+def is_covariance(kernel: Any, get: str) -> bool:
+    """Whether the kernel is one that a posterior variance can be asked of: not the tangent kernel of a network."""
+    return get in ("nngp", "d") or (callable(kernel) and not _takes_get(kernel))
+
+
+def blocks_of_rows(n: int, size: int) -> Iterator[slice]:
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def diagonal(block: Block, x: np.ndarray) -> np.ndarray:
+    """k(x, x) for each input, in float64: like every entry, of two blocks and not inflated by the noise of one."""
+    return np.concatenate([np.diag(block(x[rows], x[rows])) for rows in blocks_of_rows(len(x), 64)]).astype(np.float64)

@@ -1,0 +1,105 @@
+"""The rows of a kernel in float32, computed once, in memory or in a file that is filled on after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from snn_ntk._files import write_arrays
+from snn_ntk.regression.blocks import Block, blocks_of_rows
+
+__all__ = ["fingerprint", "store_rows"]
+
+_BLOCK_BYTES = 2**27
+
+
+def fingerprint(*arrays: np.ndarray) -> str:
+    """A hash of arrays, their shapes and dtypes."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def _in_memory(shape: tuple[int, int]) -> np.ndarray:
+    """An array that begins where a page begins: JAX reads it where it is."""
+    return np.frombuffer(mmap.mmap(-1, 4 * shape[0] * shape[1]), np.float32).reshape(shape)
+
+
+class _KernelFile:
+    """The rows of one process in a file, and beside it how many of them are there."""
+
+    def __init__(self, folder: Path, x: np.ndarray, rows: range) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"kernel-{rows.start}.float32"
+        self.mark = self.path.with_suffix(".npz")
+        self.identity = np.array(fingerprint(x, np.array([rows.start, rows.stop])))
+        shape = len(rows), len(x)
+        self.done = self._done() if self.path.exists() and self.mark.exists() else 0
+        needed = 4 * shape[0] * shape[1]
+        if not self.done and needed > (free := shutil.disk_usage(folder).free):
+            raise ValueError(f"expected {needed / 1e9:.1f} GB free in {folder} for the kernel, got {free / 1e9:.1f}")
+        self.array = np.memmap(self.path, np.float32, "r+" if self.done else "w+", shape=shape)
+
+    def _done(self) -> int:
+        with np.load(self.mark, allow_pickle=False) as content:
+            if content["identity"] != self.identity:
+                raise ValueError(
+                    f"expected {self.path} to hold the kernel of these inputs, got one of others: "
+                    "give another folder, or remove the file"
+                )
+            return int(content["done"])
+
+    def check(self, first_rows: np.ndarray) -> None:
+        """Raises an error unless what is there begins like the kernel that would be computed now."""
+        there, size = self.array[: len(first_rows)], np.abs(first_rows).max()
+        if not np.allclose(there, first_rows, rtol=0, atol=1e-4 * size):
+            raise ValueError(
+                f"expected {self.path} to hold this kernel, got another of the same inputs: "
+                "give another folder, or remove the file"
+            )
+
+    def completed(self, rows: int) -> None:
+        self.array.flush()
+        write_arrays(self.mark, {"identity": self.identity, "done": np.array(rows)})
+
+
+def store_rows(block: Block, x: np.ndarray, rows: range, folder: Path | None, verbose: bool) -> np.ndarray:
+    """K(x[rows], x), shape (rows, n), float32.
+
+    Args:
+        block: Kernel of two blocks of inputs.
+        x: All inputs.
+        rows: Which rows to compute.
+        folder: Where to keep the kernel, which is then mapped into memory; what is there already is not computed again.
+        verbose: Whether to show a bar with the time that remains.
+
+    Returns:
+        An array, or the file mapped into memory.
+
+    Raises:
+        ValueError: If the folder holds another kernel, or has no room for this one.
+    """
+    file = None if folder is None else _KernelFile(folder, x, rows)
+    array = _in_memory((len(rows), len(x))) if file is None else file.array
+    done = 0 if file is None else file.done
+    if file is not None and done:
+        file.check(block(x[rows.start : rows.start + 1], x))
+    size = max(1, _BLOCK_BYTES // (4 * len(x)))
+    devices = jax.local_devices()
+    with tqdm(total=len(rows), initial=done, desc="kernel", unit="row", delay=5, disable=not verbose) as bar:
+        for turn, piece in enumerate(blocks_of_rows(len(rows) - done, size)):
+            here = slice(done + piece.start, done + piece.stop)
+            with jax.default_device(devices[turn % len(devices)]):
+                array[here] = block(x[rows.start + here.start : rows.start + here.stop], x)
+            if file is not None:
+                file.completed(here.stop)
+            bar.update(here.stop - here.start)
+    return array
