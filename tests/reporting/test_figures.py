@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from snn_ntk.reporting import plot_runs, plot_slope
+from snn_ntk.reporting import plain_ticks, plot_runs, plot_slope
 from snn_ntk.reporting.figures import DARK, SMALLEST, WIDTH, _plain, in_the_dark, save_figure, use_style
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +55,20 @@ def test_a_line_of_a_slope_is_a_power_law_through_the_first_point(axes):
     np.testing.assert_allclose(line.get_ydata(), [3, 1.5, 0.75])
     assert line.get_label() == "slope \N{MINUS SIGN}1/2"
     assert plot_slope(axes, [1, 2], 1.0, 2, label="mine", ls=":").get_label() == "mine"
+
+
+@pytest.mark.parametrize("count", [2, 6, 7, 13])
+def test_ticks_stand_at_values_with_the_last_and_no_more_than_fit(axes, count):
+    values = 2 ** np.arange(4, 4 + count)
+    axes.plot(values, values)
+    axes.set_xscale("log")
+    plain_ticks(axes.xaxis, values)
+    at = axes.get_xticks()
+    assert min(count, 3) <= len(at) <= 6
+    assert set(at) <= set(values)
+    assert at[-1] == values[-1]
+    assert [float(text.get_text().replace(",", "")) for text in axes.get_xticklabels()] == list(at)
+    assert axes.get_xticks(minor=True).size == 0
 
 
 def test_a_dark_figure_has_no_ground_light_text_and_the_same_pictures():

@@ -137,7 +137,7 @@ class Chapter:
         figure = draw(*still)
         svg = save_figure(figure, folder, name, title, data, self._stamp)
         if self._links:
-            save_frames(draw, values, figure, folder, name, title, self._stamp)
+            save_frames(draw, values, figure, folder, name, title=title, stamp=self._stamp)
         self._show(svg, name, caption, alt, controls(choices, still, f"../figures/{self.name}/{name}"))
 
     def _show(self, svg: bytes, name: str, caption: str, alt: str, sliders: str = "") -> None:

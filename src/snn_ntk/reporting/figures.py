@@ -217,6 +217,7 @@ def save_frames(
     still: Figure,
     folder: Path,
     name: str,
+    *,
     title: str,
     stamp: Mapping[str, object],
 ) -> None:
