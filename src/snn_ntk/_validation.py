@@ -63,7 +63,7 @@ def matching_inputs(x1: Any, x2: Any | None) -> tuple[Array, Array | None]:
     return x1, x2
 
 
-def finite(value: Any, name: str) -> Any:
+def finite(value: Any, name: str) -> np.ndarray:
     """Numbers as a float64 array on the host, none NaN or infinite: LAPACK would say that it did not converge."""
     value = np.asarray(value, np.float64)
     if not np.isfinite(value).all():

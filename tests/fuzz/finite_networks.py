@@ -66,7 +66,9 @@ def _solvers(rng):
     yield "ridge_as_printed", lambda: paper.ridge_as_printed(kernel, y, beta=beta)
     yield "ridge_exact_kl", lambda: paper.ridge_exact_kl(kernel, y, f0, beta=beta, sigma0=sigma0)
     yield "ridge_error_bound", lambda: paper.ridge_error_bound(kernel, 1.0, ridge=beta, train_error=0.0)
-    yield "typical_ridge_error", lambda: paper.typical_ridge_error(kernel, kernel, x, y, ridge=beta, width=8)
+    slopes = rng.normal(size=(n, 3))
+    averaged = kernel * (slopes @ slopes.T) / 3
+    yield "typical_ridge_error", lambda: paper.typical_ridge_error(averaged, kernel, slopes, y, ridge=beta, width=8)
     yield "whitened_product", lambda: paper.whitened_product(test, x)
     yield "principal_components", lambda: ntk.principal_components(kernel)
     yield "generalisation_bound", lambda: ntk.generalisation_bound(jnp.asarray(kernel), jnp.asarray(y[:, 0]))
@@ -78,7 +80,7 @@ def violations(seed: int) -> list[str] | str:
     """What is not finite and not refused; else "held", or how many calls were refused."""
     rng = np.random.default_rng(seed)
     name = list(ACTIVATIONS)[seed % len(ACTIVATIONS)]
-    dtype = ["float64", "float32"][seed // len(ACTIVATIONS) % 2]
+    dtype = ["float64", "float32"][(seed + seed // len(ACTIVATIONS)) % 2]
     wrong, refused = [], 0
     with jax.enable_x64(True):
         for call, function in (*_networks(rng, name, dtype), *_solvers(rng)):
@@ -92,6 +94,8 @@ def violations(seed: int) -> list[str] | str:
             except Exception as error:
                 wrong.append(f"{call}: {type(error).__name__}: {error}")
                 continue
+            if call == "ridge_error_bound" and leaves == [np.inf]:
+                continue  # as it says where the kernel is singular to rounding
             if not all(np.isfinite(leaf).all() for leaf in leaves):
                 wrong.append(f"{call} of {name} in {dtype} is not finite")
     return wrong or (f"refused: {refused}" if refused else "held")

@@ -123,3 +123,16 @@ def test_bad_input_is_refused():
         layer_kernels(init_mlp(jax.random.key(0), (3, 4, 2)), POINTS)
     with pytest.raises(ValueError, match="non-negative"):
         feature_map(POINTS, hidden=-1)
+
+
+def test_an_input_of_zeros_has_features_of_zeros():
+    x = jnp.array([[0.6, 0.8], [0.0, 0.0], [1.0, 0.0]])
+    features, others = feature_map(x, hidden=2), feature_map(x[::2], hidden=2)
+    np.testing.assert_allclose(features[1], 0, atol=1e-6)
+    np.testing.assert_allclose((features @ features.T)[::2, ::2], others @ others.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_kernel_that_is_not_finite_is_named(bad):
+    with pytest.raises(ValueError, match="finite values in kernel"):
+        principal_components(np.array([[1.0, bad], [bad, 1.0]]))

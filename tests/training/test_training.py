@@ -375,6 +375,18 @@ def test_what_has_no_limit_flow_is_refused(change, message):
         limit_flow(**arguments | change)
 
 
+@pytest.mark.parametrize("steps", [1e12, np.inf])
+def test_a_descent_that_leaves_the_range_of_floats_names_the_rate_that_would_not(steps):
+    kernel, y = np.diag([1.0, 4.0]), np.ones((2, 1))
+    with pytest.raises(ValueError, match=r"learning rate below 1, or fewer steps, got 3 and .*overflow"):
+        limit_flow(kernel, 0 * y, y, [0.0, steps], learning_rate=3.0)
+    with pytest.raises(ValueError, match="learning rate below 1"):
+        limit_movement(kernel, kernel, 0 * y, y, [steps], learning_rate=3.0)
+    # Each mode of error e is multiplied by (1 − 3 λ/2)^t.
+    found = limit_flow(kernel, 0 * y, y, [3.0], learning_rate=3.0).train[0, :, 0]
+    np.testing.assert_allclose(found, [1 - (-0.5) ** 3, 1 - (-5.0) ** 3])
+
+
 def test_progress_is_silent_under_ci(monkeypatch, capsys):
     monkeypatch.setenv("CI", "true")
     monkeypatch.setattr(descent, "tqdm", lambda **options: pytest.fail("bar") if not options["disable"] else _Bar())

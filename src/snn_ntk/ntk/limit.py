@@ -184,9 +184,11 @@ def _feature_map(x, hidden):
     for _ in range(hidden):
         gram = psi @ psi.T
         norms = jnp.sqrt(jnp.diag(gram))
-        cosines = gram / jnp.outer(norms, norms)
+        sizes = jnp.outer(norms, norms)
+        # An input of zeros has no angles: any will do, since its features are 0.
+        cosines = jnp.where(sizes > 0, gram / jnp.where(sizes > 0, sizes, 1), jnp.eye(len(x), dtype=x.dtype))
         outer = jnp.einsum("np,nq->npq", _square_root(kappa0(cosines)), features).reshape(x.shape[0], -1)
-        psi = _square_root(kappa1(cosines) * jnp.outer(norms, norms))
+        psi = _square_root(kappa1(cosines) * sizes)
         features = jnp.concatenate([outer, psi], axis=1)
     return features
 

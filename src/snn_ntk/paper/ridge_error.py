@@ -279,4 +279,5 @@ def typical_ridge_error(
         if test is not None:
             block += test[2][:, r, None] * (test[1] @ (p * root))
         square += float(np.sum(block**2)) / slopes.shape[1]
-    return float(np.sqrt(((outputs + 2) * square - np.sum(mean**2)) / width))
+    # 0 where the neurons are all alike, to rounding.
+    return float(np.sqrt(max((outputs + 2) * square - np.sum(mean**2), 0) / width))

@@ -64,7 +64,13 @@ def _all_filters(values, times, learning_rate, n):
     else:
         rate = learning_rate * values / n
         if np.any(rate >= 1):  # the mode oscillates: (1 − rate)^t is negative for odd t
-            left = (1 - rate) ** np.rint(times)
+            with np.errstate(over="ignore"):
+                left = (1 - rate) ** np.rint(times)
+            if not np.isfinite(left).all():
+                raise ValueError(
+                    f"expected a learning rate below {2 * n / values.max():.3g}, or fewer steps, got {learning_rate:.3g} "
+                    f"and {times.max():.3g}: descent diverges, and its outputs overflow"
+                )
             return left, (1 - left) / np.where(values > 0, values, 1.0)
         exponent = times * np.log1p(-rate)
         slope = learning_rate * times / n
@@ -105,7 +111,7 @@ def limit_flow(
 
     Raises:
         ValueError: If shapes do not fit together, the kernel is not symmetric and positive, a number is not finite, a time is
-            negative, or only one of `kernel_test` and `f0_test` is given.
+            negative, descent diverges beyond the range of floats, or only one of `kernel_test` and `f0_test` is given.
 
     Example:
         >>> import numpy as np
