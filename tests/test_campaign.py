@@ -24,7 +24,7 @@ from snn_ntk.reporting import load_results
 
 ROOT = Paths(campaign_plan.WORKFLOW.parent, "gpu")
 SWEEP = [{"m": [8, 16, 32], "seed": [0, 1], "steps": 100}]
-STAMP = {"sources": "abc", "device": "a card"}
+STAMP = {"versions": {"jax": "0.0"}, "sources": "abc", "device": "a card"}
 
 
 def test_the_plan_names_runs_that_its_makers_can_make():

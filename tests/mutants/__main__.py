@@ -48,6 +48,7 @@ OPERATORS = [
 ]
 OPTIONS = ["--exitfirst", "--quiet", "--import-mode=importlib", "--doctest-modules", "-m", "not heavy and not weekly"]
 OPTIONS += ["--override-ini=addopts=", "-p", "no:cacheprovider", "--assert=plain", "--hypothesis-seed=0"]
+OPTIONS += ["--hypothesis-profile=mutants"]
 
 
 def mutants(text: str) -> list[tuple[str, int]]:
@@ -122,13 +123,12 @@ class Without(MetaPathFinder):
             raise ImportError(fullname)
 
 
-def import_all_but(file: str, tests: list[str]) -> None:
-    """Imports the modules of the package that do not lead to a file, and what tests need of other packages."""
+def import_all_but(file: str) -> None:
+    """Imports the modules of the package that do not lead to a file.
+
+    What leads to it is imported once, by the tests: beartype takes a class that is made again for another.
+    """
     folder = file.split("/")[0]
-    # neural-tangents, which is changed while it is imported, stays.
-    for name in [name for name in sys.modules if name.split(".")[0] == "snn_ntk"]:
-        if not name.startswith(("snn_ntk._neural_tangents", "snn_ntk._precision")):
-            del sys.modules[name]
     finder = Without(f"snn_ntk.{file.removesuffix('.py').replace('/', '.')}")
     sys.meta_path.insert(0, finder)
     # The packages above the file list what it defines; without them their other modules can be imported.
@@ -136,7 +136,7 @@ def import_all_but(file: str, tests: list[str]) -> None:
     for name, path in above.items():
         sys.modules[name] = types.ModuleType(name)
         sys.modules[name].__path__ = [str(path)]
-    for name in [*names({folder, "paper"}), *(name for test in tests for name in others(Path(test.split("::")[0])))]:
+    for name in names({folder, "paper"}):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for name in above:
@@ -145,7 +145,7 @@ def import_all_but(file: str, tests: list[str]) -> None:
 
 
 def others(path: Path) -> Iterator[str]:
-    """The modules that a test imports and that are not of this project."""
+    """The modules that a file imports and that are not of this project."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         listed = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         for name in [*listed, *([node.module or ""] if isinstance(node, ast.ImportFrom) else [])]:
@@ -175,7 +175,10 @@ def judge(file: str, text: str, tests: list[str], seconds: float, show: bool = F
     pid = os.fork()
     if not pid:
         import pytest
+        from hypothesis import HealthCheck, settings
 
+        # A slow machine kills no mutant.
+        settings.register_profile("mutants", deadline=None, suppress_health_check=list(HealthCheck))
         if not show:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
@@ -217,7 +220,7 @@ def run(file: str, chosen: list[str], tests: list[str], known: dict[str, Any], l
         return
     status = 1
     try:
-        import_all_but(file, tests)
+        import_all_but(file)
         gc.collect()
         gc.freeze()  # pytest collects garbage when it ends, and need not look at all this
         with log.open("a", encoding="utf-8") as lines:
@@ -309,8 +312,10 @@ def main() -> None:
     chosen = [file for file in selections if any(part in file for part in arguments.only) and not arguments.count]
     if chosen:
         importlib.import_module("conftest")  # as under pytest, annotations are enforced
-    for name in ["pytest", "hypothesis", *names({file.split("/")[0] for file in chosen})] if chosen else []:
-        importlib.import_module(name)  # with all they need of other packages, which no mutant changes
+    tests = {test.split("::")[0] for file in chosen for test in selections[file]}
+    files = [*(PACKAGE / file for file in chosen), *map(Path, sorted(tests))]
+    for name in ["pytest", *(name for path in files for name in others(path))] if chosen else []:
+        importlib.import_module(name)  # no mutant changes these
     for file in chosen:
         text = (PACKAGE / file).read_text(encoding="utf-8")
         # A larger sample holds a smaller one.

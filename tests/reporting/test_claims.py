@@ -1,7 +1,7 @@
 """The rule that judges, and the committed claims: each must be able to fail."""
 
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
@@ -272,3 +272,9 @@ def test_a_claim_that_was_to_be_not_run_and_ran_is_unexpected():
     assert unexpected([record], claims, "smoke") == {"slope": "not run"}
     assert unexpected([record], claims, "laptop") == {}
     assert unexpected([], claims, "smoke") == {}
+
+
+@pytest.mark.parametrize("written", [SLOPE, around(SLOPE, -0.5, 0.01)])
+def test_what_was_written_down_before_and_measured_after_cannot_be_changed(written):
+    with pytest.raises(FrozenInstanceError):
+        written.id = "another"
