@@ -145,7 +145,6 @@ def test_dropout_on_raw_inputs_is_refused(get):
         [],
         [stax.Flatten()],
         [stax.GlobalAvgPool()],
-        [stax.LayerNorm()],
         [concat],
         [stax.DotGeneral(rhs=2.0)],
     ):
