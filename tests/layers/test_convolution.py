@@ -37,7 +37,7 @@ def both(name, end, **options):
 
 
 @pytest.mark.parametrize("noise", ["independent", "per_position", "shared"])
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if "," in n else pytest.mark.heavy) for n in SHAPES])
 def test_the_kernels_are_those_of_a_dense_layer_on_patches(name, noise, x64):
     x, conv, seen, dense = both(name, stax.Flatten() if "padded" in name else stax.GlobalAvgPool(), noise=noise)
     got, want = conv[2](x, x[:1]), dense[2](seen, seen[:1])

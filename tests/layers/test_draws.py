@@ -32,7 +32,7 @@ def said_by(kernel):
     return want.reshape(n * p, n * p)
 
 
-@pytest.mark.parametrize("parameterization", ["ntk", "standard"])
+@pytest.mark.parametrize("parameterization", ["ntk", pytest.param("standard", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("noise", ["independent", "per_position", "shared"])
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_noisy_weights(kind, noise, parameterization, x):

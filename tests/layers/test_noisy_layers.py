@@ -11,15 +11,19 @@ from snn_ntk import Nonlinearity, Reparameterize, StochasticConv, StochasticDens
 from snn_ntk.layers import predictive_variance
 
 FIELDS = ("nngp", "ntk", "cov1")
-FAST = ("dropout", "latents", "first convolution, independent", "first convolution, per_position")
-LIGHT = (*FAST, "latents of raw inputs", "deep convolution, independent", "first convolution, shared", "all of them")
+LIGHT = ("dropout", "latents", "first convolution, independent")
+
+
+def light(names):
+    """All of them, those that take long under `heavy`."""
+    return [pytest.param(name, marks=() if name in LIGHT else pytest.mark.heavy) for name in names]
 
 
 def fields(kernel):
     return {name: getattr(kernel, name) for name in FIELDS}
 
 
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("name", light(CASES))
 def test_a_block_is_the_kernel_of_the_block_and_no_noise_is_none(name, x64):
     case = CASES[name]
     x = jnp.asarray(case.inputs, float)
@@ -38,7 +42,7 @@ def test_a_block_is_the_kernel_of_the_block_and_no_noise_is_none(name, x64):
         assert float(jnp.abs(whole[field] - getattr(without, field)).max()) > 1e-2 * scale or field == "nngp"
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", light([*LIGHT, "first convolution, per_position"]))
 def test_derivatives_and_precision(name, x64):
     case = CASES[name]
     x = jnp.asarray(case.inputs, float)
@@ -145,7 +149,6 @@ def test_dropout_on_raw_inputs_is_refused(get):
         [],
         [stax.Flatten()],
         [stax.GlobalAvgPool()],
-        [stax.LayerNorm()],
         [concat],
         [stax.DotGeneral(rhs=2.0)],
     ):

@@ -7,6 +7,7 @@ repeated with fresh noise, which gives their standard errors.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -93,32 +94,17 @@ def finite_tangent_kernels(
         raise ValueError(f"expected repeats >= 2, which the standard errors are taken over, got {repeats}")
     rows = np.asarray(x1)
     columns = rows if x2 is None else np.asarray(x2)
-    left, right, own, others = jax.random.split(key, 4)
+    keys = jax.random.split(key, 4)
     if x2 is None:
-        others = own
-
-    @jax.jit
-    def block(params: PyTree, x: Array, i: Array, y: Array, j: Array) -> tuple[Array, Array]:
-        def gradients(x: Array, indices: Array, key: Array, repeat: Array, samples: int) -> PyTree:
-            keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.fold_in(key, repeat), index))(indices)
-            return mean_jacobian(apply_fn, params, x, keys, samples)
-
-        def of_repeat(repeat: Array) -> tuple[Array, Array]:
-            pairs = (
-                (gradients(x, i, left, repeat, samples), gradients(y, j, right, repeat, samples)),
-                (gradients(x, i, own, repeat, 1), gradients(y, j, others, repeat, 1)),
-            )
-            expected, sampled = (sum(jax.tree.leaves(jax.tree.map(contract, *pair))) for pair in pairs)
-            return expected, sampled
-
-        return jax.lax.map(of_repeat, jnp.arange(repeats))
+        keys = keys.at[3].set(keys[2])  # where an input meets itself it does so under one noise
 
     found = np.empty((4, len(rows), len(columns)))
     for start in range(0, len(rows), batch_size):
         i = np.arange(start, min(start + batch_size, len(rows)))
         for other in range(start if x2 is None else 0, len(columns), batch_size):
             j = np.arange(other, min(other + batch_size, len(columns)))
-            values = block(params, floats(rows[i]), i, floats(columns[j]), j)
+            pair = (floats(rows[i]), jnp.asarray(i)), (floats(columns[j]), jnp.asarray(j))
+            values = _block(params, *pair, keys, apply_fn=apply_fn, samples=samples, repeats=repeats)
             for place, value in zip((0, 2), values, strict=True):
                 value = np.asarray(value, np.float64)
                 if x2 is None and start == other:
@@ -128,3 +114,31 @@ def finite_tangent_kernels(
                 if x2 is None:
                     found[place : place + 2, other : other + len(j), start : start + len(i)] = np.swapaxes(part, 1, 2)
     return FiniteKernels(*found)
+
+
+@functools.partial(jax.jit, static_argnames=("apply_fn", "samples", "repeats"))
+def _block(
+    params: PyTree,
+    one: tuple[Array, Array],
+    two: tuple[Array, Array],
+    keys: Array,
+    *,
+    apply_fn: Callable[..., Array],
+    samples: int,
+    repeats: int,
+) -> tuple[Array, Array]:
+    """Both kernels between two blocks, inputs and their numbers, one a repeat: shape (repeats, b1, b2)."""
+
+    def gradients(block: tuple[Array, Array], key: Array, repeat: Array, samples: int) -> PyTree:
+        x, numbers = block
+        keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.fold_in(key, repeat), number))(numbers)
+        return mean_jacobian(apply_fn, params, x, keys, samples)
+
+    def of_repeat(repeat: Array) -> tuple[Array, Array]:
+        expected, sampled = (
+            sum(jax.tree.leaves(jax.tree.map(contract, gradients(one, i, repeat, n), gradients(two, j, repeat, n))))
+            for i, j, n in ((keys[0], keys[1], samples), (keys[2], keys[3], 1))
+        )
+        return expected, sampled
+
+    return jax.lax.map(of_repeat, jnp.arange(repeats))
