@@ -1,6 +1,6 @@
 """A fit in a process of its own: `run.py folder` says what it does, `run.py folder processes index port` is one of many.
 
-With eight devices in one process (XLA_FLAGS) and `run.py folder mesh 8 1` its kernel is divided over them.
+`run.py folder mesh` divides the kernel over the eight devices of one process (XLA_FLAGS).
 """
 
 import sys
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from snn_ntk.regression import KernelRidge, sharding, storage
 
-N = 300
+N = 160
 
 
 def gaussian(x1, x2):
@@ -35,28 +35,31 @@ def problem():
 
 def fit(kernel, **options):
     x, y = problem()
-    return KernelRidge(kernel, ridge=[0.01, 0.1], rank=20, tol=1e-9, solver="streamed", **options).fit(x, y)
+    return KernelRidge(kernel, ridge=[0.05, 0.5], rank=16, tol=1e-7, solver="streamed", **options).fit(x, y)
+
+
+def save(folder, model, *, everything=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "dual.npy", model.dual_coef_)
+    if everything:
+        np.save(folder / "std.npy", model.predict(problem()[0][:4], return_std=True)[1])
 
 
 def main():
-    folder, mode = Path(sys.argv[1]), sys.argv[2:3]
+    folder, mode = Path(sys.argv[1]), sys.argv[2:]
     if not mode:
-        storage._BLOCK_BYTES = 4 * N * 40  # eight blocks
+        storage._BLOCK_BYTES = 4 * N * 20  # eight blocks
         sharding.ShardedKernel.product = said("pass", sharding.ShardedKernel.product)
-        model = fit(said("block", gaussian), folder=folder)
+        save(folder, fit(said("block", gaussian), folder=folder), everything=False)
     elif mode == ["mesh"]:
-        shape = tuple(map(int, sys.argv[3:]))
-        mesh = Mesh(np.array(jax.devices()).reshape(shape), ("rows", "outputs")[: len(shape)])
-        model = fit(gaussian, mesh=mesh)
+        devices = np.array(jax.devices())
+        save(folder / "8", fit(gaussian, mesh=Mesh(devices, ("rows",))))
+        save(folder / "4x2", fit(gaussian, mesh=Mesh(devices.reshape(4, 2), ("rows", "outputs"))))
     else:
-        count, index, port = map(int, sys.argv[2:])
+        count, index, port = map(int, mode)
         jax.distributed.initialize(f"127.0.0.1:{port}", count, index)
         model = fit(gaussian, mesh=Mesh(np.array(jax.devices()), ("rows",)), folder=folder)
-        folder = folder / str(index)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "dual.npy", model.dual_coef_)
-    if mode:
-        np.save(folder / "std.npy", model.predict(problem()[0][:50], return_std=True)[1])
+        save(folder / str(index), model)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,167 @@
+"""Kernel ridge regression: its time against neural-tangents' and scikit-learn's, its memory, and a whole fit.
+
+Times are of one process, in turns, and each error is against a solve in float64 by LAPACK. Run
+
+    python benchmarks/regression.py                        # n = 10,000, ten outputs, the kernel given, ridge 1e-3 tr K / n
+    python benchmarks/regression.py --memory               # peak memory of that solve, in kernels
+    python benchmarks/regression.py --fit --n 60000 --folder DIR   # kernel, solve and test error on MNIST, resumable
+
+`--fit` takes the official files where they are found, and as many images as there are otherwise. For a machine that is
+busy or small, `--n 1000` rehearses.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.linalg import solve
+from sklearn.kernel_ridge import KernelRidge as Reference
+
+from snn_ntk._neural_tangents import nt, stax
+from snn_ntk._precision import in_precision_of
+from snn_ntk.kernels import tangent_kernels
+from snn_ntk.regression import KernelRidge
+
+OUTPUTS = 10
+SIGMA0 = 0.5
+
+
+def peak_bytes() -> int:
+    """Most resident memory so far. Linux counts in kibibytes, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def problem(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The total kernel of unit inputs near a subspace of dimension 20, in 784, and noisy targets."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, 20)) @ rng.standard_normal((20, 784)) + rng.standard_normal((n, 784))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    kernel = np.empty((n, n), np.float32)
+    for start in range(0, n, 500):
+        kernel[start : start + 500] = tangent_kernels(
+            x[start : start + 500], x, activation=stax.Erf(), sigma0=SIGMA0
+        ).total
+    y = np.tanh(3 * x @ rng.standard_normal((784, OUTPUTS))) + 0.1 * rng.standard_normal((n, OUTPUTS))
+    return kernel, y
+
+
+def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    value = jax.block_until_ready(call())
+    return time.perf_counter() - start, value
+
+
+def against_peers(n: int, repeats: int) -> dict[str, Any]:
+    """Predictions at the training inputs, from the kernel as float32 to numbers; float64 where a peer offers it."""
+    times: dict[str, list[float]] = {}
+    errors: dict[str, list[float]] = {}
+    passes = []
+    for seed in range(repeats):
+        kernel, y = problem(n, seed)
+        ridge = 1e-3 * float(np.trace(kernel)) / n
+
+        def ours(kernel=kernel, y=y, ridge=ridge):
+            model = KernelRidge("precomputed", ridge=ridge, solver="streamed", tol=1e-7).fit(kernel, y)
+            passes.append(model.n_iter_)
+            return y - ridge * model.dual_coef_  # K A = Y − ρ A
+
+        def scikit_learn(kernel=kernel, y=y, ridge=ridge):
+            model = Reference(alpha=ridge, kernel="precomputed").fit(kernel.astype(np.float64), y)
+            return y - ridge * model.dual_coef_
+
+        def neural_tangents(kernel=kernel, y=y, ridge=ridge):
+            with in_precision_of(np.dtype(np.float64)):
+                k = jnp.asarray(kernel, jnp.float64)
+                predict = nt.predict.gp_inference(k, jnp.asarray(y), ridge, diag_reg_absolute_scale=True)
+                return np.asarray(jax.block_until_ready(predict(get="nngp", k_test_train=None)))
+
+        calls = {"snn_ntk": ours, "scikit_learn": scikit_learn, "neural_tangents": neural_tangents}
+        if not seed:
+            ours()  # compiles
+        exact = kernel.astype(np.float64)
+        exact[np.diag_indices(n)] += ridge
+        exact = y - ridge * solve(exact, y, assume_a="pos", overwrite_a=True)
+        for name, call in calls.items():
+            spent, value = seconds(call)
+            times.setdefault(name, []).append(spent)
+            errors.setdefault(name, []).append(float(np.linalg.norm(value - exact) / np.linalg.norm(exact)))
+    fastest = np.minimum(times["scikit_learn"], times["neural_tangents"])
+    ratios = np.array(times["snn_ntk"]) / fastest
+    return {
+        "n": n,
+        "seconds": {name: float(np.median(each)) for name, each in times.items()},
+        "error": {name: max(each) for name, each in errors.items()},
+        "passes": passes[-1],
+        "ratio_to_the_faster": {"median": float(np.median(ratios)), "low": ratios.min(), "high": ratios.max()},
+    }
+
+
+def memory(n: int) -> dict[str, float]:
+    """Peak memory of a solve, the kernel included, in kernels of float32."""
+    KernelRidge("precomputed", solver="streamed").fit(*problem(600, 0))  # compiles
+    before = peak_bytes()
+    kernel, y = problem(n, 0)
+    filled = peak_bytes()
+    ridge = 1e-3 * float(np.trace(kernel)) / n
+    KernelRidge("precomputed", ridge=ridge, solver="streamed", tol=1e-7).fit(kernel, y)
+    after = peak_bytes()
+    size = kernel.nbytes
+    return {"n": n, "kernels_made": (filled - before) / size, "kernels_with_the_solve": (after - before) / size}
+
+
+def images(n: int, folder: Path | None) -> dict[str, Any]:
+    """A whole fit on MNIST, ten classes as ±, from pixels to its test error."""
+    from snn_ntk.datasets import load_mnist
+
+    x, labels = load_mnist()
+    order = np.random.default_rng(0).permutation(len(x))
+    held_out = min(10_000, len(x) // 6)
+    train, test = order[: min(n, len(x) - held_out)], order[len(x) - held_out :]
+    x = (x.reshape(len(x), -1) / np.linalg.norm(x.reshape(len(x), -1), axis=1, keepdims=True)).astype(np.float32)
+    y = np.where(labels[:, None] == np.arange(10), 0.9, -0.1)
+    ridge = 1e-3 * len(train) / 1000
+    model = KernelRidge(
+        activation=stax.Erf(), sigma0=SIGMA0, ridge=ridge, folder=folder, solver="streamed", verbose=True
+    )
+    fitted, _ = seconds(lambda: model.fit(x[train], y[train]) and 0)
+    predicted, values = seconds(lambda: model.predict(x[test]))
+    return {
+        "n": len(train),
+        "ridge": ridge,
+        "fit_seconds": fitted,
+        "predict_seconds": predicted,
+        "passes": model.n_iter_,
+        "residual": float(np.max(model.residual_)),
+        "test_error": float(np.mean(values.argmax(axis=1) != labels[test])),
+        "peak_gigabytes": peak_bytes() / 1e9,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    report: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
+    if options.memory:
+        report |= memory(options.n)
+    elif options.fit:
+        report |= images(options.n, options.folder)
+    else:
+        report |= against_peers(options.n, options.repeats)
+    print(json.dumps(report, indent=2, default=float))
+
+
+if __name__ == "__main__":
+    main()
