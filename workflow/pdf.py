@@ -1,12 +1,14 @@
-"""The whole book as one PDF: the published pages in their order on a single page, which headless Chromium prints.
+"""The whole book as one PDF: headless Chromium prints a chapter at a time, page and notebook together, and pypdf joins them.
 
-Links between pages stay links, solutions are unfolded, and the code of cells that only plot is left out. `custom.css` says how a page is printed.
+Solutions are unfolded, the code of cells that only plot is left out, links within a chapter stay links. `custom.css` says how a page is printed. All pages at
+once would be a document whose printing takes a multiple of the time of its parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import io
 import time
 import urllib.parse
 from pathlib import Path
@@ -15,12 +17,12 @@ from browser import open_browser
 from bs4 import BeautifulSoup, Tag
 from paths import PROFILES, Paths
 
-__all__ = ["make_pdf", "pages_in_order", "single_page"]
+__all__ = ["chapters", "make_pdf", "pages_in_order", "single_page"]
 
 LEFT_OUT = "script, .headerlink, .copybtn, .scorecard-filter, .viewcode-link, details.hide, nav, .prev-next-footer, .launch, .toctree-wrapper"
 TYPESET = """
 const done = arguments[arguments.length - 1];
-Promise.all([document.fonts.ready, MathJax.startup.promise, ...[...document.images].map(i => i.decode().catch(() => null))])
+Promise.all([document.fonts.ready, window.MathJax?.startup?.promise, ...[...document.images].map(i => i.decode().catch(() => null))])
   .then(() => done(document.querySelectorAll('.math').length - document.querySelectorAll('mjx-container').length));
 """
 
@@ -68,10 +70,29 @@ def _article(page: Path, html: Path, known: set[Path]) -> Tag:
     return article
 
 
-def single_page(html: Path) -> str:
-    """The published book as one page of HTML, for printing from anywhere on this disk."""
-    html = html.resolve()
-    pages = pages_in_order(html)
+def chapters(pages: list[Path]) -> list[list[Path]]:
+    """Pages that are printed together: one, or a chapter's and its notebook.
+
+    >>> [len(group) for group in chapters([Path("book/01-a.html"), Path("notebooks/01-a.html"), Path("book/data.html")])]
+    [2, 1]
+    """
+    groups: list[list[Path]] = []
+    for page in pages:
+        if groups and groups[-1][-1].stem == page.stem:
+            groups[-1].append(page)
+        else:
+            groups.append([page])
+    return groups
+
+
+def single_page(html: Path, pages: list[Path], before: int = 0) -> str:
+    """Pages of the published book as one page of HTML, for printing from anywhere on this disk.
+
+    Args:
+        html: The published book.
+        pages: Of it.
+        before: How many sheets are numbered already.
+    """
     first = _parsed(pages[0])
     head = []
     for tag in first.select("head link[rel=stylesheet], head style, script"):
@@ -85,7 +106,7 @@ def single_page(html: Path) -> str:
     articles = "\n".join(str(_article(page, html, set(pages))) for page in pages)
     return (
         f'<!doctype html>\n<html lang="en" data-theme="light" data-mode="light" class="whole-book"><head><meta charset="utf-8">'
-        f"<title>{title}</title>\n{''.join(head)}</head>\n"
+        f"<title>{title}</title>\n{''.join(head)}<style>html {{ counter-reset: page {before}; }}</style></head>\n"
         f'<body><main class="bd-content"><div class="bd-article-container">\n{articles}\n</div></main></body></html>\n'
     )
 
@@ -96,27 +117,31 @@ def make_pdf(html: Path, target: Path) -> None:
     Raises:
         RuntimeError: If mathematics could not be typeset.
     """
+    from pypdf import PdfReader, PdfWriter
+
+    html = html.resolve()
+    book = PdfWriter()
     target.parent.mkdir(parents=True, exist_ok=True)
     page = target.with_suffix(".html")
-    page.write_text(single_page(html), encoding="utf-8")
-    session = open_browser(patience=1200)
+    session = open_browser(patience=600)
+    options = {
+        "preferCSSPageSize": True,
+        "printBackground": True,
+        "generateDocumentOutline": True,
+        "generateTaggedPDF": True,
+    }
     try:
-        session.get(page.absolute().as_uri())
-        if missing := session.execute_async_script(TYPESET):
-            raise RuntimeError(f"{page}: expected every formula typeset, got {missing} that are not")
-        printed = session.execute_cdp_cmd(
-            "Page.printToPDF",
-            {
-                "preferCSSPageSize": True,
-                "printBackground": True,
-                "generateDocumentOutline": True,
-                "generateTaggedPDF": True,
-            },
-        )
+        for pages in chapters(pages_in_order(html)):
+            page.write_text(single_page(html, pages, len(book.pages)), encoding="utf-8")
+            session.get(page.absolute().as_uri())
+            if missing := session.execute_async_script(TYPESET):
+                raise RuntimeError(f"{pages[0]}: expected every formula typeset, got {missing} that are not")
+            printed = session.execute_cdp_cmd("Page.printToPDF", options)
+            book.append(PdfReader(io.BytesIO(base64.b64decode(printed["data"]))))
     finally:
         session.quit()
-    target.write_bytes(base64.b64decode(printed["data"]))
-    page.unlink()
+        page.unlink(missing_ok=True)
+    book.write(target)
 
 
 def main() -> None:

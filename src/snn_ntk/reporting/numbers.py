@@ -45,10 +45,10 @@ def _show(value: float, place: int, scientific: bool) -> str:
 
 
 def show_number(value: float, interval: Interval | None = None) -> str:
-    """A number with the digits that its interval warrants; three where it has none, fewer where those say it all.
+    """A number with the digits that its interval warrants; three where it has none, fewer if it is small or they say it all.
 
-    >>> show_number(0.99953, (0.9961, 1.0039)), show_number(-0.0017, (-0.41, 0.36)), show_number(-0.00173)
-    ('1.000', '0.00', '−0.00173')
+    >>> show_number(0.99953, (0.9961, 1.0039)), show_number(-0.0017, (-0.41, 0.36)), show_number(-0.0017321)
+    ('1.000', '0.00', '−0.0017')
     >>> [show_number(value).replace("\\u00a0", " ") for value in (0.5, 1.23456, 47144, 3e8, 4.21e-5, math.inf)]
     ['0.5', '1.23', '47.1 thousand', '300 million', '4.21 × 10⁻⁵', '∞']
     """
@@ -59,8 +59,10 @@ def show_number(value: float, interval: Interval | None = None) -> str:
         return _show(value, _place(value, interval), largest < 1e-3)
     if value == 0:
         return "0"
-    exponent = _exponent(float(f"{value:.{_DIGITS}g}"))
-    place = exponent - _DIGITS + 1
+    said = math.isclose(value, float(f"{value:.{_DIGITS}g}"), rel_tol=1e-12)
+    digits = _DIGITS if said or abs(value) >= 0.01 else _DIGITS - 1  # a small one has zeros enough
+    exponent = _exponent(float(f"{value:.{digits}g}"))
+    place = exponent - digits + 1
     while place < exponent and math.isclose(value, round(value, -place - 1), rel_tol=1e-12):
         place += 1
     return _show(value, place, abs(value) < 1e-3)
