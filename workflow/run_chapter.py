@@ -62,7 +62,7 @@ class _SparingEngine(NBClientEngine):
     def execute_managed_notebook(cls, nb_man: NotebookExecutionManager, kernel_name: str, *args: Any, **options: Any):
         save = nb_man.save
 
-        def save_now_and_then() -> None:
+        def save_now_and_then(**_: Any) -> None:
             if (nb_man.now() - nb_man.last_save_time).total_seconds() > 10:
                 save()
 
