@@ -1,0 +1,34 @@
+"""The limit where it changes its formula or its mind: a step that learns a mode at once, a kernel that is not quite symmetric."""
+
+import numpy as np
+import pytest
+
+from snn_ntk.training import limit_flow, limit_movement
+
+F0, Y = np.array([[0.5], [-1.0]]), np.array([[2.0], [3.0]])
+
+
+def test_a_step_of_one_over_the_eigenvalue_learns_its_mode_at_once():
+    # Two points, eigenvalues 2 and 1, η = 1: (1 − ηλ/n)^t is 0^t and 2^{−t}.
+    steps = np.array([0, 1, 2, 5])
+    flow = limit_flow(np.diag([2.0, 1.0]), F0, Y, steps, learning_rate=1.0)
+    left = np.stack([np.where(steps == 0, 1.0, 0.0), 0.5**steps], axis=1)
+    np.testing.assert_allclose(flow.train[:, :, 0], Y[:, 0] + left * (F0 - Y)[:, 0], rtol=1e-12)
+    moved = limit_movement(np.eye(2), np.diag([2.0, 1.0]), F0, Y, steps, learning_rate=1.0)
+    np.testing.assert_allclose(moved, np.linalg.norm((1 - left) / [2, 1] * (Y - F0)[:, 0], axis=1), rtol=1e-12)
+
+
+def test_a_kernel_is_symmetric_to_a_thousandth_and_its_symmetric_part_counts():
+    skew = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    whole = limit_flow(np.diag([2.0, 1.0]), F0, Y, [1.0])
+    near = limit_flow(np.diag([2.0, 1.0]) + 9e-4 * skew, F0, Y, [1.0])  # the entries differ by 1.8e-3 beside 2
+    np.testing.assert_allclose(near.train, whole.train, rtol=1e-12)
+    with pytest.raises(ValueError, match="expected a symmetric kernel"):
+        limit_flow(np.diag([2.0, 1.0]) + 1.1e-3 * skew, F0, Y, [1.0])
+
+
+def test_an_eigenvalue_below_zero_by_a_thousandth_of_the_largest_is_rounding():
+    flow = limit_flow(np.diag([1.0, -9e-4]), F0, Y, [1.0])
+    np.testing.assert_allclose(flow.train[0, :, 0], [2 - 1.5 * np.exp(-0.5), -1.0], rtol=1e-12)  # that mode stays
+    with pytest.raises(ValueError, match="without negative eigenvalues"):
+        limit_flow(np.diag([1.0, -1.1e-3]), F0, Y, [1.0])
