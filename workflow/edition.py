@@ -80,10 +80,7 @@ def _prepare(app: Any, config: Any) -> None:
 def _tell(app: Any, page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     shown = Path(app.srcdir) / "extra" / SHOWN
     context["edition"] = json.loads(shown.read_text(encoding="utf-8"))
-    theme = app.config.html_theme_options
-    context["launch_links"] = launch_links(
-        theme.get("repository_url") or "", theme.get("repository_branch") or "main", page
-    )
+    context["launch_links"] = launch_links(context["edition"]["repository"], context["edition"]["branch"], page)
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -147,7 +147,7 @@ def stage(paths: Paths) -> dict[str, Any]:
     profile, staged, extra = paths.profile, Paths(paths.staging), paths.staging / "extra"
     remove(paths.staging)
     config, chapters = read_config(paths), paths.chapters()
-    repository = config.get("repository", {}).get("url") or ""
+    repository, branch = (config.get("repository", {}).get(key) or "" for key in ("url", "branch"))
     records, figures, times = [], {}, {}
     for chapter in chapters:
         made = paths.chapter(chapter)
@@ -193,7 +193,8 @@ def stage(paths: Paths) -> dict[str, Any]:
             page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
     _mathjax(extra)
-    (extra / SHOWN).write_text(json.dumps(this, indent=1), encoding="utf-8")
+    shown = this | {"repository": repository, "branch": branch or "main"}
+    (extra / SHOWN).write_text(json.dumps(shown, indent=1), encoding="utf-8")
     _write_rows(extra / "scorecard", reporting.scorecard_rows(records, claims, profile))
 
     pages = {path.relative_to(staged.root).with_suffix("").as_posix() for path in staged.pages.rglob("*.md")}
