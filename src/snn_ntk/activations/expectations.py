@@ -70,7 +70,8 @@ def _by_double_integral(
     functions: tuple[Function, ...], products: Products, point: tuple, norms: tuple, theta: tuple
 ) -> Array:
     values, pairs, _ = _values(functions, products, theta)
-    return double_integrals(values, pairs, *point, norms)
+    c, q, rest = point
+    return double_integrals(values, pairs, c, q, rest, norms)
 
 
 def _evaluated(functions: tuple[Function, ...], products: Products, point: tuple, theta: tuple) -> tuple[Array, ...]:
