@@ -100,7 +100,7 @@ def test_a_variance_that_is_not_resolved_is_named_with_the_bound_and_nan_in_a_tr
     with pytest.raises(
         ValueError, match=r"tanh can be integrated, in float64 up to about [0-9.e+]+, got q up to"
     ) as caught:
-        kernel_fn(x)
+        kernel_fn(x, None, "nngp")
     bound = re.search(r"about (\S+),", str(caught.value))
     largest = re.search(r"q up to (\S+):", str(caught.value))
     assert bound is not None
@@ -108,9 +108,10 @@ def test_a_variance_that_is_not_resolved_is_named_with_the_bound_and_nan_in_a_tr
     assert float(largest[1]) == pytest.approx(q, rel=1e-3)
     assert 0.1 < float(bound[1]) < q
     # In a trace nobody can raise by a number: NaN where it is not resolved, and there only.
-    kernel = jax.jit(lambda x: kernel_fn(x, None, ("ntk", "cov1")))(x)
+    kernel = jax.jit(lambda x: kernel_fn(x, None, ("nngp", "cov1")))(x)
     assert jnp.isfinite(kernel.cov1).tolist() == [True, False]
-    assert jnp.isfinite(kernel.ntk).tolist() == [[True, False], [False, False]]
+    # With noise between them two large pre-activations are those of a sign, of correlation 1/(1 + σ0²).
+    assert float(kernel.nngp[1, 1]) == pytest.approx(2 / np.pi * np.arcsin(1 / 1.64), rel=1e-4)
 
 
 def test_a_layer_with_a_jump_is_its_own():

@@ -67,25 +67,19 @@ def _by_series(functions: tuple[Function, ...], products: Products, c: Array, q1
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _by_double_integral(
-    functions: tuple[Function, ...], products: Products, c: Array, q: Array, rest: Array, norms: tuple, theta: tuple
+    functions: tuple[Function, ...], products: Products, point: tuple, norms: tuple, theta: tuple
 ) -> Array:
     values, pairs, _ = _values(functions, products, theta)
+    c, q, rest = point
     return double_integrals(values, pairs, c, q, rest, norms)
 
 
-def _evaluated(
-    functions: tuple[Function, ...],
-    products: Products,
-    c: Array,
-    q1: Array,
-    q2: Array,
-    rest: Array | None,
-    theta: tuple,
-) -> tuple[Array, ...]:
+def _evaluated(functions: tuple[Function, ...], products: Products, point: tuple, theta: tuple) -> tuple[Array, ...]:
     """E[f^(p)(a) g^(r)(b)] for each product; NaN where it is not resolved.
 
     The double integral is compiled only where it is needed, so not inside of a trace, which knows no values.
     """
+    c, q1, q2, rest = point
     # Rows of nodes meet columns of variances, which a user's `jax_numpy_rank_promotion="raise"` is not about.
     with jax.numpy_rank_promotion("allow"):
         totals, resolved, converged, norms = _by_series(functions, products, c, q1, q2, theta)
@@ -100,7 +94,7 @@ def _evaluated(
     c, q1, q2, rest = (jnp.broadcast_to(v, shape).ravel()[at] for v in (c, q1, q2, rest))
     sizes = tuple(jnp.broadcast_to(v, (len(v), *shape)).reshape(len(v), -1)[:, at] for v in norms)
     with jax.numpy_rank_promotion("allow"):
-        found = _by_double_integral(functions, products, c, jnp.stack([q1, q2], 1), rest, sizes, theta)
+        found = _by_double_integral(functions, products, (c, jnp.stack([q1, q2], 1), rest), sizes, theta)
     return tuple(total.ravel().at[at].set(v).reshape(shape) for total, v in zip(totals, found, strict=True))
 
 
@@ -115,22 +109,14 @@ def _along(function: Function, leaf: int, entry: tuple[int, ...]) -> Function:
     return slope
 
 
-def _expectations(
-    functions: tuple[Function, ...],
-    products: Products,
-    c: Array,
-    q1: Array,
-    q2: Array,
-    rest: Array | None,
-    theta: tuple,
-) -> tuple[Array, ...]:
+def _expectations(functions: tuple[Function, ...], products: Products, point: tuple, theta: tuple) -> tuple[Array, ...]:
     @jax.custom_jvp
-    def value(c: Array, q1: Array, q2: Array, rest: Array | None, theta: tuple) -> tuple[Array, ...]:
-        return _evaluated(functions, products, c, q1, q2, rest, theta)
+    def value(point: tuple, theta: tuple) -> tuple[Array, ...]:
+        return _evaluated(functions, products, point, theta)
 
     @value.defjvp
     def _(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
-        dc, dq1, dq2, _, dtheta = tangents
+        (dc, dq1, dq2, _), dtheta = tangents
         entries = [(leaf, entry) for leaf, value in enumerate(dtheta) for entry in np.ndindex(value.shape)]
         if len(entries) > _MOST_PARAMETERS:
             raise ValueError(
@@ -153,7 +139,7 @@ def _expectations(
         tangent = tuple(sum(found[pair] * factor for pair, factor in terms) for terms in sums)
         return tuple(found[pair] for pair in products), tangent
 
-    return value(c, q1, q2, rest, theta)
+    return value(point, theta)
 
 
 def smooth_form(phi: Callable[[Array], Array], name: str) -> Activation:
@@ -167,12 +153,12 @@ def smooth_form(phi: Callable[[Array], Array], name: str) -> Activation:
         # Parameters of φ with respect to which someone differentiates become arguments.
         single, theta = jax.closure_convert(phi, jnp.zeros((), c.dtype))
         if not theta:
-            return _expectations((phi,), products, c, q1, q2, rest, ())
+            return _expectations((phi,), products, (c, q1, q2, rest), ())
 
         def function(z: Array, *theta: Array) -> Array:
             return jax.vmap(lambda entry: single(entry, *theta))(z.ravel()).reshape(z.shape)
 
-        return _expectations((function,), products, c, q1, q2, rest, tuple(theta))
+        return _expectations((function,), products, (c, q1, q2, rest), tuple(theta))
 
     return make_activation(
         name,

@@ -175,7 +175,7 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     signal1, signal2, noise1, noise2 = own1 + bias1**2, own2 + bias2**2, sigma0**2 * own1, sigma0**2 * own2
     if b_std is not None:
         x1, x2 = (jnp.concatenate([root * x, bias[:, None]], 1) for x, bias in ((x1, bias1), (x2, bias2)))
-    rest = uncorrelated_inputs(x1, x2, c, signal1, signal2, noise1, noise2)
+    rest = uncorrelated_inputs(x1, x2, c, (signal1, signal2), (noise1, noise2))
     q1, q2 = (signal1 + noise1)[:, None], (signal2 + noise2)[None, :]
     value, slope, curvature = activation.derivatives(c, q1, q2, rest)
     if activation.jumps:

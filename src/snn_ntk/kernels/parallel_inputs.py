@@ -25,7 +25,7 @@ _PAIRS_AT_ONCE = 1024
 
 
 def uncorrelated_inputs(
-    x1: Array, x2: Array, c: Array, signal1: Array, signal2: Array, noise1: Array, noise2: Array
+    x1: Array, x2: Array, c: Array, signals: tuple[Array, Array], noises: tuple[Array, Array]
 ) -> Array:
     """1 - ρ², to be taken for a constant: its derivatives are not those of a formula.
 
@@ -33,15 +33,13 @@ def uncorrelated_inputs(
         x1: Inputs, and what the bias adds to them, shape (n1, d).
         x2: Others, shape (n2, d).
         c: Their products ⟨x, x'⟩ to rounding, shape (n1, n2).
-        signal1: ⟨x, x⟩ of each of the first, shape (n1,).
-        signal2: The same of the others, shape (n2,).
-        noise1: What noise adds to the variance of each of the first, shape (n1,).
-        noise2: The same of the others, shape (n2,).
+        signals: ⟨x, x⟩ of each of the first, shape (n1,), and of each of the others, shape (n2,).
+        noises: What noise adds to these variances, likewise.
 
     Returns:
         1 - ρ², shape (n1, n2); 1 where a variance is 0.
     """
-    x1, x2, c, *variances = map(jax.lax.stop_gradient, (x1, x2, c, signal1, signal2, noise1, noise2))
+    x1, x2, c, *variances = map(jax.lax.stop_gradient, (x1, x2, c, *signals, *noises))
     signal1, signal2, noise1, noise2 = variances
     share1, share2 = noise1 / _or_one(signal1 + noise1), noise2 / _or_one(signal2 + noise2)
     shares = share1[:, None] + share2 - share1[:, None] * share2
