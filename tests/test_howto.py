@@ -21,11 +21,11 @@ def test_a_howto_page_runs(page):
     assert blocks
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    with warnings.catch_warnings(), jax.enable_x64(False):  # which a page may set, and no other test sees
+    with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
             runner.run(test)
         finally:
-            jax.config.update("jax_enable_x64", False)
+            jax.config.update("jax_enable_x64", False)  # which a page may set
     assert runner.failures == 0
     assert runner.tries > 5

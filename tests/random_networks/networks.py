@@ -122,7 +122,7 @@ def _flatten(words):
 
 def draw(seed: int) -> RandomNetwork:
     """One network in eight has a layer that is to be refused; one in four has positions."""
-    rng = np.random.default_rng(seed)
+    rng, own = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     positions = POSITIONS if rng.random() < 0.4 else 0
     depth = int(rng.integers(1, 5))
     noisy = rng.integers(depth)
@@ -131,7 +131,7 @@ def draw(seed: int) -> RandomNetwork:
     grown = aggregated = False
     for level in range(depth):
         here = level == noisy
-        if rng.random() < 0.1:
+        if own.random() < 0.05:
             words.append("Reparameterize")
         words.append(_linear(rng, noisy=here or rng.random() < 0.3))
         if rng.random() < 0.15:
@@ -149,10 +149,12 @@ def draw(seed: int) -> RandomNetwork:
             words.append(name)
         if how > 0.9 and name in KINKED:
             words.append(["repeat", _linear(rng, noisy=False), name])
-        if rng.random() < 0.1:
+        if own.random() < 0.05:
             words.append("StochasticDropout")
         if positions > 2 and rng.random() < 0.5:
-            mix = str(rng.choice(sorted([*MIXING, *(name for name in NOISY if "Conv" in name)])))
+            mix = str(rng.choice(sorted(MIXING)))
+            if mix == "Conv":
+                mix = str(own.choice(["Conv", "StochasticConv", "StochasticConvPerPosition"]))
             if mix != "Aggregate" or (not aggregated and positions == POSITIONS):
                 words.append(mix)
                 aggregated |= mix == "Aggregate"
