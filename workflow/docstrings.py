@@ -51,7 +51,8 @@ def list_tables(lines: list[str]) -> list[str]:
 
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = escape_bars(list_tables(lines))
+    # The underscore that ends the name of what scikit-learn fits would be read as that of a link.
+    lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\\_:", line) for line in escape_bars(list_tables(lines))]
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:

@@ -33,6 +33,7 @@ class KernelRidge(RegressorMixin, BaseEstimator):
     within √k(x, x) ‖R‖/(2√ρ), for the kernel as it is stored. With `folder`, an interrupted fit goes on where it was.
 
     The kernel is computed in the precision of the inputs. A kernel of two blocks is never inflated by noise.
+    Several processes (`jax.distributed`) call each method with the same arguments, and one mesh of all their devices.
 
     Args:
         kernel: A `kernel_fn` of neural-tangents or any function of two blocks of inputs, of shapes (n1, ...) and

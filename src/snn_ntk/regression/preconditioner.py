@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from snn_ntk.regression.blocks import blocks_of_rows
 from snn_ntk.regression.sharding import ShardedKernel
 
 __all__ = ["Preconditioner", "pivoted_cholesky"]
@@ -43,14 +44,14 @@ def pivoted_cholesky(kernel: ShardedKernel, rank: int, ridge: float) -> Precondi
     lacking = kernel.diagonal().astype(np.float64)
     # A kernel in float32 has no digits below this.
     floor = 4 * np.finfo(np.float32).eps * lacking.max(initial=0)
-    factor = np.zeros((kernel.n, 0))
-    while factor.shape[1] < rank:
+    factor, known = np.zeros((kernel.n, rank)), 0
+    while known < rank:
         lacking[lacking < floor] = 0
         if lacking.sum() <= ridge:
             break
-        size = min(_PIVOTS, rank - factor.shape[1], np.count_nonzero(lacking))
+        size = min(_PIVOTS, rank - known, np.count_nonzero(lacking))
         pivots = np.sort(rng.choice(kernel.n, size, replace=False, p=lacking / lacking.sum()))
-        columns = kernel.rows(pivots).T - factor @ factor[pivots].T
+        columns = kernel.rows(pivots).T - factor[:, :known] @ factor[pivots, :known].T
         values, vectors = np.linalg.eigh(columns[pivots])
         kept = values > np.maximum(floor, 1e-6 * values[-1])
         if not kept.any():
@@ -58,6 +59,10 @@ def pivoted_cholesky(kernel: ShardedKernel, rank: int, ridge: float) -> Precondi
         columns = columns @ (vectors[:, kept] / np.sqrt(values[kept]))
         lacking -= np.einsum("ij,ij->i", columns, columns)
         lacking[pivots] = 0
-        factor = np.concatenate([factor, columns], axis=1)
+        before, known = known, known + columns.shape[1]
+        factor[:, before:known] = columns
+    factor = factor[:, :known]
     values, vectors = np.linalg.eigh(factor.T @ factor)
-    return Preconditioner(factor @ vectors, np.maximum(values, 0))
+    for rows in blocks_of_rows(kernel.n, 1024):  # in place: the factor may be as large as a block of the kernel
+        factor[rows] = factor[rows] @ vectors
+    return Preconditioner(factor, np.maximum(values, 0))

@@ -21,7 +21,8 @@ from snn_ntk._precision import in_precision_of
 
 __all__ = ["ShardedKernel", "agreed", "default_mesh", "owned_rows"]
 
-_CHUNK_BYTES = 2**28
+# Of a chunk: some of them are in memory twice, as float64 or where JAX cannot read the kernel where it is.
+_LEAST_BYTES, _MOST_BYTES = 2**22, 2**26
 
 
 def default_mesh() -> Mesh:
@@ -77,7 +78,8 @@ class ShardedKernel:
         self._by_columns = NamedSharding(mesh, PartitionSpec(None, axes[1]))
         self._size = -(-self.n // self._parts)
         # Sixteen rows of float32 begin at a multiple of 64 bytes, which JAX needs to read them where they are.
-        self._chunk = min(-(-self._size // 16), max(1, _CHUNK_BYTES // (64 * self.n))) * 16
+        limit = int(np.clip(stored.nbytes // 32, _LEAST_BYTES, _MOST_BYTES))
+        self._chunk = min(-(-self._size // 16), max(1, limit // (64 * self.n))) * 16
         self._resident = self._fits()
         self._kept: dict[int, jax.Array] = {}
 

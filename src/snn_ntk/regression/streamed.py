@@ -134,7 +134,7 @@ def conjugate_gradients(
         while True:
             norms = agreed(_norms(state.residual))
             bar.update(max(0.0, round(decades(norms), 1) - bar.n))
-            bar.set_postfix(passes=int(state.steps))
+            bar.set_postfix(passes=int(state.steps), refresh=False)
             fallen = np.all(norms <= np.maximum(target, _BETWEEN_CHECKS * state.checked))
             if fallen or state.steps - state.check >= _PATIENCE or state.steps >= max_iter:
                 before = state
