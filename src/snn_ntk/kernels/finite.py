@@ -139,6 +139,6 @@ def _block(
             sum(jax.tree.leaves(jax.tree.map(contract, gradients(one, i, repeat, n), gradients(two, j, repeat, n))))
             for i, j, n in ((keys[0], keys[1], samples), (keys[2], keys[3], 1))
         )
-        return expected, sampled
+        return expected, sampled  # type: ignore[return-value]
 
     return jax.lax.map(of_repeat, jnp.arange(repeats))

@@ -85,7 +85,7 @@ def sigma0_for(
     for (start, before), (_, here), (end, after) in zip(points, points[1:], points[2:], strict=False):
         sign = 1 if here < 0 else -1
         if sign * here > sign * before and sign * here >= sign * after:
-            peak = minimize_scalar(lambda t, sign=sign: -sign * gap(t), bounds=(start, end), method="bounded")
+            peak: Any = minimize_scalar(lambda t, sign=sign: -sign * gap(t), bounds=(start, end), method="bounded")
             peaks.append((float(peak.x), gap(float(peak.x))))
     points = sorted(points + peaks)
     found = []
