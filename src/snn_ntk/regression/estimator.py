@@ -116,9 +116,8 @@ class KernelRidge(RegressorMixin, BaseEstimator):
 
     def __getstate__(self):
         # What is left of the solve is for `return_std`; it may be the whole kernel.
-        state = dict(super().__getstate__())  # type: ignore[arg-type]
-        state.pop("_system", None)
-        return state
+        state: Any = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_system"}
 
     def fit(self, X: Any, y: Any) -> KernelRidge:
         """Solves for the dual coefficients.
