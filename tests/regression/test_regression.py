@@ -85,6 +85,7 @@ def test_it_is_the_ridge_formula(solver):
     assert np.all(error >= 1e-6 * model.error_bound_)
     off = np.abs(model.predict(other) - predicted).max(axis=0)
     assert np.all(off <= model.residual_ / (2 * np.sqrt(0.01)))
+    assert not hasattr(model.set_params(solver="dense").fit(x, y), "error_bound_")
 
 
 @pytest.mark.heavy

@@ -134,6 +134,8 @@ class KernelRidge(RegressorMixin, BaseEstimator):
             ValueError: If a value is out of range, shapes do not fit, something is not finite, the kernel has an
                 eigenvalue below −ρ, or `folder` holds another kernel.
         """
+        for name in ("residual_", "error_bound_", "n_iter_"):  # what an earlier fit certified
+            vars(self).pop(name, None)
         ridges = self._checked_ridges()
         block = None if self._precomputed else self._block()
         X, y = validate_data(
