@@ -116,9 +116,8 @@ class KernelRidge(RegressorMixin, BaseEstimator):
 
     def __getstate__(self):
         # What is left of the solve is for `return_std`; it may be the whole kernel.
-        state = dict(super().__getstate__())  # type: ignore[arg-type]
-        state.pop("_system", None)
-        return state
+        state: Any = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_system"}
 
     def fit(self, X: Any, y: Any) -> KernelRidge:
         """Solves for the dual coefficients.
@@ -135,6 +134,8 @@ class KernelRidge(RegressorMixin, BaseEstimator):
             ValueError: If a value is out of range, shapes do not fit, something is not finite, the kernel has an
                 eigenvalue below −ρ, or `folder` holds another kernel.
         """
+        for name in ("residual_", "error_bound_", "n_iter_"):  # what an earlier fit certified
+            vars(self).pop(name, None)
         ridges = self._checked_ridges()
         block = None if self._precomputed else self._block()
         X, y = validate_data(
