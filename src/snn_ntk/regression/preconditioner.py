@@ -4,7 +4,7 @@ A pivot is drawn with probability proportional to what the factor still lacks on
 time, so that the kernel is read in blocks of rows. (matfree's factor takes the single largest entry each time, and
 evaluates the kernel entry by entry inside one JAX program: it cannot read a kernel that is stored.)
 
-Source: the method is Chen, Epperly, Tropp and Webber's randomly pivoted Cholesky, in blocks.
+Source: chen2022randomly, taken in blocks (its abstract was read, not its text).
 """
 
 from __future__ import annotations
