@@ -57,12 +57,15 @@ def _or_one(x: Array) -> Array:
 
 def _unit_rows(x: Array) -> Array:
     x = x / power_of_two(jnp.abs(x).max(axis=1, keepdims=True))
-    return x / _or_one(jnp.sqrt((x * x).sum(axis=1, keepdims=True)))
+    x = x / _or_one(jnp.sqrt((x * x).sum(axis=1, keepdims=True)))
+    # Clipping changes nothing but that the quotient is rounded. Without it the compiler fuses division and difference
+    # into one rounding, on one side of a pair only: the kernel would not even be symmetric.
+    return jnp.clip(x, -1.5, 1.5)
 
 
 def _by_differences(square: Array, x1: Array, x2: Array, c: Array, near: Array) -> Array:
     """sin² θ by the distance of unit vectors where inputs are near to parallel, a number of such pairs at a time."""
-    u1, u2 = _unit_rows(x1), _unit_rows(x2)
+    units = _unit_rows(jnp.concatenate([x1, x2]))
     rows, columns = jnp.nonzero(near, size=near.size)
     count, step = near.sum(), min(_PAIRS_AT_ONCE, near.size)
 
@@ -70,7 +73,7 @@ def _by_differences(square: Array, x1: Array, x2: Array, c: Array, near: Array) 
         start, square = state
         # The last ones begin earlier, so that there are always as many.
         i, j = (jax.lax.dynamic_slice_in_dim(places, start, step) for places in (rows, columns))
-        difference = u1[i] - jnp.where(c[i, j] < 0, -1, 1)[:, None] * u2[j]
+        difference = units[i] - jnp.where(c[i, j] < 0, -1, 1)[:, None] * units[len(x1) + j]
         distance = (difference * difference).sum(axis=1)
         return start + step, square.at[i, j].set(distance * (1 - distance / 4))
 
