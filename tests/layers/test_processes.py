@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from layers.networks import CASES
 
 from snn_ntk import predictive_variance, stax
@@ -44,6 +45,7 @@ def run(code, *arguments, **environment):
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments], check=True, env=environment)
 
 
+@pytest.mark.heavy
 def test_two_devices():
     run(DEVICES, XLA_FLAGS="--xla_force_host_platform_device_count=2")
 

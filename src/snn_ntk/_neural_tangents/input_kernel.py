@@ -40,7 +40,9 @@ def make_input_kernel(base: type) -> type:
     names = ("inputs1", "inputs2", "spread", "noise1", "noise2", "excess", "raw", *MARKS)
     own: dict[str, Any] = dict.fromkeys(names)
     # Not a class statement: type checkers that rewrite those would replace the constructor that `dataclass` makes.
-    kernel_class: Any = dataclass(type("InputKernel", (base,), own | {"__annotations__": dict.fromkeys(own, Any)}))
+    # A pickle looks it up where it is exported.
+    attributes = own | {"__annotations__": dict.fromkeys(own, Any), "__module__": "snn_ntk._neural_tangents"}
+    kernel_class: Any = dataclass(type("InputKernel", (base,), attributes))
     replace_all = kernel_class.replace
 
     def asdict(self: Any) -> dict[str, Any]:
