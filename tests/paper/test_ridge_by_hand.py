@@ -40,7 +40,7 @@ def test_what_is_not_finite_is_refused(number):
 
 def test_an_eigenvalue_below_minus_the_ridge_is_named():
     kernel = np.array([[1.0, 2.5], [2.5, 1.0]])  # eigenvalues 3.5 and -1.5
-    with pytest.raises(ValueError, match=r"above -0\.6, the ridge, got one of -1\.5$"):
+    with pytest.raises(ValueError, match=r"got the eigenvalue -1\.5 and the ridge 0\.6: take a ridge above 1\.5"):
         paper.ridge_corrected(kernel, Y, F0, beta=BETA)
     kernel[0, 1] = kernel[1, 0] = 1.5  # 2.5 and -0.5, which a ridge of 0.6 lifts
     assert np.isfinite(paper.ridge_corrected(kernel, Y, F0, beta=BETA)).all()
