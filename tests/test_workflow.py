@@ -331,7 +331,7 @@ def test_a_verdict_other_than_the_committed_one_is_marked_and_fails_a_check_alon
     status, output = build(book)
     assert status == 0, output
     assert re.search(r"claim +expected +here +measured +accepted\n", output)
-    assert re.search(r"one\.rate +reproduced +not reproduced +-0\.3 +\[-0\.6, -0\.4\]\n", output)
+    assert re.search(r"one\.rate +reproduced +not reproduced +−0\.3\d* +\[−0\.6, −0\.4\]\n", output)
     assert "two.rate" not in output
     html = book / "_build" / "smoke" / "html"
     scorecard = (html / "book" / "scorecard.html").read_text()
@@ -438,6 +438,15 @@ def to_run(root: Path) -> set[str]:
     return {name.replace("_", "-") for name in re.findall(r"rule chapter_(\w+):", finished.stdout + finished.stderr)}
 
 
+def commit_no_run(book):
+    """Files of committed runs that hold none; returns the first."""
+    committed = book / "results" / "01-one"
+    committed.mkdir(parents=True)
+    (committed / "provenance.json").write_text(json.dumps({"groups": []}))
+    (committed / "series.json").write_text(json.dumps({"runs": {}}))
+    return committed / "series.json"
+
+
 def test_only_what_depends_on_a_change_runs_again(book):
     stamp = book / "_build" / "smoke" / "book.json"
     moment = stamp.stat().st_mtime_ns
@@ -459,9 +468,7 @@ def test_only_what_depends_on_a_change_runs_again(book):
         os.utime(changed, (before, before))
     assert to_run(book) == set()
 
-    committed = book / "results" / "01-one" / "series.json"
-    committed.parent.mkdir(parents=True)
-    committed.write_text("{}")
+    commit_no_run(book)
     assert to_run(book) == {"01-one"}
     status, output = build(book, "--chapter", "01-one", "--chapter", "02-two")
     assert status == 0, output
@@ -471,9 +478,7 @@ def test_only_what_depends_on_a_change_runs_again(book):
 
 
 def test_fresh_runs_the_chapters_again_that_have_committed_runs(book, monkeypatch):
-    committed = book / "results" / "01-one" / "series.json"
-    committed.parent.mkdir(parents=True)
-    committed.write_text("{}")
+    committed = commit_no_run(book)
     os.utime(committed, (1, 1))
     monkeypatch.setenv("FRESH", "1")
     for _ in range(2):
@@ -546,7 +551,7 @@ left = pathlib.Path(os.environ["SNN_NTK_OUTPUT"]) / "checkpoint"
 if pathlib.Path("../../trap").exists() and not left.exists():
     left.write_text("")
     raise RuntimeError("cut off")
-content = {"parameters": {"m": m, "seed": seed, "steps": steps}, "result": m, "provenance": {}}
+content = {"parameters": {"m": m, "seed": seed, "steps": steps}, "result": {"m": m}, "provenance": {}}
 (left.parent / "run.json").write_text(json.dumps(content))
 ```
 """
@@ -581,7 +586,8 @@ def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path, monke
     assert lines[2:] == ["m3 seed1 steps4"]
     folder = runs_folder(tmp_path, "smoke", "01-one")
     wanted = expand(sweep)[0]
-    assert {name: run["result"] for name, run in read_runs(folder, wanted).items()} == {"seed0_m5": 5, "seed0_m3": 3}
+    found = {name: run["result"] for name, run in read_runs(folder, wanted).items()}
+    assert found == {"seed0_m5": {"m": 5}, "seed0_m3": {"m": 3}}
     assert sorted(path.name for path in folder.glob("*.ipynb")) == [
         f"{name}.ipynb" for name in ("seed0_m3", "seed0_m5", "seed1_m3")
     ]

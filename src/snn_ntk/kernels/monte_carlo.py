@@ -51,7 +51,7 @@ def _check(samples: int, least: int) -> None:
 def noise_moments(
     apply_fn: Callable[..., Array],
     params: PyTree,
-    x: Num[ArrayLike, "n d_in"],
+    x: Num[ArrayLike, "n ..."],
     key: PRNGKeyArray,
     *,
     samples: int,
@@ -112,8 +112,8 @@ def contract(left: Array, right: Array) -> Array:
 def expected_tangent_kernel(
     apply_fn: Callable[..., Array],
     params: PyTree,
-    x1: Num[ArrayLike, "n1 d_in"],
-    x2: Num[ArrayLike, "n2 d_in"] | None,
+    x1: Num[ArrayLike, "n1 ..."],
+    x2: Num[ArrayLike, "n2 ..."] | None,
     key: PRNGKeyArray,
     *,
     samples: int,
@@ -125,8 +125,8 @@ def expected_tangent_kernel(
     Args:
         apply_fn: `apply_fn(params, x, rng=key)`, which draws fresh noise for each row of `x`.
         params: Parameters of one network.
-        x1: Inputs, shape (n1, d_in).
-        x2: Other inputs, shape (n2, d_in); None stands for `x1`, still under independent noise.
+        x1: Inputs, shape (n1, ...).
+        x2: Other inputs, shape (n2, ...); None stands for `x1`, still under independent noise.
         key: Random key of the noise.
         samples: Number of draws in each of the two batches.
 
