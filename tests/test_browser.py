@@ -359,7 +359,7 @@ axe.run({exclude: [['mjx-container svg'], ['mjx-assistive-mml']]}, {runOnly: lev
 """
 
 
-@pytest.mark.heavy
+@pytest.mark.weekly
 def test_no_page_fails_wcag_at_level_aa(book, browser):
     """By axe-core, which the package axe-playwright-python ships."""
     found = importlib.util.find_spec("axe_playwright_python")
@@ -378,7 +378,7 @@ def test_no_page_fails_wcag_at_level_aa(book, browser):
     assert wrong == {}
 
 
-@pytest.mark.heavy
+@pytest.mark.weekly
 def test_the_book_on_paper(book, tmp_path, browser):
     pypdf = pytest.importorskip("pypdf")
     pages = pdf.pages_in_order(book)

@@ -63,7 +63,7 @@ def test_derivatives_and_precision(name, x64):
         np.testing.assert_allclose(total(np.asarray(x, np.float32), 0.9), value, rtol=1e-4)
 
 
-@pytest.mark.heavy
+@pytest.mark.weekly
 @pytest.mark.parametrize("name", CASES)
 def test_beside_networks_of_finite_width(name):
     """Four standard errors of 128 networks, and room for a bias of order 1/width; the noiseless kernel lies outside."""

@@ -169,7 +169,7 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
         x1, x2 = x1 / size1[:, None], x2 / size2[:, None]
     bias1, bias2 = bias / size1, bias / size2
     squares1, squares2 = x1 * x1, x2 * x2
-    c = scale * (x1 @ x2.T) + bias1[:, None] * bias2
+    c = scale * (x1 @ x2.T) + bias1[:, None] * bias2[None, :]
     weight = (sigma0 * scale) ** 2 * (squares1 @ squares2.T)
     own1, own2 = scale * squares1.sum(axis=1), scale * squares2.sum(axis=1)
     signal1, signal2, noise1, noise2 = own1 + bias1**2, own2 + bias2**2, sigma0**2 * own1, sigma0**2 * own2
@@ -186,5 +186,5 @@ def _rectangle(x1: Array, x2: Array, sigma0: Any, W_std: Any, b_std: Any, activa
     kernels = TangentKernels(mu=c * slope, sigma=sigma, d=value)
     if not activation.degree:
         return kernels
-    factor = (size1[:, None] * size2) ** activation.degree
+    factor = (size1[:, None] * size2[None, :]) ** activation.degree
     return TangentKernels(*(factor * kernel for kernel in kernels))

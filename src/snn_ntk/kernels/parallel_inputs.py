@@ -42,9 +42,9 @@ def uncorrelated_inputs(
     x1, x2, c, *variances = map(jax.lax.stop_gradient, (x1, x2, c, *signals, *noises))
     signal1, signal2, noise1, noise2 = variances
     share1, share2 = noise1 / _or_one(signal1 + noise1), noise2 / _or_one(signal2 + noise2)
-    shares = share1[:, None] + share2 - share1[:, None] * share2
-    rest = (1 - share1)[:, None] * (1 - share2)
-    cosine = c / _or_one(jnp.sqrt(signal1))[:, None] / _or_one(jnp.sqrt(signal2))
+    shares = share1[:, None] + share2[None, :] - share1[:, None] * share2[None, :]
+    rest = (1 - share1)[:, None] * (1 - share2)[None, :]
+    cosine = c / _or_one(jnp.sqrt(signal1))[:, None] / _or_one(jnp.sqrt(signal2))[None, :]
     square = jnp.clip((1 - cosine) * (1 + cosine), 0, 1)
     near = rest * square + shares < _NEAR
     square = jax.lax.cond(near.any(), _by_differences, lambda square, *_: square, square, x1, x2, c, near)

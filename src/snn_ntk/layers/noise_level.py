@@ -63,7 +63,7 @@ def sigma0_for(
         ...     return stax.serial(StochasticDense(64, sigma0=sigma0), stax.Relu(), stax.Dense(1))
         >>> level = sigma0_for(make, jnp.eye(4), 0.01)
         >>> round(level.sigma0, 3), level.others
-        (0.292, ())
+        (0.296, ())
 
     Source: book, chapter 12 (predictive variance).
     """
@@ -76,7 +76,7 @@ def sigma0_for(
         return predictive_variance(kernel_fn(jnp.asarray(x))).mean()
 
     def gap(t: float) -> float:
-        return float(mean_variance(t)) - variance
+        return float(mean_variance(float(t))) - variance
 
     # Dense enough for the variances of networks, which change on a scale of a factor in σ0; a peak or a valley between
     # the points that reaches the wanted value is looked for.
