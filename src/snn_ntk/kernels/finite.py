@@ -80,9 +80,9 @@ def finite_tangent_kernels(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> def noisy(p, x, rng):
-        ...     return jnp.tanh(x + 0.5 * jax.random.normal(rng, x.shape)) @ p
-        >>> x = jnp.array([[1.0, 2.0], [0.5, -1.0]])
-        >>> kernels = finite_tangent_kernels(noisy, jnp.ones((2, 1)), x, None, jax.random.key(0))
+        ...     return jnp.tanh(x + jax.random.normal(rng, x.shape)) @ p
+        >>> x = jnp.array([[0.2, 0.0], [0.5, -0.4]])
+        >>> kernels = finite_tangent_kernels(noisy, jnp.ones((2, 1)), x, None, jax.random.key(0), repeats=64)
         >>> bool((jnp.diagonal(kernels.sampled) > jnp.diagonal(kernels.expected)).all())
         True
 
