@@ -173,22 +173,23 @@ def _excess_behind(kernel_fn: Callable, name: str, plain: Any, excess: Any, cov1
         out = kernel_fn(plain.replace(nngp=c[None, None], cov1=q[None], cov2=None, ntk=one))
         return out.nngp[0, 0], out.ntk[0, 0]
 
-    def integral(count: int) -> Any:
-        nodes, weights = np.polynomial.legendre.leggauss(count)
-        tau = jnp.asarray((nodes + 1) / 2, excess.dtype)[:, None]
-        e = excess[None]
-        if name in _JUMPS:
-            # 2 e τ κ' with κ' = h²/(2π √((q − c)(q + c))).
-            positive = e > 0
-            slopes = _JUMPS[name] ** 2 / (2 * jnp.pi)
-            integrand = slopes * 2 * jnp.sqrt(jnp.where(positive, e / (2 * q[None] - e * tau**2), 0))
-        else:
-            integrand = 2 * e * tau * jax.vmap(jax.vmap(entry), (0, None))(q[None] - e * tau**2, q)[1]
-        return jnp.tensordot(jnp.asarray(weights / 2, excess.dtype), integrand, 1)
-
-    q = plain.cov1
-    difference = cov1 - jax.vmap(entry)(q - excess, q)[0]
-    fine, coarse = integral(8), integral(6)
+    q, e = plain.cov1[None], excess[None]
+    rules = [np.polynomial.legendre.leggauss(count) for count in (8, 6)]
+    # The nodes of both rules and the end point are one batch: a dual is compiled once for them.
+    tau = jnp.asarray(np.concatenate([*((nodes + 1) / 2 for nodes, _ in rules), [1.0]]), excess.dtype)[:, None]
+    if name in _JUMPS:
+        # 2 e τ κ' with κ' = h²/(2π √((q − c)(q + c))).
+        slopes = _JUMPS[name] ** 2 / (2 * jnp.pi)
+        integrand = slopes * 2 * jnp.sqrt(jnp.where(e > 0, e / (2 * q - e * tau**2), 0))
+        (end,) = jax.vmap(jax.vmap(entry))(q - e, q)[0]
+    else:
+        values, slopes = jax.vmap(jax.vmap(entry), (0, None))(q - e * tau**2, q[0])
+        integrand, end = 2 * e * tau * slopes, values[-1]
+    fine, coarse = (
+        jnp.tensordot(jnp.asarray(weights / 2, excess.dtype), integrand[part], 1)
+        for part, (_, weights) in zip((slice(8), slice(8, 14)), rules, strict=True)
+    )
+    difference = cov1 - end
     agree = jnp.abs(fine - coarse) <= 1e-4 * jnp.abs(fine)
     return jnp.where(agree & (difference < 0.01 * cov1), fine, difference)
 
