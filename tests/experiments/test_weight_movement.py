@@ -8,17 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from snn_ntk.experiments import weight_movement
 from snn_ntk.experiments.figure2_choices import run_choice
 from snn_ntk.experiments.figure2_targets import principal_coordinates
 from snn_ntk.experiments.weight_movement import (
+    objective_edge,
     run_weight_movement,
     stability_edge,
     train_figure2,
     weight_movement_runs,
 )
-from snn_ntk.paper import draw_figure2_problem
+from snn_ntk.paper import draw_figure2_problem, figure2_objective
 
 X = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0], jnp.float32)
 
@@ -60,6 +62,18 @@ def check_edge():
     jacobian = jax.jacobian(lambda params: weight_movement._outputs(params, problem).ravel())(problem.start)
     rows = np.hstack([np.asarray(leaf).reshape(15, -1) for leaf in jacobian[:4]])
     assert stability_edge(problem) == pytest.approx(2 * 5 / np.linalg.eigvalsh(rows @ rows.T)[-1], rel=2e-3)
+
+
+@pytest.mark.parametrize("beta", [None, 2.0])
+def test_edge_of_the_objective_is_that_of_its_dense_hessian(beta, x64):
+    options = {"width": 6, "activation": jnp.tanh, "sigma0": 0.5, "samples": 2}
+    problem = draw_figure2_problem(jax.random.key(0), jnp.asarray(X, float), X[:, :3], beta=beta, **options)
+    flat, unravel = ravel_pytree(problem.start)
+    hessian = jax.hessian(lambda w: figure2_objective(unravel(w), problem, activation=jnp.tanh))(flat)
+    assert objective_edge(problem) == pytest.approx(2 / np.linalg.eigvalsh(hessian)[-1], rel=2e-3)
+    # Where nothing is left to learn and no term is added, the curvature is that of the outputs alone.
+    learned = draw_figure2_problem(jax.random.key(0), X, 0 * X[:, :3], initial_output=0.0, **options)
+    assert objective_edge(learned) == pytest.approx(stability_edge(learned), rel=4e-3)
 
 
 def test_a_run_reports_movement_beside_the_limit(tmp_path):
