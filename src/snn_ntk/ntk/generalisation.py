@@ -40,7 +40,7 @@ def generalisation_bound(
     Source: lecture, Theorem 3.3, Eq. 4, Theorem 6, Eq. 18; arora2019fine, Theorem 5.1.
     """
     factor = jnp.linalg.cholesky(kernel)
-    if not isinstance(factor, Tracer) and jnp.isnan(factor).any():
+    if not isinstance(factor, Tracer) and not jnp.isfinite(factor).all():
         lowest = np.linalg.eigvalsh(validation.finite(kernel, "kernel"))[0]
         raise ValueError(
             f"expected a positive definite kernel, got the eigenvalue {lowest:.2g} in {kernel.dtype}: take float64, and "
