@@ -30,7 +30,7 @@ def generalisation_bound(
         The bound, a scalar.
 
     Raises:
-        ValueError: If the kernel is not positive definite. Inside of `jax.jit` that is NaN.
+        ValueError: If the kernel is not finite or not positive definite. Inside of `jax.jit` that is NaN.
 
     Example:
         >>> import jax.numpy as jnp
