@@ -210,9 +210,15 @@ KINKED = {
         stax.RectifiedMonomial(3),
         (lambda *p: rectified(3, *p), lambda *p: 9 * rectified(2, *p), lambda *p: 36 * rectified(1, *p)),
     ),
+    "sixth power": (
+        stax.RectifiedMonomial(6),
+        (lambda *p: rectified(6, *p), lambda *p: 36 * rectified(5, *p), lambda *p: 900 * rectified(4, *p)),
+    ),
 }
 # Also far from 1, where what is computed is a factor of a number near 1, and with variances of different size.
-SIZES = np.array([(0.3, 1.3, 0.7), (-0.5, 0.6, 0.9), (2e5, 3e6, 8e4), (-1e-7, 2e-7, 3e-7), (0.4, 1e6, 1e-6)]).T
+SIZES = np.array(
+    [(0.3, 1.3, 0.7), (1.0, 1.3, 1.2), (-0.5, 0.6, 0.9), (2e5, 3e6, 8e4), (-1e-7, 2e-7, 3e-7), (0.4, 1e6, 1e-6)]
+).T
 
 
 @pytest.mark.parametrize("name", KINKED)
@@ -222,11 +228,33 @@ def test_a_kinked_form_and_its_two_derivatives(name):
         np.testing.assert_allclose(values, [f(*point) for point in SIZES.T], rtol=1e-9)
 
 
+PHIS = {
+    "relu": lambda z: max(z, 0.0),
+    "abs": abs,
+    "abrelu": lambda z: A * min(z, 0.0) + B * max(z, 0.0),
+    "sign": lambda z: math.copysign(1, z),
+    "step": lambda z: float(z > 0),
+    "square": lambda z: max(z, 0.0) ** 2,
+    "cube": lambda z: max(z, 0.0) ** 3,
+    "sixth power": lambda z: max(z, 0.0) ** 6,
+}
+DEGREES = {"sign": 0, "step": 0, "square": 2, "cube": 3, "sixth power": 6}
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_a_kinked_function_and_its_degree(name):
+    known = resolve(KINKED[name][0])
+    for z in (-1.5, 0.7):
+        assert float(known.phi(jnp.asarray(z))) == pytest.approx(PHIS[name](z), rel=1e-14)
+    assert known.degree == DEGREES.get(name, 1)  # φ(t z) = tᵏ φ(z)
+    assert known.jumps == (name in ("sign", "step"))
+
+
 @pytest.mark.parametrize("name", KINKED)
 def test_slopes_of_a_kinked_form(name):
     """In the covariance κ', in each variance by Euler's identity: κ is homogeneous of the degree of φ in either one."""
     layer, functions = KINKED[name]
-    degree = {"sign": 0, "step": 0, "square": 2, "cube": 3}.get(name, 1)
+    degree = DEGREES.get(name, 1)
     for point in ((0.4, 1.3, 0.7), (-0.2, 0.5, 2.0)):
         value, slope = functions[0](*point), functions[1](*point)
         wanted = (slope, *((degree * value - point[0] * slope) / (2 * q) for q in point[1:]))
@@ -263,6 +291,8 @@ def test_equal_and_opposite_pre_activations(sign):
         assert float(abrelu_form(0.5, 0.4).derivatives(*point)[2]) == math.inf
         jump = [float(v) for v in resolve(stax.Sign()).derivatives(*point)]
         assert jump == [pytest.approx(sign), math.inf, sign * math.inf]
+        # The slopes of √(q1 q2 − c²) on either side are ±∞: 0, that between them.
+        np.testing.assert_array_equal(jax.grad(resolve(stax.Sign()).dual, (0, 1, 2))(*point), 0)
         gradient = jax.grad(resolve(stax.Relu()).dual, (0, 1, 2))(*point)
         np.testing.assert_allclose(gradient, [(sign > 0) / 2, 0, 0], atol=1e-7)
 
