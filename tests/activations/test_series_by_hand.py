@@ -68,6 +68,8 @@ DOUBTS = {
     ),
     "a jump, whose derivative is missing": ([lambda z: jnp.where(z > 0.3, 1.0, 0.0), lambda z: 0.0], ((0, 1),), 1.0),
     "a growth beyond the grid": ([lambda z: jnp.exp(z * z / 4)], (), 1.0),
+    "a growth beyond the grid, on its left": ([lambda z: jnp.exp(z * z / 4 - z)], (), 1.0),
+    "a growth beyond the grid, on its right": ([lambda z: jnp.exp(z * z / 4 + z)], (), 1.0),
     "waves between the nodes": ([lambda z: jnp.sin(50 * z)], (), 1.0),
     "waves at a large variance": ([lambda z: jnp.sin(z)], (), 2500.0),
     "a slope that is another's": ([jnp.tanh, lambda z: 1.001 / jnp.cosh(z) ** 2], ((0, 1),), 1.0),
