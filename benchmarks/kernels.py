@@ -11,12 +11,12 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import interleaved, seconds
 
 from snn_ntk._neural_tangents import nt, stax
 from snn_ntk.kernels import tangent_kernels, tangent_kernels_batched
@@ -28,23 +28,6 @@ SIGMA0 = 0.5
 def inputs(n: int, d: int) -> jax.Array:
     x = jax.random.normal(jax.random.PRNGKey(0), (n, d))
     return x / jnp.linalg.norm(x, axis=1, keepdims=True)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(call())
-    return time.perf_counter() - start
-
-
-def interleaved(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Times of every call, one after the other in each repeat, after a first call that compiles."""
-    for call in calls.values():
-        jax.block_until_ready(call())
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            times[name].append(seconds(call))
-    return times
 
 
 def against_neural_tangents(x: jax.Array, repeats: int) -> dict[str, float]:

@@ -10,12 +10,11 @@ inputs Θ^(σ) needs a second product and κ'' (at most twice). Run
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from timing import interleaved
 
 from snn_ntk import Reparameterize, StochasticConv, StochasticDense, StochasticDropout, nt, stax
 
@@ -66,19 +65,6 @@ def cases() -> dict[str, Case]:
     }
 
 
-def interleaved(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Times of every call, one after the other in each repeat, after a first call that compiles."""
-    for call in calls.values():
-        jax.block_until_ready(call())
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = time.process_time()  # other processes' shares of the machine are not in it
-            jax.block_until_ready(call())
-            times[name].append(time.process_time() - start)
-    return times
-
-
 def compare(case: Case, n: int, repeats: int) -> dict[str, Any]:
     x = jax.random.normal(jax.random.key(0), (n, *case.shape)) / np.prod(case.shape) ** 0.5
     calls = {}
@@ -110,7 +96,6 @@ def main() -> None:
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
         "neural_tangents": nt.__version__,
-        "time": "of the process (CPU seconds)",
     }
     for name, case in cases().items():
         if options.only in name:

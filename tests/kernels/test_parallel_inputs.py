@@ -99,6 +99,19 @@ def test_smooth_activations_keep_their_digits_at_equal_inputs_of_any_size(layer,
         np.testing.assert_allclose(found, q * slope(q), rtol=1e-5)
 
 
+@pytest.mark.parametrize("sigma0", [0.03, 0.08, 0.11, 0.16, 0.19, 0.3])
+def test_equal_inputs_under_small_noise_keep_the_digits_of_a_power_of_their_distance(sigma0):
+    """κ'' of exp(−z²/2) at large variances is 3 q²/(1 + 2q + q² (1 − ρ²))^(5/2) to leading order, 1 − ρ² of size σ0²."""
+    x = 2e3 * np.random.default_rng(24).normal(size=(40, 3)).astype(np.float32)
+    network = {"activation": stax.Gaussian(1.0, -0.5), "sigma0": sigma0, "W_std": 1.4, "b_std": 2500.0}
+    found = tangent_kernels(np.concatenate([x, x]), x, **network).sigma
+    with jax.enable_x64(True):
+        exact = np.asarray(tangent_kernels(x.astype(float), x.astype(float), **network).sigma)
+    for block in (0, 40):
+        got = np.diagonal(np.asarray(found, float), -block)
+        np.testing.assert_allclose(got, np.diagonal(exact), rtol=200 * np.finfo(np.float32).eps)
+
+
 def test_gradients_pass_the_nearly_parallel(x64):
     """The derivative of Θ^(d) in a scale of one of two inputs, which ReLU passes on: κ is homogeneous."""
     x = jnp.array([[0.3, -0.4], [0.3 + 1e-9, -0.4]])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from snn_ntk import StochasticDense, predictive_variance, stax
+from snn_ntk._neural_tangents import InputKernel
 
 X = jax.random.normal(jax.random.key(0), (4, 5))
 LAYERS = {
@@ -63,6 +64,30 @@ def test_a_jump_has_a_variance_of_order_sigma0():
         x = np.asarray(X, np.float64)
         e = (1.3 * sigma0) ** 2 * (x**2).mean(axis=1)
         np.testing.assert_allclose(found, 2 / np.pi * np.sqrt(2 * e / (e / sigma0**2 + 0.01)), rtol=1e-4)
+
+
+def test_which_of_the_two_is_taken():
+    """The difference where it is a hundredth of the variance or more; what layers carry by itself below."""
+    k = stax.Dense(1)[2](X)
+    cov1, nngp = jnp.array([2.0, 2.0, 2.0, 2.0]), jnp.diag(jnp.array([1.5, 1.97, 1.99, 2.0]))
+    made = InputKernel.around(k.replace(cov1=cov1, nngp=nngp), excess=jnp.array([7.0, 7.0, 7.0, 7.0]))
+    np.testing.assert_allclose(predictive_variance(made), [0.5, 0.03, 7, 7], rtol=1e-5)
+    np.testing.assert_allclose(predictive_variance(made.replace(excess=None)), [0.5, 0.03, 0.01, 0], atol=1e-6)
+
+
+def test_what_has_no_variance_is_refused(unchecked):
+    network = stax.serial(StochasticDense(8, sigma0=0.5), stax.Erf())[2]
+    for kernel, message in (
+        (network(X, X[:2]), "one set of inputs"),
+        (network(X[:, None]), "one covariance for each pair of inputs, got nngp of shape"),
+        (StochasticDense(8, sigma0=0.5, noise="shared")[2](X), "independent noise"),
+    ):
+        with pytest.raises(ValueError, match=f"expected .*{message}"):
+            predictive_variance(kernel)
+    with pytest.raises(TypeError, match=r"neural_tangents.Kernel, got int"):
+        predictive_variance(3)
+    whole = predictive_variance(network(X, diagonal_batch=False))
+    np.testing.assert_allclose(whole, predictive_variance(network(X)), rtol=1e-5)
 
 
 def test_without_noise_there_is_none():

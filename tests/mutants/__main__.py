@@ -259,15 +259,23 @@ def verdicts(log: Path) -> dict[str, Any]:
     return {line["mutant"]: line for line in map(json.loads, lines)}
 
 
-def count(files: list[str], known: list[dict[str, Any]]) -> dict[str, Any]:
-    """Verdicts by file, of the files as they are now, and what survived without a reason."""
+def count(files: list[str], known: list[dict[str, Any]], committed: dict[str, Any]) -> dict[str, Any]:
+    """Verdicts by file, of the files as they are now, and what survived without a reason.
+
+    What was committed stays where the file is the same and fewer of its mutants were tried here.
+    """
     reasons = tomllib.loads((HERE / "equivalents.toml").read_text(encoding="utf-8"))["equivalent"]
     equivalent = {(entry["file"], entry["was"], entry["becomes"]) for entry in reasons}
-    counts: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, Any]] = {}
     survivors = []
     for file in files:
         text = (PACKAGE / file).read_text(encoding="utf-8")
         found = [line for line in known if line["file"] == file and line["of"] == digest(text)]
+        before = committed.get("files", {}).get(file, {})
+        if before.get("of") == digest(text) and before["tried"] > len(found):
+            counts[file] = before
+            survivors += [line for line in committed["survivors"] if line["file"] == file]
+            continue
         alive = [line for line in found if line["verdict"] == "survived"]
         left = [line for line in alive if (file, line["was"], line["becomes"]) not in equivalent]
         counts[file] = {
@@ -276,6 +284,7 @@ def count(files: list[str], known: list[dict[str, Any]]) -> dict[str, Any]:
             "killed": len(found) - len(alive),
             "equivalent": len(alive) - len(left),
             "survived": len(left),
+            "of": digest(text),
         }
         survivors += [{key: line[key] for key in ("file", "line", "was", "becomes")} for line in left]
     total = {
@@ -323,9 +332,11 @@ def main() -> None:
         programs = (made for made in (mutate(text, place) for place in places) if is_program(made))
         sample = list(itertools.islice(programs, arguments.sample))
         run(file, sample, [*selections[file], f"src/snn_ntk/{file}"], verdicts(log), log, arguments.show)
-    counts = count(list(selections), list(verdicts(log).values()))
+    path = HERE / "counts.json"
+    committed = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    counts = count(list(selections), list(verdicts(log).values()), committed)
     made = json.dumps(counts, indent=1, ensure_ascii=False)
-    (HERE / "counts.json").write_text(made + "\n", encoding="utf-8")
+    path.write_text(made + "\n", encoding="utf-8")
     print(made)
     sys.exit(bool(counts["survivors"]))
 

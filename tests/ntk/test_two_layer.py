@@ -102,6 +102,37 @@ def test_natural_gradient_keeps_its_bound_at_its_rate():
     assert 0 < float(jacobian_change(last, start, x)) < 3
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_natural_step_with_an_input_twice_is_towards_its_mean_target(dtype):
+    """Least squares of (f − y1)² + (f − y2)² is that of one input with (y1 + y2)/2; a zero row moves nothing."""
+    x, y = problem(0)
+    start = init_two_layer(jax.random.key(1), 4000, D, dtype=dtype)
+    x, y = x.astype(dtype), y.astype(dtype)
+    twice, targets = jnp.concatenate([x, x[:1], 0 * x[:1]]), jnp.concatenate([y, y[:1] + 2, y[:1]])
+    step = natural_gradient_step(start, twice, targets, learning_rate=0.5).w - start.w
+    wanted = natural_gradient_step(start, x, y.at[0].add(1), learning_rate=0.5).w - start.w
+    assert step.dtype == dtype
+    error = float(jnp.linalg.norm(step - wanted) / jnp.linalg.norm(wanted))
+    assert error < 200 * float(jnp.finfo(dtype).eps)
+    # Without more, and with a start that no neuron answers to, there is nothing to do.
+    silent = start._replace(a=0 * start.a)
+    np.testing.assert_array_equal(natural_gradient_step(silent, 0 * x, y, learning_rate=0.5).w, silent.w)
+
+
+def test_a_jacobian_change_of_a_singular_gram_matrix_is_infinite():
+    x, _ = problem(0)
+    start = init_two_layer(jax.random.key(1), 400, D)
+    flipped = start._replace(w=start.w.at[0].multiply(-1))
+    for more in (x[:1], 3 * x[:1], 0 * x[:1]):
+        inputs = jnp.concatenate([x, more])
+        assert float(jacobian_change(flipped, start, inputs)) == np.inf
+        assert float(jacobian_change(start, start, inputs)) == 0
+    # What answered to w does not answer to −w and the reverse: the rows of ΔJ are ±x_i/√m.
+    lowest = float(jnp.linalg.eigvalsh(two_layer_gram(start, x))[0])
+    wanted = 3 * float(jnp.linalg.norm(x, 2)) / 400**0.5 / lowest**0.5
+    assert float(jacobian_change(flipped, start, x)) == pytest.approx(wanted, rel=1e-10)
+
+
 def test_stochastic_step_averages_to_the_gradient():
     x, y = problem(0)
     start = init_two_layer(jax.random.key(1), 50, D)

@@ -18,8 +18,8 @@ from snn_ntk.activations.determinant import power_of_two
 
 __all__ = []
 
-_NEAR = 1 / 64
-"""Below it 1 - ρ² has lost six bits as a difference."""
+_NEAR = 1 / 16
+"""Below it 1 - ρ² has lost four bits as a difference, and κ'' of a Gaussian, of which it is the power -5/2, as many and more."""
 
 _PAIRS_AT_ONCE = 1024
 

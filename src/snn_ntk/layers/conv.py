@@ -28,6 +28,7 @@ from snn_ntk.layers.noise import (
     is_zero,
     one_draw,
     refuse_dropout,
+    require_rng,
     squared_inputs,
     validate_options,
 )
@@ -147,8 +148,7 @@ def _conv(
 
     @full_precision
     def apply_fn(params: tuple, inputs: Any, *, rng: Any = None, **kwargs: Any) -> Any:
-        if rng is None:
-            raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
+        require_rng(rng)
         W_mu, rho, b = params
         W_sigma = stored.sigma(rho)
         inputs = masked_array(inputs, kwargs.pop("mask_constant", None))

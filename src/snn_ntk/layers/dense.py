@@ -28,6 +28,7 @@ from snn_ntk.layers.noise import (
     is_zero,
     one_draw,
     refuse_dropout,
+    require_rng,
     squared_inputs,
     validate_options,
 )
@@ -114,8 +115,7 @@ def _dense(
 
     @full_precision
     def apply_fn(params: tuple, inputs: ArrayLike, *, rng: Any = None, **kwargs: Any) -> Array:
-        if rng is None:
-            raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
+        require_rng(rng)
         W_mu, rho, b = params
         W_sigma = stored.sigma(rho)
         # Integers as the floats that they are: uint8 would square them modulo 256.

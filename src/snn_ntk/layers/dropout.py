@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._neural_tangents import stax
-from snn_ntk.layers.noise import carrying_noise, excess_before, one_draw, refuse_dropout
+from snn_ntk.layers.noise import carrying_noise, excess_before, one_draw, refuse_dropout, require_rng
 
 __all__ = ["StochasticDropout"]
 
@@ -72,8 +72,7 @@ def _dropout(rate: Any) -> tuple[Callable, Callable, Callable]:
         return input_shape, ()
 
     def apply_fn(params: tuple, inputs: Array, *, rng: Any = None, **kwargs: Any) -> Array:
-        if rng is None:
-            raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
+        require_rng(rng)
         kept = jax.random.bernoulli(rng, rate, inputs.shape)
         return jnp.where(kept, inputs / rate, jnp.zeros((), inputs.dtype))
 

@@ -30,6 +30,11 @@ def one_draw(cov: Array, k: Any, *, positions: bool) -> Array:
     return same
 
 
+def require_rng(rng: Any) -> None:
+    if rng is None:
+        raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
+
+
 def refuse_dropout(k: Any) -> None:
     """`stax.Dropout` before noise that belongs to each input."""
     if getattr(k, "dropout", None) is not None:

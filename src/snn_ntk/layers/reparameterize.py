@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._neural_tangents import get_diagonal, nt, stax
-from snn_ntk.layers.noise import carrying, excess_before, one_draw, refuse_dropout
+from snn_ntk.layers.noise import carrying, excess_before, one_draw, refuse_dropout, require_rng
 
 __all__ = ["Reparameterize"]
 
@@ -81,8 +81,7 @@ def _reparameterize(log_variance: Any) -> tuple[Callable, Callable, Callable, Ca
         return input_shape[0], ()
 
     def apply_fn(params: tuple, inputs: Any, *, rng: Any = None, **kwargs: Any) -> Array:
-        if rng is None:
-            raise ValueError("expected apply_fn(params, x, rng=key) for a stochastic layer, got no rng")
+        require_rng(rng)
         mean, h = inputs
         return mean + jnp.exp((h + log_variance) / 2) * jax.random.normal(rng, mean.shape, mean.dtype)
 

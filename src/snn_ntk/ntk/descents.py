@@ -79,17 +79,19 @@ def stochastic_step(
     return gradient_step(net, x[rows], y[rows], learning_rate=learning_rate / batch_size)
 
 
+@full_precision
 def natural_gradient_step(
     net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float
 ) -> TwoLayer:
-    """One step of natural gradient descent for the squared loss, W ← W − η Jᵀ (J Jᵀ)⁻¹ (u − y).
+    """One step of natural gradient descent for the squared loss, W ← W − η Jᵀ (J Jᵀ)⁺ (u − y).
 
-    The Fisher matrix F = JᵀJ is singular as soon as there are more parameters than data; Jᵀ(JJᵀ)⁻¹ is F⁺Jᵀ, the
-    minimum-norm step.
+    The Fisher matrix F = JᵀJ is singular as soon as there are more parameters than data; Jᵀ(JJᵀ)⁺ is F⁺Jᵀ, the
+    minimum-norm step. Where the Gram matrix JJᵀ is singular too (an input twice, one that no neuron answers to), its
+    eigenvalues below n units in the last place of the largest are 0: the step is towards the least squares.
 
     Args:
         net: The network.
-        x: Inputs, shape (n, d), no two parallel.
+        x: Inputs, shape (n, d).
         y: Targets, shape (n,).
         learning_rate: Step size η; the theory asks for η ≤ (1 − 2C)/(1 + C)² < 1.
 
@@ -107,8 +109,9 @@ def natural_gradient_step(
 
     Source: lecture, slide "Natural Gradient Descent", Theorem 1; zhang2019fast.
     """
-    factor = jax.scipy.linalg.cho_factor(two_layer_gram(net, x))
-    solved = jax.scipy.linalg.cho_solve(factor, two_layer_output(net, x) - y)
+    gram = two_layer_gram(net, x)
+    inverse = jnp.linalg.pinv(gram, rtol=len(gram) * jnp.finfo(gram.dtype).eps, hermitian=True)
+    solved = inverse @ (two_layer_output(net, x) - y)
     return net._replace(w=net.w - learning_rate * pull_back(net, x, solved))
 
 

@@ -30,7 +30,7 @@ def generalisation_bound(
         The bound, a scalar.
 
     Raises:
-        ValueError: If the kernel is not positive definite. Inside of `jax.jit` that is NaN.
+        ValueError: If the kernel is not finite or not positive definite. Inside of `jax.jit` that is NaN.
 
     Example:
         >>> import jax.numpy as jnp
@@ -40,7 +40,7 @@ def generalisation_bound(
     Source: lecture, Theorem 3.3, Eq. 4, Theorem 6, Eq. 18; arora2019fine, Theorem 5.1.
     """
     factor = jnp.linalg.cholesky(kernel)
-    if not isinstance(factor, Tracer) and jnp.isnan(factor).any():
+    if not isinstance(factor, Tracer) and not jnp.isfinite(factor).all():
         lowest = np.linalg.eigvalsh(validation.finite(kernel, "kernel"))[0]
         raise ValueError(
             f"expected a positive definite kernel, got the eigenvalue {lowest:.2g} in {kernel.dtype}: take float64, and "

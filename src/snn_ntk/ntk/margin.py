@@ -52,8 +52,8 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
     if not np.all(np.abs(y) == 1):
         raise ValueError("expected labels -1 and 1, got others")
     penalties = np.sort(np.asarray(penalties, dtype=np.float64))[::-1]
-    if penalties[-1] <= 0:
-        raise ValueError(f"expected positive penalties, got {penalties[-1]}")
+    if not (penalties > 0).all():
+        raise ValueError(f"expected positive penalties, got {penalties.min()}")
     eigenvalues, vectors = np.linalg.eigh(kernel)
     features = vectors * np.sqrt(np.maximum(eigenvalues, 0))  # f = features @ v with ‖f‖ = ‖v‖
     v, rows = np.zeros(n), []

@@ -212,7 +212,8 @@ def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> F
         x: Inputs, shape (n, d).
 
     Returns:
-        C, a scalar; the theorem needs C < 1/2 in a whole ball around the start.
+        C, a scalar; the theorem needs C < 1/2 in a whole ball around the start. Infinite where J has changed and G(0) is
+        singular to n units in the last place of its largest eigenvalue: no C is enough then.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -224,4 +225,7 @@ def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> F
     """
     change = (x @ net.w.T > 0).astype(x.dtype) - (x @ start.w.T > 0).astype(x.dtype)
     squared = jnp.linalg.eigvalsh((x @ x.T) * (change @ change.T) / net.a.size)[-1]
-    return 3 * jnp.sqrt(jnp.maximum(squared, 0) / jnp.linalg.eigvalsh(two_layer_gram(start, x))[0])
+    values = jnp.linalg.eigvalsh(two_layer_gram(start, x))
+    regular = values[0] > len(values) * jnp.finfo(values.dtype).eps * values[-1]
+    ratio = jnp.where(regular, jnp.maximum(squared, 0) / jnp.where(regular, values[0], 1), jnp.inf)
+    return jnp.where((change == 0).all(), 0, 3 * jnp.sqrt(ratio))
