@@ -314,6 +314,23 @@ def test_a_figure_follows_the_mode_moves_and_grows_by_keyboard(book, browser):
     assert browser.switch_to.active_element == button
 
 
+def test_a_figure_stays_legible_on_a_phone(book, browser):
+    size = {"width": PHONE, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get((book / "notebooks" / "05-stochastic-ntk.html").absolute().as_uri())
+    browser.execute_async_script(LOOK)
+    frames = browser.execute_script("""
+        return [...document.querySelectorAll('.snn-frame')].map(frame => {
+          const image = [...frame.querySelectorAll('img')].find(image => image.checkVisibility());
+          return [image.clientWidth, frame.scrollWidth > frame.clientWidth, frame.clientWidth, frame.tabIndex];
+        });""")
+    assert frames
+    for image, scrolls, frame, tab in frames:
+        # Drawn 7 inches wide with letters of 8.5 pt and more, of which 7 are left.
+        assert 8.5 * (image * 72 / 96) / (7 * 72) >= 7
+        assert (scrolls, frame <= PHONE, tab) == (True, True, 0)
+
+
 def test_index_leads_to_the_first_page(book, browser):
     browser.get((book / "index.html").absolute().as_uri())
     WebDriverWait(browser, 20).until(lambda session: session.current_url.endswith("intro.html"))
@@ -396,8 +413,15 @@ def test_the_book_on_paper(book, tmp_path, browser):
     assert solutions
     assert whole.count("Solution") >= len(solutions)
     assert "Search this book" not in whole  # no sidebar
-    links = [a for page in printed.pages for a in page.get("/Annots", [])]
-    assert links
+    # The report names a theorem of chapter 7, and its link leads to the sheet on which that stands.
+    sheets = {page.indirect_reference: number for number, page in enumerate(printed.pages)}
+    links = [(number, a.get_object()) for number, page in enumerate(printed.pages) for a in page.get("/Annots", [])]
+    assert not [a for _, a in links if str(a.get("/A", {}).get("/URI", "")).startswith(pdf.ELSEWHERE)]
+    (report,) = (number for number, text in enumerate(texts) if "Report on one page" in text and "Scope." in text)
+    goals = {sheets[a["/Dest"][0]] for number, a in links if "/Dest" in a and number in (report, report + 1)}
+    theorem = re.search(r"Theorem 7[.]\d+", texts[report])
+    assert theorem
+    assert any(theorem[0] in texts[goal] for goal in goals - {report, report + 1})
 
 
 def test_a_bad_page_is_noticed(tmp_path, browser):
