@@ -268,6 +268,43 @@ def test_the_scorecard_filters_and_sorts(book, browser):
         assert numbers == sorted(numbers)
 
 
+def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
+    """From the home page to what the paper claims and is not reproduced, to a kernel of one's own, and to the proof of Lemma 3."""
+    from selenium.webdriver.common.by import By
+
+    rows = json.loads((book / "scorecard.json").read_text(encoding="utf-8"))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def walk(*clicks: str) -> None:
+        """Clicks on links of the article, by their selectors or words, from the home page."""
+        assert len(clicks) <= 3
+        browser.get((book / "index.html").absolute().as_uri())
+        WebDriverWait(browser, 20).until(lambda session: session.current_url.endswith("intro.html"))
+        for click in clicks:
+            by = (By.CSS_SELECTOR, f"article {click}") if "[" in click else (By.PARTIAL_LINK_TEXT, click)
+            link = next(found for found in browser.find_elements(*by) if found.is_displayed())
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+            link.click()
+
+    failed = {row["claim"] for row in rows if row["source"].startswith("[P]") and row["verdict"] == "not reproduced"}
+    assert failed
+    walk('a[href*="source=P"][href*="verdict=not+reproduced"]')
+    shown, _ = browser.execute_script(SHOWN)
+    assert set(shown) >= failed
+    assert {row["verdict"] for row in rows if row["claim"] in shown} == {"not reproduced"}
+
+    walk("the kernel of your own stochastic architecture")
+    assert "tangent_kernels" in browser.find_element(By.CSS_SELECTOR, "article div.highlight").text
+
+    walk("Where is Lemma 4?", 'a[href$="#thm:06-lemma3"]')
+    proof = browser.execute_script("""
+        const statement = document.getElementById(location.hash.slice(1)).closest('div.proof');
+        const next = statement.nextElementSibling ?? statement.parentElement.nextElementSibling;
+        return [statement.innerText.slice(0, 80), next.innerText.slice(0, 40)];""")
+    assert "Lemma 3" in proof[0]
+    assert proof[1].startswith("Proof")
+
+
 def test_a_dark_system_gets_a_dark_page(book, browser):
     for mode in ("dark", "light"):
         preference = {"name": "prefers-color-scheme", "value": mode}

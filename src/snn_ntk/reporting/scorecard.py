@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from snn_ntk.reporting.claims import VERDICTS, Claim, Record, measured, near_edge, unexpected, verdicts
 from snn_ntk.reporting.numbers import show_estimate, show_interval, show_number, show_percent, show_region
@@ -134,14 +136,21 @@ def _marked(said: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _to_claims(source: str, count: int, verdict: str) -> str:
+    """A number of claims as a link to the scorecard that shows these alone (`scorecard.js` reads the address)."""
+    address = f"scorecard.html?{urlencode({'source': source, 'verdict': verdict})}"
+    label = f"{count} claims of [{source}] {SHOWN.get(verdict, verdict)}".strip()
+    return f'<a href="{html.escape(address)}" aria-label="{label}">{count}</a>' if count else "–"
+
+
 def totals(records: Iterable[Record], claims: Mapping[str, Claim]) -> str:
-    """A table (MyST Markdown): how the claims of each source came out, those of this book itself apart."""
+    """A table (MyST Markdown): how the claims of each source came out, those of this book itself apart, each number a link to its claims."""
     outcome = verdicts(claims, records)
     rows: list[tuple[str, ...]] = [("claims of", *(SHOWN.get(verdict, verdict) for verdict in VERDICTS), "all")]
     for letter, name in SOURCES.items():
         mine = [outcome[claim.id] for claim in claims.values() if source_of(claim) == letter]
-        counts = [*(mine.count(verdict) for verdict in VERDICTS), len(mine)]
-        rows.append((f"[{letter}] {name}", *(str(count or "–") for count in counts)))
+        counts = [(mine.count(verdict), verdict) for verdict in VERDICTS] + [(len(mine), "")]
+        rows.append((f"[{letter}] {name}", *(_to_claims(letter, *each) for each in counts)))
     return "\n".join(_list_table("scorecard-sources", rows))
 
 
