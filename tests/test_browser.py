@@ -142,7 +142,7 @@ return faint;
 # What a reader should never see: source of a table or a record; and the number of rows of the tables of claims.
 LEFT = """
 const tables = [...document.querySelectorAll('article table')].filter(t => t.tHead?.rows[0].cells[0].innerText.trim() === 'Claim');
-return [document.querySelector('article').textContent.match(/[|] Claim [|]|Record[(]id=/g) ?? [],
+return [document.querySelector('article').textContent.match(/[|] Claim [|]|Record[(]id=|<built-in/g) ?? [],
         tables.map(t => t.tBodies[0].rows.length)];
 """
 # What a desk of 1,440 pixels shows cut off, columns without a name, and statements and equations without a link to them.
