@@ -174,8 +174,9 @@ def make_pdf(html: Path, target: Path) -> None:
             printed = session.execute_cdp_cmd("Page.printToPDF", options)
             part = PdfReader(io.BytesIO(base64.b64decode(printed["data"])))
             for name, place in part.named_destinations.items():
-                sheet = part.get_destination_page_number(place)
-                places[urllib.parse.unquote(name.removeprefix("/"))] = (len(book.pages) + sheet, float(place.top))
+                sheet, top = part.get_destination_page_number(place), place.top
+                if sheet is not None and top is not None:
+                    places[urllib.parse.unquote(name.removeprefix("/"))] = (len(book.pages) + sheet, float(top))
             book.append(part)
     finally:
         session.quit()
