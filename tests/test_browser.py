@@ -142,7 +142,7 @@ return faint;
 # What a reader should never see: source of a table or a record; and the number of rows of the tables of claims.
 LEFT = """
 const tables = [...document.querySelectorAll('article table')].filter(t => t.tHead?.rows[0].cells[0].innerText.trim() === 'Claim');
-return [document.querySelector('article').textContent.match(/[|] Claim [|]|Record[(]id=/g) ?? [],
+return [document.querySelector('article').textContent.match(/[|] Claim [|]|Record[(]id=|<built-in/g) ?? [],
         tables.map(t => t.tBodies[0].rows.length)];
 """
 # What a desk of 1,440 pixels shows cut off, columns without a name, and statements and equations without a link to them.
@@ -268,6 +268,43 @@ def test_the_scorecard_filters_and_sorts(book, browser):
         assert numbers == sorted(numbers)
 
 
+def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
+    """From the home page to what the paper claims and is not reproduced, to a kernel of one's own, and to the proof of Lemma 3."""
+    from selenium.webdriver.common.by import By
+
+    rows = json.loads((book / "scorecard.json").read_text(encoding="utf-8"))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def walk(*clicks: str) -> None:
+        """Clicks on links of the article, by their selectors or words, from the home page."""
+        assert len(clicks) <= 3
+        browser.get((book / "index.html").absolute().as_uri())
+        WebDriverWait(browser, 20).until(lambda session: session.current_url.endswith("intro.html"))
+        for click in clicks:
+            by = (By.CSS_SELECTOR, f"article {click}") if "[" in click else (By.PARTIAL_LINK_TEXT, click)
+            link = next(found for found in browser.find_elements(*by) if found.is_displayed())
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+            link.click()
+
+    failed = {row["claim"] for row in rows if row["source"].startswith("[P]") and row["verdict"] == "not reproduced"}
+    assert failed
+    walk('a[href*="source=P"][href*="verdict=not+reproduced"]')
+    shown, _ = browser.execute_script(SHOWN)
+    assert set(shown) >= failed
+    assert {row["verdict"] for row in rows if row["claim"] in shown} == {"not reproduced"}
+
+    walk("the kernel of your own stochastic architecture")
+    assert "tangent_kernels" in browser.find_element(By.CSS_SELECTOR, "article div.highlight").text
+
+    walk("Where is Lemma 4?", 'a[href$="#thm:06-lemma3"]')
+    proof = browser.execute_script("""
+        const statement = document.getElementById(location.hash.slice(1)).closest('div.proof');
+        const next = statement.nextElementSibling ?? statement.parentElement.nextElementSibling;
+        return [statement.innerText.slice(0, 80), next.innerText.slice(0, 40)];""")
+    assert "Lemma 3" in proof[0]
+    assert proof[1].startswith("Proof")
+
+
 def test_a_dark_system_gets_a_dark_page(book, browser):
     for mode in ("dark", "light"):
         preference = {"name": "prefers-color-scheme", "value": mode}
@@ -312,6 +349,23 @@ def test_a_figure_follows_the_mode_moves_and_grows_by_keyboard(book, browser):
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)
     WebDriverWait(browser, 20).until(lambda session: not session.find_elements("css selector", "dialog.snn-enlarged"))
     assert browser.switch_to.active_element == button
+
+
+def test_a_figure_stays_legible_on_a_phone(book, browser):
+    size = {"width": PHONE, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get((book / "notebooks" / "05-stochastic-ntk.html").absolute().as_uri())
+    browser.execute_async_script(LOOK)
+    frames = browser.execute_script("""
+        return [...document.querySelectorAll('.snn-frame')].map(frame => {
+          const image = [...frame.querySelectorAll('img')].find(image => image.checkVisibility());
+          return [image.clientWidth, frame.scrollWidth > frame.clientWidth, frame.clientWidth, frame.tabIndex];
+        });""")
+    assert frames
+    for image, scrolls, frame, tab in frames:
+        # Drawn 7 inches wide with letters of 8.5 pt and more, of which 7 are left.
+        assert 8.5 * (image * 72 / 96) / (7 * 72) >= 7
+        assert (scrolls, frame <= PHONE, tab) == (True, True, 0)
 
 
 def test_index_leads_to_the_first_page(book, browser):
@@ -396,8 +450,15 @@ def test_the_book_on_paper(book, tmp_path, browser):
     assert solutions
     assert whole.count("Solution") >= len(solutions)
     assert "Search this book" not in whole  # no sidebar
-    links = [a for page in printed.pages for a in page.get("/Annots", [])]
-    assert links
+    # The report names a theorem of chapter 7, and its link leads to the sheet on which that stands.
+    sheets = {page.indirect_reference: number for number, page in enumerate(printed.pages)}
+    links = [(number, a.get_object()) for number, page in enumerate(printed.pages) for a in page.get("/Annots", [])]
+    assert not [a for _, a in links if str(a.get("/A", {}).get("/URI", "")).startswith(pdf.ELSEWHERE)]
+    (report,) = (number for number, text in enumerate(texts) if "Report on one page" in text and "Scope." in text)
+    goals = {sheets[a["/Dest"][0]] for number, a in links if "/Dest" in a and number in (report, report + 1)}
+    theorem = re.search(r"Theorem 7[.]\d+", texts[report])
+    assert theorem
+    assert any(theorem[0] in texts[goal] for goal in goals - {report, report + 1})
 
 
 def test_a_bad_page_is_noticed(tmp_path, browser):

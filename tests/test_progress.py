@@ -58,6 +58,28 @@ def test_a_job_that_is_late_is_not_done(paths):
     assert account.remaining(1000.0) == 100
 
 
+def test_what_is_late_makes_the_rest_longer_and_promises_no_time_of_its_own(paths, monkeypatch):
+    account = following(paths, cores=1, live=True)
+    account.line(plan(["c", "book"]))
+    account.line("c: running (smoke)")
+    account.running["c"] = 0.0
+    # c should have ended after 40 s: at 120 s the machine is three times as slow, and so is the book.
+    assert account.remaining(120.0) == 12 + 3 * 20
+
+    def says(now: float) -> str:
+        monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+        account.tick()
+        return account.out.getvalue().split("\r")[-1]
+
+    assert "[0 of 2 done, about 70 s left]" in says(120.0)
+    account.line("c: done in 120 s")
+    account.line("book: checking and rendering")
+    account.running["book"] = 120.0
+    assert "[1 of 2 done, about 20 s left]" in says(160.0)
+    for now in (181.0, 300.0, 3000.0):
+        assert "[1 of 2 done, longer than expected]" in says(now)
+
+
 def test_a_job_that_failed_is_not_waited_for(paths):
     account = following(paths)
     account.line(plan(["a", "b"]))

@@ -259,6 +259,15 @@ def test_a_sources_numbers_are_marked():
         assert [name for name in typed if not name.lstrip("*").startswith(whose)] == [], path
 
 
+def test_notebooks_mark_a_sources_numbers_too():
+    """Outside their code; `14-audit` speaks of the paper alone."""
+    statement = r"(?:Theorem|Lemma|Proposition|Corollary|Theorems|Lemmas|Propositions|Corollaries) \d"
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.md")):
+        prose = re.sub(r"```\{code-cell\}.*?\n```\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        typed = [found[0] for found in re.finditer(rf"(?:\S+ )?{statement}", prose) if "14-audit" not in path.name]
+        assert [name for name in typed if not re.match(r"\S*\[[PJSA]\]", name)] == [], path
+
+
 def test_numbers_count_by_chapter(built):
     html = built / "_build" / "smoke" / "html" / "book"
     for number, name in enumerate(CHAPTERS, 1):

@@ -9,7 +9,7 @@ from typing import Any
 
 from numbering import chapter_of
 
-__all__ = ["changelog_page", "cite_page", "cost", "seconds", "statements_page", "times_page"]
+__all__ = ["changelog_page", "cite_page", "cost", "report_page", "seconds", "statements_page", "times_page"]
 
 
 def cite_page(citation: Mapping[str, Any], edition: Mapping[str, str]) -> str:
@@ -43,6 +43,37 @@ def cite_page(citation: Mapping[str, Any], edition: Mapping[str, str]) -> str:
 def changelog_page(text: str) -> str:
     """`CHANGELOG.md` as a page, with a label."""
     return f"(sec:changelog)=\n{text}"
+
+
+_QUOTED = re.compile(r'r\["([^"]+)"\]')
+# What the verdicts of the claims that an item quotes may be, by the words that its list begins with.
+_LISTS = {"**What holds.**": ("reproduced",), "**What does not.**": ("reproduced", "not reproduced", "corrected")}
+_NOT_SHOWN = "**What the profile {profile} does not show.** A larger one may: the words are those of `laptop`."
+
+
+def report_page(text: str, outcome: Mapping[str, str], profile: str) -> str:
+    """The report on one page, where an item stands in the lists of what holds and what does not only if the verdicts say so.
+
+    The others get a list of their own after these two.
+
+    Args:
+        text: Of `book/report.md`.
+        outcome: The verdict of each claim.
+        profile: Of this book.
+    """
+    kept, moved, allowed, last = [], [], None, 0
+    for line in text.splitlines():
+        allowed = next((_LISTS[head] for head in _LISTS if line.startswith(head)), allowed)
+        if line.startswith("**") and line not in _LISTS:
+            allowed = None
+        if allowed and line.startswith("- ") and any(outcome[name] not in allowed for name in _QUOTED.findall(line)):
+            moved.append(line)
+            continue
+        kept.append(line)
+        last = len(kept) if allowed else last
+    if moved:
+        kept[last:last] = [_NOT_SHOWN.format(profile=profile), "", *moved, ""]
+    return "\n".join(kept) + "\n"
 
 
 _STATEMENT = re.compile(r"^`{3,}\{prf:(?!proof)\w+\} *(?P<title>.*)\n:label: (?P<label>\S+)", re.MULTILINE)

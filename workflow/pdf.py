@@ -1,7 +1,8 @@
 """The whole book as one PDF: headless Chromium prints a chapter at a time, page and notebook together, and pypdf joins them.
 
-Solutions are unfolded, the code of cells that only plot is left out, links within a chapter stay links. `custom.css` says how a page is printed. All pages at
-once would be a document whose printing takes a multiple of the time of its parts.
+Solutions are unfolded, the code of cells that only plot is left out. `custom.css` says how a page is printed. All pages at once would be a
+document whose printing takes a multiple of the time of its parts; so a link to another chapter is printed as an address of its own (`ELSEWHERE`), which
+gives way to the place in the whole book when the parts are joined.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ import base64
 import io
 import time
 import urllib.parse
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from browser import open_browser
 from bs4 import BeautifulSoup, Tag
 from paths import PROFILES, Paths
 
+if TYPE_CHECKING:
+    from pypdf import PdfWriter
+
 __all__ = ["chapters", "make_pdf", "pages_in_order", "single_page"]
 
 LEFT_OUT = "script, .headerlink, .copybtn, .scorecard-filter, .viewcode-link, details.hide, nav, .prev-next-footer, .launch, .toctree-wrapper"
+ELSEWHERE = "book:"
 TYPESET = """
 const done = arguments[arguments.length - 1];
 Promise.all([document.fonts.ready, window.MathJax?.startup?.promise, ...[...document.images].map(i => i.decode().catch(() => null))])
@@ -43,8 +50,8 @@ def _name(page: Path, html: Path) -> str:
     return page.relative_to(html).with_suffix("").as_posix().replace("/", "-")
 
 
-def _article(page: Path, html: Path, known: set[Path]) -> Tag:
-    """A page's article whose anchors are unique in the book, and whose links lead within it or nowhere."""
+def _article(page: Path, html: Path, here: set[Path], book: set[Path]) -> Tag:
+    """A page's article whose anchors are unique in the book, and whose links lead to what is printed with it, elsewhere in the book, or out of it."""
     article = _parsed(page).select_one("article.bd-article")
     assert article is not None, page
     for left_out in article.select(LEFT_OUT):
@@ -59,8 +66,9 @@ def _article(page: Path, html: Path, known: set[Path]) -> Tag:
         if parts.scheme:
             continue
         goal = (page.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else page
-        if goal in known:
-            link["href"] = f"#{_name(goal, html)}" + (f"--{parts.fragment}" if parts.fragment else "")
+        anchor = _name(goal, html) + (f"--{parts.fragment}" if parts.fragment else "") if goal in book else ""
+        if anchor:
+            link["href"] = f"{'#' if goal in here else ELSEWHERE}{anchor}"
         else:
             del link["href"]
     for image in article.select("img[src]"):
@@ -85,12 +93,13 @@ def chapters(pages: list[Path]) -> list[list[Path]]:
     return groups
 
 
-def single_page(html: Path, pages: list[Path], before: int = 0) -> str:
+def single_page(html: Path, pages: list[Path], book: Collection[Path], before: int = 0) -> str:
     """Pages of the published book as one page of HTML, for printing from anywhere on this disk.
 
     Args:
         html: The published book.
         pages: Of it.
+        book: All pages that links may lead to.
         before: How many sheets are numbered already.
     """
     first = _parsed(pages[0])
@@ -103,12 +112,37 @@ def single_page(html: Path, pages: list[Path], before: int = 0) -> str:
                 tag[key] = (pages[0].parent / str(tag[key]).partition("?")[0]).resolve().as_uri()
         head.append(str(tag))
     title = first.title.text if first.title else ""
-    articles = "\n".join(str(_article(page, html, set(pages))) for page in pages)
+    articles = [_article(page, html, set(pages), set(book)) for page in pages]
+    anchors = [tag["id"] for article in articles for tag in [article, *article.select("[id]")]]
+    # Chromium notes the places that a link of the same document leads to, seen or not.
+    noted = "".join(f'<a href="#{anchor}"></a>' for anchor in anchors)
+    joined = "\n".join(map(str, articles))
     return (
         f'<!doctype html>\n<html lang="en" data-theme="light" data-mode="light" class="whole-book"><head><meta charset="utf-8">'
         f"<title>{title}</title>\n{''.join(head)}<style>html {{ counter-reset: page {before}; }}</style></head>\n"
-        f'<body><main class="bd-content"><div class="bd-article-container">\n{articles}\n</div></main></body></html>\n'
+        f'<body><main class="bd-content"><div class="bd-article-container">\n{joined}\n</div></main><div hidden>{noted}</div></body></html>\n'
     )
+
+
+def _lead(book: PdfWriter, places: Mapping[str, tuple[int, float]]) -> None:
+    """Makes every link within the book lead to its page and height there; one to an anchor that was not printed, to its article."""
+    from pypdf.generic import ArrayObject, FloatObject, NameObject, NullObject
+
+    for link in (annotation.get_object() for page in book.pages for annotation in page.get("/Annots", ())):
+        target = str(link.get("/Dest") or link.get("/A", {}).get("/URI", ""))
+        if not target.startswith(("/", ELSEWHERE)):
+            continue
+        anchor = urllib.parse.unquote(target.removeprefix("/").removeprefix(ELSEWHERE))
+        sheet, height = places.get(anchor) or places[anchor.partition("--")[0]]
+        link.pop("/A", None)
+        goal = [
+            book.pages[sheet].indirect_reference,
+            NameObject("/XYZ"),
+            NullObject(),
+            FloatObject(height),
+            NullObject(),
+        ]
+        link[NameObject("/Dest")] = ArrayObject(goal)
 
 
 def make_pdf(html: Path, target: Path) -> None:
@@ -120,7 +154,8 @@ def make_pdf(html: Path, target: Path) -> None:
     from pypdf import PdfReader, PdfWriter
 
     html = html.resolve()
-    book = PdfWriter()
+    book, places = PdfWriter(), {}
+    listed = pages_in_order(html)
     target.parent.mkdir(parents=True, exist_ok=True)
     page = target.with_suffix(".html")
     session = open_browser(patience=600)
@@ -131,16 +166,22 @@ def make_pdf(html: Path, target: Path) -> None:
         "generateTaggedPDF": True,
     }
     try:
-        for pages in chapters(pages_in_order(html)):
-            page.write_text(single_page(html, pages, len(book.pages)), encoding="utf-8")
+        for pages in chapters(listed):
+            page.write_text(single_page(html, pages, listed, len(book.pages)), encoding="utf-8")
             session.get(page.absolute().as_uri())
             if missing := session.execute_async_script(TYPESET):
                 raise RuntimeError(f"{pages[0]}: expected every formula typeset, got {missing} that are not")
             printed = session.execute_cdp_cmd("Page.printToPDF", options)
-            book.append(PdfReader(io.BytesIO(base64.b64decode(printed["data"]))))
+            part = PdfReader(io.BytesIO(base64.b64decode(printed["data"])))
+            for name, place in part.named_destinations.items():
+                sheet, top = part.get_destination_page_number(place), place.top
+                if sheet is not None and top is not None:
+                    places[urllib.parse.unquote(name.removeprefix("/"))] = (len(book.pages) + sheet, float(top))
+            book.append(part)
     finally:
         session.quit()
         page.unlink(missing_ok=True)
+    _lead(book, places)
     book.write(target)
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from typing import TextIO
 
 import yaml
@@ -80,15 +81,22 @@ class Progress:
         known = list(self.expected.values())
         return sum(known) / len(known) if known else None
 
+    def _pace(self, took: Mapping[str, float | None]) -> float:
+        """This machine, today, against the one of the estimates."""
+        pairs = [(time, seconds) for job, time in took.items() if time and (seconds := usual(self.expected, job))]
+        return sum(time for time, _ in pairs) / max(1.0, sum(seconds for _, seconds in pairs)) if pairs else 1.0
+
+    def _late(self, now: float) -> dict[str, float]:
+        """How long the jobs have run that should have ended, had they kept the pace of those that have."""
+        elapsed, pace = {job: now - since for job, since in self.running.items()}, self._pace(self.ended)
+        return {job: took for job, took in elapsed.items() if took > pace * (self._estimate(job) or took)}
+
     def remaining(self, now: float) -> float | None:
         """Seconds until the last planned job ends; None if nothing is known of any."""
         estimates = {job: self._estimate(job) for job in self.planned if job not in self.ended}
         if not estimates or None in estimates.values():
             return None
-        # This machine, today, against the one of the estimates.
-        ended = [(took, usual(self.expected, job)) for job, took in self.ended.items()]
-        pairs = [(took, seconds) for took, seconds in ended if took and seconds]
-        pace = sum(took for took, _ in pairs) / max(1.0, sum(seconds for _, seconds in pairs)) if pairs else 1.0
+        pace = self._pace(self.ended | self._late(now))
         left = {job: pace * (seconds or 0.0) for job, seconds in estimates.items()}
         for job in self.running.keys() & left.keys():
             elapsed = now - self.running[job]
@@ -102,8 +110,12 @@ class Progress:
 
     def _how_far(self, now: float) -> str:
         text = f"{sum(took is not None for took in self.ended.values())} of {len(self.planned)} done"
-        left = self.remaining(now)
-        return text if left is None or len(self.ended) == len(self.planned) else f"{text}, about {clock(left)} left"
+        left, waited_for = self.remaining(now), set(self.planned) - self.ended.keys()
+        if left is None or not waited_for:
+            return text
+        if waited_for <= self._late(now).keys():
+            return f"{text}, longer than expected"  # a number would stand still
+        return f"{text}, about {clock(left)} left"
 
     def _print(self, text: str, end: str = "\n") -> None:
         try:

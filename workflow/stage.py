@@ -27,7 +27,7 @@ import gate
 import nbformat
 import where
 import yaml
-from about import changelog_page, cite_page, cost, seconds, statements_page, times_page
+from about import changelog_page, cite_page, cost, report_page, seconds, statements_page, times_page
 from api import api_pages
 from edition import SHOWN, edition, setup_cell
 from key_figures import key_figures
@@ -192,6 +192,9 @@ def stage(paths: Paths) -> dict[str, Any]:
         if not page.exists():
             page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
+    if (report := staged.pages / "report.md").is_file():
+        outcome = reporting.verdicts(claims, records)
+        report.write_text(report_page(report.read_text(encoding="utf-8"), outcome, profile), encoding="utf-8")
     _mathjax(extra)
     shown = this | {"repository": repository, "branch": branch or "main"}
     (extra / SHOWN).write_text(json.dumps(shown, indent=1), encoding="utf-8")

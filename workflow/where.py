@@ -161,6 +161,16 @@ def _order(item: str) -> tuple[int, list[Any]]:
     return KINDS.index(kind), parts
 
 
+def _some(tests: list[str], most: int = 6) -> str:
+    """The first of some tests, and how many more there are.
+
+    >>> _some(["a.py", "b.py", "c.py"], most=2)
+    '`a.py`, `b.py`, and 1 more'
+    """
+    rest = [f"and {len(tests) - most} more"] if len(tests) > most else []
+    return ", ".join([*(f"`{name}`" for name in tests[:most]), *rest])
+
+
 def where_page(
     statements: Mapping[str, Mapping[str, Mapping[str, Any]]],
     found: Mapping[str, Mapping[str, Place]],
@@ -205,7 +215,7 @@ def where_page(
                     f"**{item}** {statement['says']}".rstrip(),
                     ": ".join(filter(None, (here, links or statement.get("outside", "")))),
                     ", ".join(f"{{py:obj}}`~{name}`" for name in place.functions),
-                    ", ".join(f"`{name}`" for name in place.tests),
+                    _some(place.tests),
                     ", ".join(f"{{doc}}`{name[:2]} <{name}>`" for name in map(str, pages)),
                     ", ".join(f"{{doc}}`{name[:2]} <../notebooks/{name}>`" for name in sorted(place.notebooks)),
                     ", ".join(f"[{name}](scorecard-{chapter_of[name]})" for name in place.claims),

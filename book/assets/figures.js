@@ -1,14 +1,17 @@
 // Figures: sliders of those that move, and a click or a button to see one as large as the window. Without scripts a page
-// shows every figure, and the stills of those that move.
+// shows every figure, and the stills of those that move. The frame is what scrolls on a phone.
 for (const figure of document.querySelectorAll("figure.snn-figure")) {
-  const images = [...figure.querySelectorAll(":scope > img")];
+  const images = [...figure.querySelectorAll("img")];
+  const frame = Object.assign(document.createElement("div"), { className: "snn-frame" });
+  frame.append(...images);
+  figure.prepend(frame);
 
   const controls = figure.querySelector(".snn-controls");
   if (controls) {
     const sliders = [...controls.querySelectorAll("input")];
     const show = () => {
-      const frame = [controls.dataset.frames, ...sliders.map((slider) => slider.value)].join(".");
-      for (const image of images) image.src = `${frame}.${image.matches(".snn-dark") ? "dark.svg" : "svg"}`;
+      const address = [controls.dataset.frames, ...sliders.map((slider) => slider.value)].join(".");
+      for (const image of images) image.src = `${address}.${image.matches(".snn-dark") ? "dark.svg" : "svg"}`;
     };
     for (const slider of sliders) {
       const names = JSON.parse(slider.dataset.names);

@@ -13,7 +13,7 @@ for (const arrow of document.querySelectorAll(".bd-sidebar summary"))
     for (const formula of wide) // step by step, because the browser rounds the unit in which a formula is measured
       for (let size = 0.97; size >= smallest && formula.scrollWidth > formula.clientWidth; size -= 0.03)
         formula.style.fontSize = `${100 * size}%`;
-    for (const box of document.querySelectorAll("article :is(mjx-container, pre, table, dt)")) {
+    for (const box of document.querySelectorAll("article :is(mjx-container, pre, table, dt, .snn-frame)")) {
       const scrolls = getComputedStyle(box).overflowX === "auto" && box.scrollWidth > box.clientWidth;
       if (scrolls) box.tabIndex = 0;
       else if (box.tabIndex === 0) box.removeAttribute("tabindex");

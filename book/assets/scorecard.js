@@ -34,6 +34,10 @@
   const count = Object.assign(document.createElement("output"), { ariaLive: "polite" });
   place.append(verdict, source, chapter, words, label, count);
 
+  // A link such as scorecard.html?source=P&verdict=corrected shows these claims alone.
+  const asked = new URLSearchParams(location.search);
+  for (const control of [verdict, source]) control.value = asked.get(control.ariaLabel) ?? "";
+
   const filter = () => {
     const wanted = words.value.toLowerCase().split(/\s+/);
     let shown = 0;

@@ -30,11 +30,22 @@ def test_pages_are_made_from_records():
     assert prose["other"]["value"] == prose["other"]["percent"] == "*not run*"
 
 
+def test_a_record_of_no_run_shows_no_number():
+    nothing = Record("slope", 0.0, (-1.0, 1.0), seeds=0)
+    assert verdict_texts([nothing], CLAIMS, "laptop") == {"slope": "not run", "other": "not run"}
+    prose = substitutions([nothing], CLAIMS, "laptop")["slope"]
+    assert (prose["value"], prose["interval"], prose["seeds"]) == ("*not run*", "*not run*", "0")
+    assert scorecard_rows([nothing], CLAIMS, "laptop")[0]["value"] is None
+    assert "</data>" not in scorecard([nothing], CLAIMS, "laptop")
+    assert report([nothing], CLAIMS, "laptop")["near_edge"] == []
+
+
 def test_sources_and_this_book_are_counted_apart():
     own = replace(OTHER, id="own", source="[B] what follows from [P] Lemma 1")
     page = scorecard([AS_COMMITTED], CLAIMS | {"own": own}, "laptop")
     tables = [block.split(":::")[0].split("* - ")[2:] for block in page.split(":class: scorecard-sources")[1:]]
-    counts = {row[1]: [cell.strip() for cell in row.split("  - ")[1:]] for row in tables[0]}
+    assert '<a href="scorecard.html?source=P&amp;verdict=reproduced" aria-label="1 claims of [P] reproduced">1</a>' in page
+    counts = {row[1]: [re.sub("<.*?>", "", cell).strip() for cell in row.split("  - ")[1:]] for row in tables[0]}
     assert counts["P"] == ["1", "–", "–", "–", "–", "1"]
     assert counts["J"] == counts["B"] == ["–", "–", "–", "–", "1", "1"]
     assert counts["A"] == ["–"] * 6

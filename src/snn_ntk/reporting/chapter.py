@@ -73,7 +73,7 @@ class Chapter:
             id: The claim.
             value: The measured number, or an `Estimate` that brings interval and sample size along.
             interval: Its 95 % interval; `exactly` makes the estimate of a number that has no sampling error.
-            seeds: Number of independent runs behind it.
+            seeds: Number of independent runs behind it; 0 says "not run".
             note: A few words for the scorecard, such as a fit's range.
             detail: Further numbers that prose or tables quote.
 
@@ -165,11 +165,11 @@ class Chapter:
         write_bytes(self.folder / "claims.json", json.dumps(made, indent=1).encode())
         write_bytes(self.folder / "provenance.json", json.dumps(self._stamp, indent=1).encode())
         outcome = verdict_texts(records, self._all_claims, self.profile)
-        rows = [
-            f"| `{r.id}` | {show_number(r.value, r.interval)} | {show_interval(r.interval)} "
-            f"| {show_region(self.claims[r.id].accept)} | {r.seeds} | **{outcome[r.id]}** |"
-            for r in records
-        ]
+        rows = []
+        for r in records:
+            value, interval = (show_number(r.value, r.interval), show_interval(r.interval)) if r.seeds else ("–", "–")
+            accept = show_region(self.claims[r.id].accept)
+            rows.append(f"| `{r.id}` | {value} | {interval} | {accept} | {r.seeds} | **{outcome[r.id]}** |")
         head = "| Claim | Measured | 95 % interval | Accepted | Runs | Verdict |\n|---|---|---|---|---|---|\n"
         display(Markdown(head + "\n".join(rows)))
 

@@ -8,7 +8,7 @@ The verdict compares the two and nothing else:
   about the same quantity on the same data, is reproduced;
 - it straddles an edge, or is so wide that the claim's `near_miss` would not have been rejected
   → *inconclusive at this profile*;
-- there is no record → *not run*.
+- there is no record, or one of no run (`seeds` 0) → *not run*.
 
 A verdict that is not the one committed for the profile is `unexpected`; one that a slightly longer or shorter interval
 would change is `near_edge`.
@@ -30,6 +30,7 @@ __all__ = [
     "Record",
     "judge",
     "load_claims",
+    "measured",
     "near_edge",
     "unexpected",
     "verdicts",
@@ -61,7 +62,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Record:
-    """What one run measured for one claim."""
+    """What one run measured for one claim; with `seeds` 0 nothing was run, and its numbers mean nothing."""
 
     id: str
     value: float
@@ -93,6 +94,15 @@ def load_claims(folder: str | Path) -> dict[str, Claim]:
     return {entry["id"]: Claim(chapter=chapter, **entry) for chapter, entry in entries}
 
 
+def measured(records: Iterable[Record]) -> dict[str, Record]:
+    """Records by claim, without those behind which no run stands.
+
+    >>> list(measured([Record("a", 0.0, (-1, 1), seeds=0), Record("b", 0.0, (-1, 1), seeds=2)]))
+    ['b']
+    """
+    return {record.id: record for record in records if record.seeds}
+
+
 def judge(claim: Claim, record: Record | None) -> str:
     """The verdict that one record gives, before corrections are considered.
 
@@ -104,7 +114,7 @@ def judge(claim: Claim, record: Record | None) -> str:
     >>> judge(claim, Record("a", -0.5, (-0.58, -0.42), seeds=2))
     'inconclusive'
     """
-    return "not run" if record is None else _judge(claim, record.value, *record.interval)
+    return _judge(claim, record.value, *record.interval) if record and record.seeds else "not run"
 
 
 def _judge(claim: Claim, value: float, low: float, high: float) -> str:
@@ -178,7 +188,7 @@ def near_edge(records: Iterable[Record], claims: Mapping[str, Claim], *, share: 
     {'a': 'inconclusive'}
     """
     found = {}
-    for record in records:
+    for record in measured(records).values():
         claim, (low, high) = claims[record.id], record.interval
         move = share * (high - low)
         longest = low - move * (low != claim.accept[0]), high + move * (high != claim.accept[1])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
-from snn_ntk.reporting.claims import VERDICTS, Claim, Record, near_edge, unexpected, verdicts
+from snn_ntk.reporting.claims import VERDICTS, Claim, Record, measured, near_edge, unexpected, verdicts
 from snn_ntk.reporting.numbers import show_estimate, show_interval, show_number, show_percent, show_region
 
 __all__ = [
@@ -68,7 +70,7 @@ def report(records: Iterable[Record], claims: Mapping[str, Claim], profile: str)
         {"claims": the summary, "unexpected": rows of claims that came out otherwise than committed,
         "near_edge": rows of claims that more seeds might turn}, each row a mapping of texts.
     """
-    by_id = {record.id: record for record in records}
+    by_id = measured(records)
     outcome, committed = verdicts(claims, by_id.values()), unexpected(by_id.values(), claims, profile)
 
     def row(name: str, **texts: str) -> dict[str, str]:
@@ -93,7 +95,7 @@ def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profil
 
     Every claim is present; one without a record reads "not run".
     """
-    by_id = {record.id: record for record in records}
+    by_id = measured(records)
     texts = {}
     for name, verdict in verdict_texts(by_id.values(), claims, profile).items():
         record = by_id.get(name)
@@ -104,7 +106,7 @@ def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profil
             "interval": show_interval(record.interval) if record else missing,
             "accept": show_region(claims[name].accept),
             "verdict": verdict,
-            "seeds": str(record.seeds) if record else missing,
+            "seeds": str(record.seeds if record else 0),
             "detail": {
                 key: show_number(value) if isinstance(value, float) else str(value)
                 for key, value in (record.detail if record else {}).items()
@@ -134,14 +136,21 @@ def _marked(said: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _to_claims(source: str, count: int, verdict: str) -> str:
+    """A number of claims as a link to the scorecard that shows these alone (`scorecard.js` reads the address)."""
+    address = f"scorecard.html?{urlencode({'source': source, 'verdict': verdict})}"
+    label = f"{count} claims of [{source}] {SHOWN.get(verdict, verdict)}".strip()
+    return f'<a href="{html.escape(address)}" aria-label="{label}">{count}</a>' if count else "–"
+
+
 def totals(records: Iterable[Record], claims: Mapping[str, Claim]) -> str:
-    """A table (MyST Markdown): how the claims of each source came out, those of this book itself apart."""
+    """A table (MyST Markdown): how the claims of each source came out, those of this book itself apart, each number a link to its claims."""
     outcome = verdicts(claims, records)
     rows: list[tuple[str, ...]] = [("claims of", *(SHOWN.get(verdict, verdict) for verdict in VERDICTS), "all")]
     for letter, name in SOURCES.items():
         mine = [outcome[claim.id] for claim in claims.values() if source_of(claim) == letter]
-        counts = [*(mine.count(verdict) for verdict in VERDICTS), len(mine)]
-        rows.append((f"[{letter}] {name}", *(str(count or "–") for count in counts)))
+        counts = [(mine.count(verdict), verdict) for verdict in VERDICTS] + [(len(mine), "")]
+        rows.append((f"[{letter}] {name}", *(_to_claims(letter, *each) for each in counts)))
     return "\n".join(_list_table("scorecard-sources", rows))
 
 
@@ -170,7 +179,7 @@ def _row(claim: Claim, record: Record | None, outcome: str, shown: str) -> tuple
 
 def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> str:
     """The scorecard page (MyST Markdown): a table of every claim for each chapter, made from records alone."""
-    by_id = {record.id: record for record in records}
+    by_id = measured(records)
     outcome, shown = verdicts(claims, by_id.values()), verdict_texts(by_id.values(), claims, profile)
     lines = [
         "(sec:scorecard)=",
@@ -209,7 +218,7 @@ def scorecard_rows(records: Iterable[Record], claims: Mapping[str, Claim], profi
 
     An end of a region that is open is None too: JSON has no infinity.
     """
-    by_id = {record.id: record for record in records}
+    by_id = measured(records)
     outcome, committed = verdicts(claims, by_id.values()), unexpected(by_id.values(), claims, profile)
     rows = []
     for claim in claims.values():
