@@ -141,6 +141,8 @@ lock:
 		--no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements.txt
 	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --extra cuda12 --group neural-tangents --constraint requirements.txt \
 		--no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements-cuda.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --group slurm --constraint requirements.txt \
+		--no-header --no-emit-index-url --no-annotate -o requirements-slurm.txt
 
 clean:
 	rm -rf _build .snakemake
