@@ -126,7 +126,7 @@ def begin(line: str, folder: Path, *further: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=1800)
+    output, _ = process.communicate(timeout=7200)
     return process.returncode, output
 
 
