@@ -18,9 +18,10 @@ SCALE ?= 1
 override SCALE := $(value SCALE)
 override PARTS := $(value PARTS)
 override SAMPLE := $(value SAMPLE)
+override WHOLE := $(value WHOLE)
 NODE_PYTHON ?= 3.12
 override NODE_PYTHON := $(value NODE_PYTHON)
-export PROFILE CORES CHAPTER FRESH CHECK FROM MINUTES SCALE PARTS SAMPLE NODE_PYTHON REHEARSAL
+export PROFILE CORES CHAPTER FRESH CHECK FROM MINUTES SCALE PARTS SAMPLE WHOLE NODE_PYTHON REHEARSAL
 # The build ends with make, even if that is killed; `exec` leaves no shell between the two.
 BUILD = exec $(BIN)/python workflow/build.py --parent "$$PPID" --profile="$$PROFILE" --cores="$$CORES"
 
@@ -42,7 +43,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 .DEFAULT_GOAL := help
 # Chapters run side by side by themselves (CORES); make's own -j has nothing to add and could only interleave.
 .NOTPARALLEL:
-.PHONY: help book pdf chapter results campaign bundle test heavy slow mutants unit lint types format setup lock clean
+.PHONY: help book pdf chapter results campaign bundle test heavy slow slurm-test mutants unit lint types format setup lock clean
 
 help:
 	@echo "make book [PROFILE=laptop|smoke|gpu] [CORES=n]  run the chapters, render the book, say how the claims came out"
@@ -58,11 +59,13 @@ help:
 	@echo "make heavy     the tests that make test leaves out, because they take minutes or need the network"
 	@echo "make slow      what takes hours: every run anew; 5,000 random networks by their kernels, 300 beside finite ones;"
 	@echo "               and an hour of random numbers for closed forms, finite networks and solvers"
+	@echo "make slurm-test [WHOLE=1]  the cluster's profile through a Slurm of one node (needs root, slurm-wlm and munge): a job"
+	@echo "               killed, one out of time, the build gone on; with WHOLE=1 the book at smoke too"
 	@echo "make mutants [SAMPLE=40]  change one operator or number after the other, so many a file: does a test notice?"
 	@echo "make unit      unit tests and doctests only"
-	@echo "make lint types format   ruff · pyright · put files into ruff's format"
+	@echo "make lint types format   ruff, zizmor · pyright · put files into ruff's format"
 	@echo "make setup     only create the environment ($(VENV)), for Jupyter or an editor"
-	@echo "make lock      compile requirements.txt and requirements-cuda.txt anew (needs uv)"
+	@echo "make lock      compile requirements.txt and those for CUDA and Slurm anew (needs uv)"
 	@echo "make clean     remove everything that was built (_build)"
 	@echo
 	@echo "Profiles: smoke (four minutes, everything runs, little is decided) · laptop (the default) · gpu (full scale, CUDA)."
@@ -107,6 +110,7 @@ lint: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/python workflow/check_notebooks.py notebooks/*.md notebooks/sweeps/*.md
+	@$(BIN)/zizmor --offline --quiet .github
 
 types: $(READY)
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
@@ -127,9 +131,13 @@ heavy: $(READY)
 	@$(BIN)/python -m pytest -m heavy
 
 slow: $(READY)
-	@$(BIN)/python -m pytest -m weekly
+	@$(BIN)/python -m pytest -m "weekly and not slurm"
 	@PYTHONPATH=tests $(BIN)/python -m random_networks
 	@PYTHONPATH=tests $(BIN)/python -m fuzz
+
+# Writes one link outside its folder, and takes it away again: /etc/slurm/slurm.conf (tests/slurm/cluster.py).
+slurm-test: $(READY)
+	@$(BIN)/python -m pytest -s tests/slurm -m "slurm and ($${WHOLE:+slurm or} not weekly)"
 
 # What only this needs stays out of the lock.
 mutants: $(READY)
@@ -141,6 +149,8 @@ lock:
 		--no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements.txt
 	$(UV) pip compile -q --universal --python-version 3.11 --extra book --extra test --extra cuda12 --group neural-tangents --constraint requirements.txt \
 		--no-header --no-emit-index-url --no-annotate pyproject.toml -o requirements-cuda.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --group slurm --constraint requirements.txt \
+		--no-header --no-emit-index-url --no-annotate -o requirements-slurm.txt
 
 clean:
 	rm -rf _build .snakemake

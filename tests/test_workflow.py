@@ -798,7 +798,7 @@ def test_an_interruption_says_whether_the_book_was_published_before_it():
 
 def test_workflows_follow_the_schema():
     files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-    assert [path.name for path in files] == ["ci.yml", "gpu.yml", "release.yml", "versions.yml"]
+    assert [path.name for path in files] == ["book.yml", "ci.yml", "gpu.yml", "release.yml", "versions.yml"]
     command = [
         sys.executable,
         "-m",
