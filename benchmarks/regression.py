@@ -5,14 +5,19 @@ Times are of one process, in turns, and each error is against a solve in float64
     python benchmarks/regression.py                        # n = 10,000, ten outputs, the kernel given, ridge 1e-3 tr K / n
     python benchmarks/regression.py --memory               # peak memory of that solve, in kernels
     python benchmarks/regression.py --fit --n 60000 --folder DIR   # kernel, solve and test error on MNIST, resumable
+    python benchmarks/regression.py --killed --n 60000 --folder DIR   # the same, killed twice half-way and resumed
 
-`--fit` takes the official files where they are found, and as many images as there are otherwise. For a machine that is
-busy or small, `--n 1000` rehearses.
+`--fit` takes the official files where they are found, and as many images as there are otherwise. `--killed` makes that fit
+in three processes: one is killed when half of the kernel is there, one when the residual is half-way in digits. For a
+machine that is busy or small, `--n 1000` rehearses.
 """
 
 import argparse
 import json
+import os
 import resource
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -153,17 +158,61 @@ def images(n: int, folder: Path | None) -> dict[str, Any]:
     }
 
 
+def half_built(folder: Path, n: int) -> bool:
+    """Whether half of the kernel's rows are there."""
+    marks = list(folder.glob("kernel-*.npz"))
+    return bool(marks) and int(np.load(marks[0])["done"]) >= n / 2
+
+
+def half_solved(folder: Path, n: int) -> bool:
+    """Whether the residual has fallen by three of its six digits. Before, `checked` is the norm of the targets."""
+    states = list(folder.glob("solve-*.npz"))
+    if not states:
+        return False
+    with np.load(states[0]) as state:
+        norms = np.linalg.norm(state["residual"], axis=0)
+        targets = np.sqrt(0.9**2 * 0.1 * n + 0.1**2 * 0.9 * n)
+        return bool(np.all(norms <= 1e-3 * targets))
+
+
+def killed(n: int, folder: Path) -> dict[str, Any]:
+    """A fit in three processes, of which the first two are killed; seconds and processor seconds of each."""
+    spent = []
+    for reached in (half_built, half_solved, None):
+        start = time.monotonic()
+        command = [sys.executable, __file__, "--fit", "--n", str(n), "--folder", str(folder)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        while reached is not None and process.poll() is None and not reached(folder, n):
+            time.sleep(0.2)
+        if reached is not None:
+            process.send_signal(signal.SIGKILL)
+        output = process.stdout.read() if process.stdout else ""
+        _, status, usage = os.wait4(process.pid, 0)
+        spent.append(
+            {
+                "ended_by": "SIGKILL" if os.WIFSIGNALED(status) else "itself",
+                "seconds": time.monotonic() - start,
+                "processor_seconds": usage.ru_utime + usage.ru_stime,
+            }
+        )
+        print(json.dumps(spent[-1]), file=sys.stderr, flush=True)
+    return json.loads(output) | {"processes": spent}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--killed", action="store_true")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     report: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
     if options.memory:
         report |= memory(options.n)
+    elif options.killed:
+        report |= killed(options.n, options.folder)
     elif options.fit:
         report |= images(options.n, options.folder)
     else:
