@@ -134,14 +134,14 @@ def memory(n: int) -> dict[str, float]:
     return {"n": n, "kernels_given": (made - before) / size, "kernels_at_peak": (status("VmHWM") - before) / size}
 
 
-def images(n: int, folder: Path | None) -> dict[str, Any]:
+def images(n: int, share: float, tol: float, folder: Path | None) -> dict[str, Any]:
     """A whole fit on MNIST, ten classes as ±, from pixels to its test error."""
     train, test = mnist(split="train"), mnist(split="test")
     x, labels = train.images[:n], train.labels[:n]
     # All images have norm 1, hence one and the same k(x, x) = tr K / n.
-    ridge = 1e-3 * float(tangent_kernels(x[:1], activation=stax.Erf(), sigma0=SIGMA0).total[0, 0])
+    ridge = share * float(tangent_kernels(x[:1], activation=stax.Erf(), sigma0=SIGMA0).total[0, 0])
     model = KernelRidge(
-        activation=stax.Erf(), sigma0=SIGMA0, ridge=ridge, folder=folder, solver="streamed", verbose=True
+        activation=stax.Erf(), sigma0=SIGMA0, ridge=ridge, tol=tol, folder=folder, solver="streamed", verbose=True
     )
     fitted, _ = seconds(lambda: model.fit(x, np.where(labels[:, None] == np.arange(OUTPUTS), 0.9, -0.1)) and 0)
     predicted, values = seconds(lambda: model.predict(test.images))
@@ -149,6 +149,7 @@ def images(n: int, folder: Path | None) -> dict[str, Any]:
         "images": train.source,
         "n": len(x),
         "ridge": ridge,
+        "tol": tol,
         "fit_seconds": fitted,
         "predict_seconds": predicted,
         "passes": model.n_iter_,
@@ -164,23 +165,24 @@ def half_built(folder: Path, n: int) -> bool:
     return bool(marks) and int(np.load(marks[0])["done"]) >= n / 2
 
 
-def half_solved(folder: Path, n: int) -> bool:
-    """Whether the residual has fallen by three of its six digits. Before, `checked` is the norm of the targets."""
+def half_solved(folder: Path, n: int, tol: float) -> bool:
+    """Whether the residual has fallen by half of the digits that it has to."""
     states = list(folder.glob("solve-*.npz"))
     if not states:
         return False
     with np.load(states[0]) as state:
         norms = np.linalg.norm(state["residual"], axis=0)
         targets = np.sqrt(0.9**2 * 0.1 * n + 0.1**2 * 0.9 * n)
-        return bool(np.all(norms <= 1e-3 * targets))
+        return bool(np.all(norms <= tol**0.5 * targets))
 
 
-def killed(n: int, folder: Path) -> dict[str, Any]:
+def killed(n: int, share: float, tol: float, folder: Path) -> dict[str, Any]:
     """A fit in three processes, of which the first two are killed; seconds and processor seconds of each."""
     spent = []
-    for reached in (half_built, half_solved, None):
+    for reached in (half_built, lambda folder, n: half_solved(folder, n, tol), None):
         start = time.monotonic()
-        command = [sys.executable, __file__, "--fit", "--n", str(n), "--folder", str(folder)]
+        options = {"--n": n, "--ridge": share, "--tol": tol, "--folder": folder}
+        command = [sys.executable, __file__, "--fit", *(str(part) for pair in options.items() for part in pair)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         while reached is not None and process.poll() is None and not reached(folder, n):
             time.sleep(0.2)
@@ -206,15 +208,17 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--fit", action="store_true")
     parser.add_argument("--killed", action="store_true")
+    parser.add_argument("--ridge", type=float, default=1e-3, help="of --fit, in units of tr K / n")
+    parser.add_argument("--tol", type=float, default=1e-6, help="relative residual of --fit")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     report: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
     if options.memory:
         report |= memory(options.n)
     elif options.killed:
-        report |= killed(options.n, options.folder)
+        report |= killed(options.n, options.ridge, options.tol, options.folder)
     elif options.fit:
-        report |= images(options.n, options.folder)
+        report |= images(options.n, options.ridge, options.tol, options.folder)
     else:
         report |= against_peers(options.n, options.repeats)
     print(json.dumps(report, indent=2, default=float))
