@@ -155,7 +155,9 @@ def images(n: int, share: float, tol: float, folder: Path | None) -> dict[str, A
     model = KernelRidge(
         activation=stax.Erf(), sigma0=SIGMA0, ridge=ridge, tol=tol, folder=folder, solver="streamed", verbose=True
     )
-    fitted, fitted_processor, _ = seconds(lambda: model.fit(x, np.where(labels[:, None] == np.arange(OUTPUTS), 0.9, -0.1)) and 0)
+    fitted, fitted_processor, _ = seconds(
+        lambda: model.fit(x, np.where(labels[:, None] == np.arange(OUTPUTS), 0.9, -0.1)) and 0
+    )
     predicted, predicted_processor, values = seconds(lambda: model.predict(test.images))
     return {
         "images": train.source,

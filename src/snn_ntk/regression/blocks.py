@@ -14,9 +14,10 @@ import numpy as np
 from snn_ntk import _validation as validation
 from snn_ntk._precision import in_full_precision, in_precision_of
 from snn_ntk.activations.resolution import resolve
+from snn_ntk.kernels.batched import tiles
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, compiled_tangent_kernels, resolved_tangent_kernels
 
-__all__ = ["Block", "TILE", "block_function", "blocks_of_rows", "diagonal", "fill", "is_covariance", "tiles"]
+__all__ = ["TILE", "Block", "block_function", "blocks_of_rows", "diagonal", "fill", "is_covariance"]
 
 Block = Callable[[Any, Any], np.ndarray]
 
@@ -97,13 +98,6 @@ def is_covariance(kernel: Any, get: str) -> bool:
 def blocks_of_rows(n: int, size: int) -> Iterator[slice]:
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
-
-
-def tiles(within: range, size: int) -> list[slice]:
-    """Slices of one and the same size that cover a range, for which a kernel is compiled once: the last may overlap."""
-    if len(within) <= size:
-        return [slice(within.start, within.stop)] if len(within) else []
-    return [slice(min(start, within.stop - size), min(start + size, within.stop)) for start in within[::size]]
 
 
 def fill(out: np.ndarray, block: Block, x1: np.ndarray, x2: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from snn_ntk import _validation as validation
-from snn_ntk.regression.blocks import TILE, block_function, blocks_of_rows, diagonal, fill, is_covariance, tiles
+from snn_ntk.kernels.batched import tiles
+from snn_ntk.regression.blocks import TILE, block_function, blocks_of_rows, diagonal, fill, is_covariance
 from snn_ntk.regression.dense import dense_bytes, dense_system
 from snn_ntk.regression.iterative import StreamedSystem
 

@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_ntk._files import write_arrays
-from snn_ntk.regression.blocks import TILE, Block, tiles
+from snn_ntk.kernels.batched import tiles
+from snn_ntk.regression.blocks import TILE, Block
 
 __all__ = ["fingerprint", "store_rows"]
 
