@@ -4,6 +4,21 @@ Ratios are of times measured in one process, interleaved, so that whatever else 
 
     python benchmarks/kernels.py            # 3,000 x 784 inputs, erf
     python benchmarks/kernels.py --memory   # peak memory of the batched form on 10,000 x 784 inputs
+    python benchmarks/kernels.py --products --n 500   # error where products are made of several bfloat16 or TF32 ones
+
+What a card can reach. The two products of 20,000 x 784 inputs are 2 x 2 x 20,000^2 x 784 = 1.25e12 operations, and the
+elementwise part reads two matrices of 1.6 GB and writes three: 8 GB. An H200 computed the products in 24.9 ms in full
+float32 (50 of its 67 Tflop/s; measured), moves 4.8 TB/s, and multiplies TF32 at 495 and bfloat16 at 989 Tflop/s at most
+(data sheet). At 60 % of those peaks, with 3 ms for the elementwise part:
+
+    full float32, symmetry                 12.5 + 3 = 15 ms
+    three TF32 products for each           12.7 + 3 = 16 ms, with symmetry  9 ms
+    three bfloat16 products for each        6.3 + 3 =  9 ms, with symmetry  6 ms
+    six bfloat16 products for each         12.7 + 3 = 16 ms, with symmetry  9 ms
+
+Below 12 ms is therefore possible with symmetry, and six bfloat16 or three TF32 products. Of the kernels these err by 2.2e-6
+and 1.3e-6, as float32 does by 1.8e-6 (`--products`); three bfloat16 products err by 1.2e-5. None of these times was measured.
+At 3,000 inputs the same arithmetic gives 0.2 ms; measured were 2.15 ms, of which 1.13 ms are the products in full float32.
 """
 
 import argparse
@@ -19,6 +34,7 @@ import numpy as np
 from timing import interleaved, seconds
 
 from snn_ntk._neural_tangents import nt, stax
+from snn_ntk.activations.duals import dual_derivatives
 from snn_ntk.kernels import tangent_kernels, tangent_kernels_batched
 from snn_ntk.paper import Parameters, empirical_tangent_kernels, init_parameters
 
@@ -90,6 +106,44 @@ def against_monte_carlo(x: jax.Array, closed_seconds: float, rows: int = 64, wid
     }
 
 
+def rounded(x: np.ndarray, bits: int) -> np.ndarray:
+    """float32 with so many bits of the significand (8 are bfloat16's, 11 TF32's), rounded to nearest even."""
+    drop = 24 - bits
+    whole = x.astype(np.float32).view(np.uint32).astype(np.uint64)
+    half = (np.uint64(1) << np.uint64(drop - 1)) - np.uint64(1) + ((whole >> np.uint64(drop)) & np.uint64(1))
+    kept = ((whole + half) >> np.uint64(drop)) << np.uint64(drop)
+    return kept.astype(np.uint32).view(np.float32)
+
+
+def emulated_product(x: np.ndarray, bits: int, terms: int) -> np.ndarray:
+    """x xᵀ from products of its leading parts, summed in float32, the smallest first."""
+    parts, left = [], x.astype(np.float32)
+    for _ in range(3):
+        parts.append(rounded(left, bits))
+        left = left - parts[-1]
+    pairs = sorted(((i, j) for i in range(3) for j in range(3)), key=sum)[:terms]
+    return sum((parts[i] @ parts[j].T for i, j in reversed(pairs)), np.zeros((len(x), len(x)), np.float32))
+
+
+def products(x: np.ndarray) -> dict[str, float]:
+    """Largest error of the three kernels, relative to the largest entry, against float64; everything else in float32."""
+    activation, q = stax.Erf(), np.float32(1 + SIGMA0**2)
+    with jax.enable_x64(True):
+        exact = [np.asarray(k) for k in tangent_kernels(x.astype(np.float64), activation=activation, sigma0=SIGMA0)]
+    kinds = {"float32": (24, 1), "TF32": (11, 1), "3 TF32": (11, 3), "bfloat16": (8, 1)}
+    kinds |= {f"{terms} bfloat16": (8, terms) for terms in (3, 6, 9)}
+    errors = {}
+    for name, (bits, terms) in kinds.items():
+        c, squares = (
+            v @ v.T if bits == 24 else emulated_product(v, bits, terms)
+            for v in (x.astype(np.float32), x.astype(np.float32) ** 2)
+        )
+        value, slope, curvature = dual_derivatives(activation, jnp.asarray(c), q, q)
+        found = (c * slope, np.float32(SIGMA0**2) * squares * curvature, value)
+        errors[name] = max(float(np.abs(f - k).max() / np.abs(k).max()) for f, k in zip(found, exact, strict=True))
+    return errors
+
+
 def memory(n: int, d: int) -> dict[str, float]:
     """Peak resident memory of the process that computes all kernels of n inputs, in gigabytes."""
     x = np.asarray(inputs(n, d))
@@ -112,6 +166,7 @@ def main() -> None:
     parser.add_argument("--d", type=int, default=784)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--memory", action="store_true", help="measure memory of the batched form on 10,000 inputs")
+    parser.add_argument("--products", action="store_true", help="errors of emulated products")
     options = parser.parse_args()
     report: dict[str, object] = {
         "device": jax.devices()[0].device_kind,
@@ -120,6 +175,9 @@ def main() -> None:
     }
     if options.memory:
         report |= memory(10_000, options.d)
+    elif options.products:
+        x = np.asarray(inputs(options.n, options.d))
+        report |= {"normal inputs": products(x), "inputs in [0, 1]": products(np.abs(x))}
     else:
         x = inputs(options.n, options.d)
         report |= against_neural_tangents(x, options.repeats)

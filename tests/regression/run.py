@@ -48,7 +48,7 @@ def save(folder, model, *, everything=True):
 def main():
     folder, mode = Path(sys.argv[1]), sys.argv[2:]
     if not mode:
-        storage._BLOCK_BYTES = 4 * N * 20  # eight blocks
+        storage.TILE = 20  # eight rows of blocks: 8 + 7 + ... + 1
         sharding.ShardedKernel.product = said("pass", sharding.ShardedKernel.product)
         save(folder, fit(said("block", gaussian), folder=folder), everything=False)
     elif mode == ["mesh"]:

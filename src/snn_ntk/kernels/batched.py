@@ -1,4 +1,4 @@
-"""The same kernels a block of rows at a time, kept in host memory."""
+"""The same kernels a block at a time, kept in host memory."""
 
 from typing import Any
 
@@ -9,7 +9,14 @@ from snn_ntk import _validation as validation
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, resolved_tangent_kernels
 
-__all__ = ["tangent_kernels_batched"]
+__all__ = ["tangent_kernels_batched", "tiles"]
+
+
+def tiles(within: range, size: int) -> list[slice]:
+    """Slices of one and the same size that cover a range, for which a kernel is compiled once: the last may overlap."""
+    if len(within) <= size:
+        return [slice(within.start, within.stop)] if len(within) else []
+    return [slice(min(start, within.stop - size), min(start + size, within.stop)) for start in within[::size]]
 
 
 def tangent_kernels_batched(
@@ -22,9 +29,9 @@ def tangent_kernels_batched(
     b_std: Num[ArrayLike, ""] | None = None,
     batch_size: int = 512,
 ) -> TangentKernels:
-    """The kernels of `tangent_kernels`, computed a block of rows at a time and kept in host memory.
+    """The kernels of `tangent_kernels`, computed a square block at a time and kept in host memory.
 
-    Only the three n1 × n2 results and one block of intermediate values are ever held: 10,000 inputs of dimension 784 in
+    Of one set of inputs each pair is looked at once. Only the three n1 × n2 results and one block of intermediate values are ever held: 10,000 inputs of dimension 784 in
     float32 need 1.2 GB for the results and well under 1 GB beside them.
 
     Args:
@@ -34,7 +41,7 @@ def tangent_kernels_batched(
         sigma0: As in `tangent_kernels`.
         W_std: As in `tangent_kernels`.
         b_std: As in `tangent_kernels`.
-        batch_size: Rows of a block.
+        batch_size: Rows and columns of a block.
 
     Returns:
         `TangentKernels` of NumPy arrays, shape (n1, n2) each.
@@ -58,15 +65,17 @@ def tangent_kernels_batched(
     b_std = validation.optional_non_negative(b_std, "b_std")
     batch_size = validation.positive_integer(batch_size, "batch_size")
     activation = resolve(activation)
-    x2 = x1 if x2 is None else x2
+    symmetric, x2 = x2 is None, x1 if x2 is None else x2
     out = None
-    for start in range(0, x1.shape[0], batch_size):
-        rows = slice(start, start + batch_size)
-        block = resolved_tangent_kernels(x1[rows], x2, sigma0, W_std, b_std, activation=activation)
-        if out is None:
-            shape, dtype = (x1.shape[0], x2.shape[0]), block.d.dtype
-            out = TangentKernels._make(np.empty(shape, dtype) for _ in range(3))
-        for whole, part in zip(out, block, strict=True):
-            whole[rows] = part
+    for rows in tiles(range(x1.shape[0]), batch_size):
+        for columns in tiles(range(rows.start if symmetric else 0, x2.shape[0]), batch_size):
+            block = resolved_tangent_kernels(x1[rows], x2[columns], sigma0, W_std, b_std, activation=activation)
+            if out is None:
+                shape, dtype = (x1.shape[0], x2.shape[0]), block.d.dtype
+                out = TangentKernels._make(np.empty(shape, dtype) for _ in range(3))
+            for whole, part in zip(out, map(np.asarray, block), strict=True):
+                whole[rows, columns] = part
+                if symmetric:
+                    whole[columns, rows] = part.T
     assert out is not None
     return out

@@ -14,11 +14,15 @@ import numpy as np
 from snn_ntk import _validation as validation
 from snn_ntk._precision import in_full_precision, in_precision_of
 from snn_ntk.activations.resolution import resolve
+from snn_ntk.kernels.batched import tiles
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, compiled_tangent_kernels, resolved_tangent_kernels
 
-__all__ = ["Block", "block_function", "blocks_of_rows", "diagonal", "is_covariance"]
+__all__ = ["TILE", "Block", "block_function", "blocks_of_rows", "diagonal", "fill", "is_covariance"]
 
 Block = Callable[[Any, Any], np.ndarray]
+
+TILE = 1024
+"""Inputs on each side of the blocks that a kernel is asked for."""
 
 # Of one hidden layer: all parameters, one group, or the covariance of the outputs at initialisation (of W_d alone).
 _PARTS: dict[str, Callable[[TangentKernels], jax.Array]] = {
@@ -94,6 +98,14 @@ def is_covariance(kernel: Any, get: str) -> bool:
 def blocks_of_rows(n: int, size: int) -> Iterator[slice]:
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def fill(out: np.ndarray, block: Block, x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+    """Writes the kernel of two sets of inputs to an array, and returns it."""
+    for rows in tiles(range(len(x1)), TILE):
+        for columns in tiles(range(len(x2)), TILE):
+            out[rows, columns] = block(x1[rows], x2[columns])
+    return out
 
 
 def diagonal(block: Block, x: np.ndarray) -> np.ndarray:

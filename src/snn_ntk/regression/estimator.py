@@ -14,13 +14,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from snn_ntk import _validation as validation
-from snn_ntk.regression.blocks import block_function, blocks_of_rows, diagonal, is_covariance
+from snn_ntk.kernels.batched import tiles
+from snn_ntk.regression.blocks import TILE, block_function, blocks_of_rows, diagonal, fill, is_covariance
 from snn_ntk.regression.dense import dense_bytes, dense_system
 from snn_ntk.regression.iterative import StreamedSystem
 
 __all__ = ["KernelRidge"]
-
-_ROWS = 512
 
 
 class KernelRidge(RegressorMixin, BaseEstimator):
@@ -155,7 +154,7 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         right = targets - self._start(X, targets.shape[1])
         if self._dense(len(X), len(ridges)):
             self.solver_ = "dense"
-            kernel = np.array(X, np.float64) if block is None else _whole(block, X)
+            kernel = np.array(X, np.float64) if block is None else fill(np.empty((len(X),) * 2), block, X, X)
             self._system = dense_system(kernel, ridges)
             solution = self._system.solve(right)
         else:
@@ -205,11 +204,15 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         mean = np.empty((len(dual), len(X), outputs))
         mean[:] = self._start(X, outputs)
         variance = np.empty((len(dual), len(X)))
-        for rows in blocks_of_rows(len(X), _ROWS):
-            cross = np.asarray(X[rows] if block is None else block(X[rows], self.X_fit_), np.float64)
-            mean[:, rows] += cross @ dual
+        start, shape = mean.copy(), (min(TILE, len(X)), len(self.X_fit_))
+        cross = None if block is None else np.empty(shape, X.dtype)
+        for rows in tiles(range(len(X)), TILE):
+            cross = X[rows] if block is None else fill(cross, block, X[rows], self.X_fit_)
+            mean[:, rows] = start[:, rows]
+            for columns in blocks_of_rows(len(dual[0]), TILE):
+                mean[:, rows] += cross[:, columns].astype(np.float64, copy=False) @ dual[:, columns]
             if return_std:
-                explained = self._system.explained(cross.T)
+                explained = self._system.explained(np.asarray(cross.T, np.float64))
                 variance[:, rows] = diagonal(block, X[rows]) - explained  # type: ignore[arg-type]
         mean = self._shaped(mean)
         if not return_std:
@@ -290,10 +293,3 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         """From (ridges, ..., outputs) to one ridge and one output where there is one."""
         values = values[0] if self._one_ridge else values
         return values[..., 0] if self._single else values
-
-
-def _whole(block, x: np.ndarray) -> np.ndarray:
-    kernel = np.empty((len(x), len(x)))
-    for rows in blocks_of_rows(len(x), _ROWS):
-        kernel[rows] = block(x[rows], x)
-    return kernel

@@ -1,4 +1,6 @@
-"""A partial Cholesky factor with random pivots, K ≈ W Wᵀ, and the inverse of W Wᵀ + ρ I as a preconditioner.
+"""A partial Cholesky factor with random pivots, K ≈ W Wᵀ, and the inverse of W Wᵀ + (ρ + μ) I as a preconditioner.
+
+What the factor lacks, K − W Wᵀ, has eigenvalues that may all be far above the ridge; μ is their mean, and stands for them.
 
 A pivot is drawn with probability proportional to what the factor still lacks on the diagonal, a block of pivots at a
 time, so that the kernel is read in blocks of rows. (matfree's factor takes the single largest entry each time, and
@@ -22,20 +24,23 @@ _PIVOTS = 64
 
 
 class Preconditioner(NamedTuple):
-    """W Wᵀ + ρ I, where the columns of W are orthogonal.
+    """W Wᵀ + (ρ + μ) I, where the columns of W are orthogonal.
 
     Attributes:
         factor: W, shape (n, rank), float64.
         values: Squared norms of its columns, from small to large: estimates from below of eigenvalues of the kernel.
+        rest: μ, the mean eigenvalue of what the factor lacks.
     """
 
     factor: np.ndarray
     values: np.ndarray
+    rest: float
 
     def solve(self, right: np.ndarray, ridges: np.ndarray) -> np.ndarray:
-        """(W Wᵀ + ρ_j I)^{-1} of every column j, each with its own ridge."""
-        inner = (self.factor.T @ right) / (self.values[:, None] + ridges)
-        return (right - self.factor @ inner) / ridges
+        """(W Wᵀ + (ρ_j + μ) I)^{-1} of every column j, each with its own ridge."""
+        shift = ridges + self.rest
+        inner = (self.factor.T @ right) / (self.values[:, None] + shift)
+        return (right - self.factor @ inner) / shift
 
 
 def pivoted_cholesky(kernel: ShardedKernel, rank: int, ridge: float) -> Preconditioner:
@@ -65,4 +70,4 @@ def pivoted_cholesky(kernel: ShardedKernel, rank: int, ridge: float) -> Precondi
     values, vectors = np.linalg.eigh(factor.T @ factor)
     for rows in blocks_of_rows(kernel.n, 1024):  # in place: the factor may be as large as a block of the kernel
         factor[rows] = factor[rows] @ vectors
-    return Preconditioner(factor, np.maximum(values, 0))
+    return Preconditioner(factor, np.maximum(values, 0), float(np.maximum(lacking, 0).mean()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import mmap
 import shutil
 from pathlib import Path
@@ -12,11 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_ntk._files import write_arrays
-from snn_ntk.regression.blocks import Block, blocks_of_rows
+from snn_ntk.kernels.batched import tiles
+from snn_ntk.regression.blocks import TILE, Block
 
 __all__ = ["fingerprint", "store_rows"]
-
-_BLOCK_BYTES = 2**27
 
 
 def fingerprint(*arrays: np.ndarray) -> str:
@@ -57,10 +57,10 @@ class _KernelFile:
                 )
             return int(content["done"])
 
-    def check(self, first_rows: np.ndarray) -> None:
+    def check(self, first: np.ndarray, columns: slice) -> None:
         """Raises an error unless what is there begins like the kernel that would be computed now."""
-        there, size = self.array[: len(first_rows)], np.abs(first_rows).max()
-        if not np.allclose(there, first_rows, rtol=0, atol=1e-4 * size):
+        there, size = self.array[: len(first), columns], np.abs(first).max()
+        if not np.allclose(there, first, rtol=0, atol=1e-4 * size):
             raise ValueError(
                 f"expected {self.path} to hold this kernel, got another of the same inputs: "
                 "give another folder, or remove the file"
@@ -89,17 +89,25 @@ def store_rows(block: Block, x: np.ndarray, rows: range, folder: Path | None, ve
     """
     file = None if folder is None else _KernelFile(folder, x, rows)
     array = _in_memory((len(rows), len(x))) if file is None else file.array
-    done = 0 if file is None else file.done
-    if file is not None and done:
-        file.check(block(x[rows.start : rows.start + 1], x))
-    size = max(1, _BLOCK_BYTES // (4 * len(x)))
-    devices = jax.local_devices()
-    with tqdm(total=len(rows), initial=done, desc="kernel", unit="row", delay=5, disable=not verbose) as bar:
-        for turn, piece in enumerate(blocks_of_rows(len(rows) - done, size)):
-            here = slice(done + piece.start, done + piece.stop)
-            with jax.default_device(devices[turn % len(devices)]):
-                array[here] = block(x[rows.start + here.start : rows.start + here.stop], x)
+    own = tiles(rows, TILE)
+    if file is not None and file.done:
+        file.check(block(x[own[0]], x[own[0]]), own[0])
+    done = rows.start + (0 if file is None else file.done)
+    others = tiles(range(rows.start), TILE) + tiles(range(rows.stop, len(x)), TILE)
+    left = [(i, tile) for i, tile in enumerate(own) if tile.stop > done]
+    devices = itertools.cycle(jax.local_devices())
+    total = sum(len(own) - i + len(others) for i, _ in left)
+    with tqdm(total=total, desc="kernel", unit="block", delay=5, disable=not verbose) as bar:
+        for i, tile in left:
+            here = slice(tile.start - rows.start, tile.stop - rows.start)
+            for columns in own[i:] + others:
+                with jax.default_device(next(devices)):
+                    part = block(x[tile], x[columns])
+                array[here, columns] = part
+                if columns.start >= rows.start and columns.stop <= rows.stop:
+                    # The kernel is symmetric: what this process keeps of it is computed once.
+                    array[columns.start - rows.start : columns.stop - rows.start, tile] = part.T
+                bar.update()
             if file is not None:
                 file.completed(here.stop)
-            bar.update(here.stop - here.start)
     return array
