@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import hypothesis
 import jax
 import jax.experimental
 import jaxtyping
@@ -24,6 +25,10 @@ jaxtyping.install_import_hook("snn_ntk", "typechecker.check")
 with pytest.MonkeyPatch.context() as environment:
     environment.setenv("XLA_FLAGS", quick_flags())
     xla_client.CompileOptions()
+
+# How long an example takes depends on what else a machine does.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 # JAX 0.4.38, the oldest supported, has it in jax.experimental only.
 if not hasattr(jax, "enable_x64"):

@@ -232,7 +232,7 @@ def test_numerical_layer_is_integrated_anew(x64):
     assert float(dual(layer, 1.0, 1.0, 1.0)) == pytest.approx(float(dual(jnp.tanh, 1.0, 1.0, 1.0)), rel=1e-12)
 
 
-@hypothesis.settings(deadline=None, max_examples=15)
+@hypothesis.settings(max_examples=15)
 @hypothesis.given(rho=st.floats(-1, 1), q1=st.floats(0.1, 5), q2=st.floats(0.1, 5))
 def test_duals_obey_cauchy_schwarz(rho, q1, q2):
     with jax.enable_x64(True):

@@ -161,7 +161,7 @@ def test_bad_input_is_named(function, x1, x2, changes, error, message, unchecked
         function(x1, x2, **{"activation": stax.Erf(), "sigma0": 0.5} | changes)
 
 
-@hypothesis.settings(deadline=None, max_examples=15)
+@hypothesis.settings(max_examples=15)
 @hypothesis.given(
     data=st.data(), n1=st.integers(1, 3), n2=st.integers(1, 3), d=st.integers(1, 3), sigma0=st.floats(0, 3)
 )

@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snn_ntk.reporting.numbers import show_estimate, show_interval, show_number, show_percent, show_region
@@ -29,7 +29,6 @@ def estimates(draw):
     return middle, (middle - below, middle + above)
 
 
-@settings(deadline=None)
 @given(estimates())
 def test_a_shown_estimate_is_the_measured_one_to_a_small_part_of_its_interval(estimate):
     value, interval = estimate
@@ -46,7 +45,6 @@ def test_a_shown_estimate_is_the_measured_one_to_a_small_part_of_its_interval(es
         assert low * high > 0
 
 
-@settings(deadline=None)
 @given(estimates())
 def test_no_digit_is_shown_that_the_interval_does_not_warrant(estimate):
     value, interval = estimate
