@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,16 +114,23 @@ def project(tmp_path, checkout) -> Path:
     return tmp_path / "project"
 
 
-def begin(line: str, folder: Path, *further: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str((folder / "workflow").resolve().parent / "src")}
-    return subprocess.Popen(
-        [*line.split(), *HERE, *further],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture
+def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Runs a printed command in a folder, with further arguments; what still runs at the test's end is killed."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(line: str, folder: Path, *further: str) -> subprocess.Popen[str]:
+        environment = os.environ | {"PYTHONPATH": str((folder / "workflow").resolve().parent / "src")}
+        command = [*line.split(), *HERE, *further]
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        process.kill()
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -142,7 +150,7 @@ def book(folder: Path, profile: str) -> dict:
     return json.loads((out / "book.json").read_text())
 
 
-def test_two_at_once_one_killed_one_out_of_time_and_the_build_goes_on(slurm, project):
+def test_two_at_once_one_killed_one_out_of_time_and_the_build_goes_on(slurm, project, begin):
     line, chapters, before = printed("profiles/slurm$"), project / "_build" / "gpu" / "chapters", len(jobs())
     waiting = project / "notebooks" / f"{CHAPTERS[1]}.md"
     waiting.write_text(waiting.read_text().replace("time.sleep(60)", "time.sleep(600)"))
@@ -189,7 +197,7 @@ def test_two_at_once_one_killed_one_out_of_time_and_the_build_goes_on(slurm, pro
 
 
 @pytest.mark.weekly
-def test_the_whole_book_at_smoke(slurm, checkout):
+def test_the_whole_book_at_smoke(slurm, checkout, begin):
     before, began = len(jobs()), time.monotonic()
     status, output = finish(begin(printed("profile=smoke"), checkout))
     assert status == 0, output[-5000:]
