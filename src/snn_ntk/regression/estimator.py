@@ -204,10 +204,11 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         mean = np.empty((len(dual), len(X), outputs))
         mean[:] = self._start(X, outputs)
         variance = np.empty((len(dual), len(X)))
-        start, shape = mean.copy(), (min(TILE, len(X)), len(self.X_fit_))
-        cross = None if block is None else np.empty(shape, X.dtype)
+        start = mean.copy()
         for rows in tiles(range(len(X)), TILE):
-            cross = X[rows] if block is None else fill(cross, block, X[rows], self.X_fit_)
+            cross = X[rows]
+            if block is not None:
+                cross = fill(np.empty((len(cross), len(self.X_fit_)), X.dtype), block, cross, self.X_fit_)
             mean[:, rows] = start[:, rows]
             for columns in blocks_of_rows(len(dual[0]), TILE):
                 mean[:, rows] += cross[:, columns].astype(np.float64, copy=False) @ dual[:, columns]
