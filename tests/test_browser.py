@@ -294,7 +294,7 @@ def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
     assert {row["verdict"] for row in rows if row["claim"] in shown} == {"not reproduced"}
 
     walk("the kernel of your own stochastic architecture")
-    assert "tangent_kernels" in browser.find_element(By.CSS_SELECTOR, "article div.highlight").text
+    assert "kernel.ntk" in browser.find_element(By.CSS_SELECTOR, "article div.highlight").text
 
     walk("Where is Lemma 4?", 'a[href$="#thm:06-lemma3"]')
     proof = browser.execute_script("""
