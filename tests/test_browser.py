@@ -284,7 +284,10 @@ def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
             by = (By.CSS_SELECTOR, f"article {click}") if "[" in click else (By.PARTIAL_LINK_TEXT, click)
             link = next(found for found in browser.find_elements(*by) if found.is_displayed())
             browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+            goal = link.get_attribute("href")
             link.click()
+            loaded = "return location.href === arguments[0] && document.readyState === 'complete'"
+            WebDriverWait(browser, 60).until(lambda session, goal=goal: session.execute_script(loaded, goal))
 
     failed = {row["claim"] for row in rows if row["source"].startswith("[P]") and row["verdict"] == "not reproduced"}
     assert failed
