@@ -275,6 +275,8 @@ def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
     rows = json.loads((book / "scorecard.json").read_text(encoding="utf-8"))
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
+    loaded = "return location.href === arguments[0] && document.readyState === 'complete'"
+
     def walk(*clicks: str) -> None:
         """Clicks on links of the article, by their selectors or words, from the home page."""
         assert len(clicks) <= 3
@@ -286,7 +288,6 @@ def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
             browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
             goal = link.get_attribute("href")
             link.click()
-            loaded = "return location.href === arguments[0] && document.readyState === 'complete'"
             WebDriverWait(browser, 60).until(lambda session, goal=goal: session.execute_script(loaded, goal))
 
     failed = {row["claim"] for row in rows if row["source"].startswith("[P]") and row["verdict"] == "not reproduced"}
