@@ -275,6 +275,8 @@ def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
     rows = json.loads((book / "scorecard.json").read_text(encoding="utf-8"))
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
+    loaded = "return location.href === arguments[0] && document.readyState === 'complete'"
+
     def walk(*clicks: str) -> None:
         """Clicks on links of the article, by their selectors or words, from the home page."""
         assert len(clicks) <= 3
@@ -284,7 +286,9 @@ def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
             by = (By.CSS_SELECTOR, f"article {click}") if "[" in click else (By.PARTIAL_LINK_TEXT, click)
             link = next(found for found in browser.find_elements(*by) if found.is_displayed())
             browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+            goal = link.get_attribute("href")
             link.click()
+            WebDriverWait(browser, 60).until(lambda session, goal=goal: session.execute_script(loaded, goal))
 
     failed = {row["claim"] for row in rows if row["source"].startswith("[P]") and row["verdict"] == "not reproduced"}
     assert failed
@@ -294,7 +298,7 @@ def test_a_newcomer_finds_the_way_in_three_clicks(book, browser):
     assert {row["verdict"] for row in rows if row["claim"] in shown} == {"not reproduced"}
 
     walk("the kernel of your own stochastic architecture")
-    assert "tangent_kernels" in browser.find_element(By.CSS_SELECTOR, "article div.highlight").text
+    assert "kernel.ntk" in browser.find_element(By.CSS_SELECTOR, "article div.highlight").text
 
     walk("Where is Lemma 4?", 'a[href$="#thm:06-lemma3"]')
     proof = browser.execute_script("""

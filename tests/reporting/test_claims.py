@@ -29,7 +29,9 @@ def test_every_committed_claim_rejects_its_near_miss(claim):
     assert claim.statement.strip()
 
 
-OPEN = {name: claim for name, claim in COMMITTED.items() if claim.expect.get("laptop", "inconclusive") == "inconclusive"}
+OPEN = {
+    name: claim for name, claim in COMMITTED.items() if claim.expect.get("laptop", "inconclusive") == "inconclusive"
+}
 
 
 @pytest.mark.parametrize("claim", OPEN.values(), ids=OPEN)

@@ -44,7 +44,9 @@ def test_sources_and_this_book_are_counted_apart():
     own = replace(OTHER, id="own", source="[B] what follows from [P] Lemma 1")
     page = scorecard([AS_COMMITTED], CLAIMS | {"own": own}, "laptop")
     tables = [block.split(":::")[0].split("* - ")[2:] for block in page.split(":class: scorecard-sources")[1:]]
-    assert '<a href="scorecard.html?source=P&amp;verdict=reproduced" aria-label="1 claims of [P] reproduced">1</a>' in page
+    assert (
+        '<a href="scorecard.html?source=P&amp;verdict=reproduced" aria-label="1 claims of [P] reproduced">1</a>' in page
+    )
     counts = {row[1]: [re.sub("<.*?>", "", cell).strip() for cell in row.split("  - ")[1:]] for row in tables[0]}
     assert counts["P"] == ["1", "–", "–", "–", "–", "1"]
     assert counts["J"] == counts["B"] == ["–", "–", "–", "–", "1", "1"]
