@@ -95,7 +95,9 @@ def test_nearly_parallel_inputs_with_a_bias(scales, x64):
     found = tangent_kernels(x, activation=stax.Relu(), sigma0=noise, W_std=W_std, b_std=b_std).sigma[0, 1]
     u, v = np.column_stack([math.sqrt(s) * x, np.full(2, b_std or 0.0)])
     gap = np.linalg.norm(np.cross(u, v - u))
-    assert float(found) == pytest.approx(noise**2 * s**2 * (x[0] ** 2 @ x[1] ** 2) / (2 * math.pi * gap), rel=1e-6)
+    assert float(found) == pytest.approx(
+        noise**2 * s**2 * (x[0] ** 2 @ x[1] ** 2) / (2 * math.pi * gap), rel=1e-6, abs=0
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 9])
