@@ -86,6 +86,20 @@ def test_without_noise_or_with_an_input_of_zeros(x64):
     assert (np.asarray(bias.mu)[:-1, :-1] != 0).all()
 
 
+@pytest.mark.parametrize("scales", [(None, None), (None, 0.6), (1.4, 0.3)], ids=str)
+def test_nearly_parallel_inputs_with_a_bias(scales, x64):
+    """κ'' of ReLU is 1/(2π ‖u × v‖) of u = (W_std/√d x, b_std): a cross product keeps the digits of a small angle."""
+    W_std, b_std = scales
+    x = np.array([[0.3, -0.8], [0.3 + 2e-9, -0.8 + 1e-9]])
+    s, noise = (1.0 if W_std is None else W_std**2 / 2), 1e-14
+    found = tangent_kernels(x, activation=stax.Relu(), sigma0=noise, W_std=W_std, b_std=b_std).sigma[0, 1]
+    u, v = np.column_stack([math.sqrt(s) * x, np.full(2, b_std or 0.0)])
+    gap = np.linalg.norm(np.cross(u, v - u))
+    assert float(found) == pytest.approx(
+        noise**2 * s**2 * (x[0] ** 2 @ x[1] ** 2) / (2 * math.pi * gap), rel=1e-6, abs=0
+    )
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 9])
 @pytest.mark.parametrize("x2", [None, X2], ids=["one set", "two sets"])
 def test_batches_of_rows(batch_size, x2):

@@ -68,7 +68,7 @@ def test_the_variance_weights_kernel_against_rational_numbers(sigma0, distance, 
             gap = norms - product(left, right) ** 2
             want = float(noise * squares) / (2 * math.pi * math.sqrt(gap))
             allowed = 10 * np.finfo(float).eps * (1 + math.sqrt(norms / gap))
-            assert got[i, j] == pytest.approx(want, rel=allowed), (i, j)
+            assert got[i, j] == pytest.approx(want, rel=allowed, abs=0), (i, j)
 
 
 def test_relu_keeps_its_digits_at_parallel_inputs_without_noise():
