@@ -111,3 +111,4 @@ def test_a_flow_is_as_exact_as_it_is_asked_to_be():
             flow = gradient_flow(lambda w: 0.5 * (w[0] ** 2 + 9 * w[1] ** 2), start, [0.5, 1.0, 2.0], **options)
             expected = np.exp(-np.outer([0.5, 1.0, 2.0], [1.0, 9.0]))
             assert np.abs(np.asarray(flow.records) - expected).max() < 20 * tolerance
+            np.testing.assert_allclose(flow.params, expected[-1], rtol=0, atol=20 * tolerance)
