@@ -315,7 +315,9 @@ def test_the_published_book(built):
     assert html.is_symlink()
     page = (html / "book" / "01-one.html").read_text()
     assert "−0.5" in page
-    assert "Price" in (html / "book" / "bibliography.html").read_text()
+    bibliography = (html / "book" / "bibliography.html").read_text()
+    assert "Price" in bibliography
+    assert 'role="listitem"' in bibliography
     assert "2 claims: 2 reproduced" in (html / "book" / "scorecard.html").read_text()
     assert "2 claims: 2 reproduced at smoke" in (html / "book" / "intro.html").read_text()
     # Each executed notebook can be downloaded; no .md stands beside its .ipynb.

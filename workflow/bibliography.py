@@ -1,4 +1,4 @@
-"""A Sphinx extension: the bibliography's labels read as the citations do, "Arora et al., 2019"."""
+"""A Sphinx extension: the bibliography's labels read as the citations do, "Arora et al., 2019", in a list of list items."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ class AuthorYear(AlphaStyle):
     default_label_style = Labels
 
 
+def _list_items(_app: Any, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    """docutils writes a list of `doc-biblioentry`, a role that DPUB-ARIA 1.1 deprecates and that no list may hold."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def setup(app: Any) -> dict[str, bool]:
+    app.connect("html-page-context", _list_items)
     pybtex.plugin.register_plugin("pybtex.style.formatting", "author_year", AuthorYear)
     return {"parallel_read_safe": True}
