@@ -5,7 +5,7 @@ It is long because a run needs all of it: the training, the limit beside it, and
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -166,6 +166,15 @@ def train_figure2(
     )  # fmt: skip
 
 
+def _largest_eigenvalue(times: Callable[[Array], Array], like: Any) -> float:
+    """λ_max of a symmetric map between arrays of the shape of `like`, by Lanczos iteration, to a relative error of 1e-3."""
+    dtype, size = np.dtype(like.dtype), like.size
+    product = lambda v: np.asarray(times(jnp.asarray(v, dtype).reshape(like.shape))).ravel()  # noqa: E731
+    operator: Any = LinearOperator((size, size), matvec=product, dtype=dtype)  # pyright: ignore[reportCallIssue]
+    start = np.random.default_rng(0).standard_normal(size).astype(dtype)
+    return float(eigsh(operator, k=1, which="LA", tol=1e-3, v0=start, return_eigenvectors=False)[0])  # pyright: ignore[reportArgumentType]
+
+
 @jax.jit
 def _kernel_times(vector, problem):
     _, push = jax.linearize(lambda params: _outputs(params, problem), problem.start)
@@ -192,11 +201,7 @@ def stability_edge(problem: Figure2Problem) -> float:
     Source: book, chapter 9.
     """
     outputs = jax.eval_shape(_outputs, problem.start, problem)
-    dtype, size = np.dtype(outputs.dtype), outputs.size
-    times = lambda v: np.asarray(_kernel_times(jnp.asarray(v, dtype).reshape(outputs.shape), problem)).ravel()  # noqa: E731
-    kernel: Any = LinearOperator((size, size), matvec=times, dtype=dtype)  # pyright: ignore[reportCallIssue]
-    start = np.random.default_rng(0).standard_normal(size).astype(dtype)
-    return float(2 * len(problem.inputs) / eigsh(kernel, k=1, tol=1e-3, v0=start, return_eigenvectors=False)[0])  # pyright: ignore[reportArgumentType]
+    return 2 * len(problem.inputs) / _largest_eigenvalue(lambda v: _kernel_times(v, problem), outputs)
 
 
 @jax.jit
@@ -227,12 +232,7 @@ def objective_edge(problem: Figure2Problem) -> float:
 
     Source: book, chapter 9.
     """
-    flat, _ = ravel_pytree(problem.start)
-    dtype, size = np.dtype(flat.dtype), flat.size
-    times = lambda v: np.asarray(_hessian_times(jnp.asarray(v, dtype).ravel(), problem))  # noqa: E731
-    hessian: Any = LinearOperator((size, size), matvec=times, dtype=dtype)  # pyright: ignore[reportCallIssue]
-    start = np.random.default_rng(0).standard_normal(size).astype(dtype)
-    return float(2 / eigsh(hessian, k=1, which="LA", tol=1e-3, v0=start, return_eigenvectors=False)[0])  # pyright: ignore[reportArgumentType]
+    return 2 / _largest_eigenvalue(lambda v: _hessian_times(v, problem), ravel_pytree(problem.start)[0])
 
 
 def limit_movement_of(
