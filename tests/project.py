@@ -108,6 +108,12 @@ e = m^{{-1/2}}
 CHAPTERS = ("01-one", "02-two")
 
 
+def copy_sources(target: Path) -> None:
+    """The sources of this project as in a fresh clone: nothing that was built, installed or cached."""
+    unwanted = shutil.ignore_patterns("_build", ".git", ".venv*", ".snakemake", "__pycache__", "*.ipynb", ".*_cache")
+    shutil.copytree(ROOT, target, ignore=unwanted)
+
+
 def make_project(root: Path) -> None:
     """A book of two chapters with the configuration of the real one, and no package."""
     for folder in ("book/claims", "notebooks", "profiles/smoke", "src"):

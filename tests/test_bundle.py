@@ -14,8 +14,8 @@ from pathlib import Path
 import bundle
 import pytest
 from collect import collect_packed
+from project import ROOT, copy_sources
 
-ROOT = Path(__file__).parents[1]
 PLAN = """\
 - {part: agreement, n: 4, width: 8, quantities: [empirical kernels, Figure 2's gradient]}
 - {part: command-buffers}
@@ -76,8 +76,7 @@ def test_rehearsal(tmp_path):
     """Sources in a copy with a small plan; an environment with only what a node has; no network; merged in the copy."""
     python, version = python_of_the_node()
     copy = tmp_path / "a copy"
-    unwanted = shutil.ignore_patterns("_build", ".git", ".venv*", ".snakemake", "__pycache__", "*.ipynb", ".*_cache")
-    shutil.copytree(ROOT, copy, ignore=unwanted)
+    copy_sources(copy)
     (copy / "workflow" / "campaign.yml").write_text(PLAN)
     make = [sys.executable, str(copy / "workflow" / "bundle.py"), "--root", str(copy), "--python", version]
     subprocess.run(make, check=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import NamedTuple
 import jupytext
 import pytest
 from compilation import quick_flags
+from project import ROOT, copy_sources
 
-ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").glob("*.md")))
 FENCE = re.compile(r"^( *)```(bash|sh|shell|console|python)\b *([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 TAGS = ("test", "slow", "gpu", "cluster")
@@ -52,8 +51,7 @@ WEEKLY = {"make book FRESH=1", "make campaign SCALE=0.01 MINUTES=8"}
 def checkout(tmp_path_factory) -> Path:
     """A copy of the sources under a name with a space, as after `make setup`."""
     copy = tmp_path_factory.mktemp("a clone") / "snn ntk"
-    unwanted = shutil.ignore_patterns("_build", ".git", ".venv*", ".snakemake", "__pycache__", "*.ipynb", ".*_cache")
-    shutil.copytree(ROOT, copy, ignore=unwanted)
+    copy_sources(copy)
     (copy / ".venv").symlink_to(sys.prefix, target_is_directory=True)
     return copy
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from project import CHAPTERS, ROOT, make_project, wait_for
+from project import CHAPTERS, ROOT, copy_sources, make_project, wait_for
 from slurm.cluster import cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
@@ -95,8 +95,7 @@ def slurm():
 def checkout(tmp_path_factory) -> Path:
     """A copy of the sources, as after `make setup`, with Snakemake's environment made as the page says."""
     copy = tmp_path_factory.mktemp("cluster") / "snn-ntk"
-    unwanted = shutil.ignore_patterns("_build", ".git", ".venv*", ".snakemake", "__pycache__", "*.ipynb", ".*_cache")
-    shutil.copytree(ROOT, copy, ignore=unwanted)
+    copy_sources(copy)
     (copy / ".venv").symlink_to(sys.prefix, target_is_directory=True)
     for line in (printed("-m venv"), printed("pip install")):
         done = subprocess.run(line, shell=True, cwd=copy, capture_output=True, text=True, check=False)

@@ -31,8 +31,8 @@ def tangent_kernels_batched(
 ) -> TangentKernels:
     """The kernels of `tangent_kernels`, computed a square block at a time and kept in host memory.
 
-    Of one set of inputs each pair is looked at once. Only the three n1 × n2 results and one block of intermediate values are ever held: 10,000 inputs of dimension 784 in
-    float32 need 1.2 GB for the results and well under 1 GB beside them.
+    Of one set of inputs each pair is looked at once. Only the three n1 × n2 results and one block of intermediate values
+    are ever held: 10,000 inputs of dimension 784 in float32 need 1.2 GB for the results and well under 1 GB beside them.
 
     Args:
         x1: Inputs, shape (n1, d).
