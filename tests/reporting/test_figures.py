@@ -71,6 +71,14 @@ def test_ticks_stand_at_values_with_the_last_and_no_more_than_fit(axes, count):
     assert axes.get_xticks(minor=True).size == 0
 
 
+def test_ticks_that_would_touch_are_left_out(axes):
+    values = [100, 200, 60_000]
+    axes.plot(values, values)
+    axes.set_xscale("log")
+    plain_ticks(axes.xaxis, values, most=3)
+    assert list(axes.get_xticks()) == [200, 60_000]
+
+
 def test_a_dark_figure_has_no_ground_light_text_and_the_same_pictures():
     light = b'<path style="fill: #ffffff"/><g style="fill: #000000; stroke: #0173b2"/><image href="#abcdef"/><b style="fill: #ffffff"/>'
     dark = in_the_dark(light).decode()

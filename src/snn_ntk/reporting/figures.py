@@ -122,10 +122,15 @@ def plain_ticks(axis: Axis, values: ArrayLike, most: int = 6) -> None:
     Args:
         axis: Such as `axes.xaxis`, after its scale has been set.
         values: (k,) increasing.
-        most: How many are marked; from the last one on every second, or third, is kept.
+        most: How many are marked; from the last one on every second, or third, is kept. One that is nearer to the next
+            than half its share of the axis is left out: their numbers would touch.
     """
-    at = np.asarray(values)
-    at = at[:: -math.ceil(at.size / most)][::-1]
+    values = np.asarray(values)
+    at, near = [values[-1]], (values[-1] / values[0]) ** (0.5 / most)
+    for value in values[:: -math.ceil(values.size / most)][1:]:
+        if at[-1] / value >= near:
+            at.append(value)
+    at.reverse()
     axis.set_ticks(at, labels=[f"{value:,.6g}" for value in at])
     axis.set_minor_locator(NullLocator())
 
