@@ -128,7 +128,7 @@ test: lint types
 	@$(BIN)/python -m pytest --numprocesses="$$CORES"
 
 heavy: $(READY)
-	@$(BIN)/python -m pytest -m heavy
+	@$(BIN)/python -m pytest -m heavy --numprocesses="$$CORES"
 
 slow: $(READY)
 	@$(BIN)/python -m pytest -m "weekly and not slurm"

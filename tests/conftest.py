@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -25,6 +26,9 @@ jaxtyping.install_import_hook("snn_ntk", "typechecker.check")
 with pytest.MonkeyPatch.context() as environment:
     environment.setenv("XLA_FLAGS", quick_flags())
     xla_client.CompileOptions()
+
+# JAX's programs live as long as the process: to look through them for garbage at the usual rate takes a tenth of the time.
+gc.set_threshold(200_000, 50, 1000)
 
 # How long an example takes depends on what else a machine does.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -13,6 +13,7 @@ PAGES = sorted((Path(__file__).parents[1] / "book").glob("howto-*.md"))
 FENCE = re.compile(r"^```python( \w+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_howto_page_runs(page):
     text = page.read_text(encoding="utf-8")

@@ -27,6 +27,8 @@ PACKAGE = Path(snn_ntk.__file__).parent
 PRODUCTS = (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
 HIGHEST = (jax.lax.Precision.HIGHEST,) * 2
 
+pytestmark = pytest.mark.heavy
+
 
 def _public() -> dict[str, Any]:
     """Every name of a folder's table, by where it is defined."""
@@ -114,7 +116,6 @@ def test_every_public_function_is_walked_or_takes_no_product():
     assert left == NO_PRODUCT.union(*WALKED.values())
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_examples_hold_in_double_precision_too_and_have_full_precision(name, imprecise, x64):
     """pytest runs the same examples in single precision, where it finds them."""

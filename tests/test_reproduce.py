@@ -61,6 +61,7 @@ def test_every_block_of_commands_says_who_runs_it():
     assert {block.tag for block in SHELL} == set(TAGS)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("block", TESTED, ids=[f"{block.page}-{block.language}" for block in TESTED])
 def test_what_is_printed_runs(block, checkout):
     command = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]

@@ -15,6 +15,8 @@ STRICT = {
 }
 FOLDERS = ("activations", "kernels", "layers", "ntk")
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(params=STRICT)
 def strict(request):

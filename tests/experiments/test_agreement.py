@@ -24,6 +24,7 @@ def test_a_difference_is_measured_against_the_largest_number():
         device_agreement("y", lambda: jnp.array([jnp.nan]), cpu)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["empirical kernels", "Figure 2's gradient"])
 def test_the_cpu_agrees_with_itself(name):
     found = device_agreement(name, quantities(4, 8)[name], jax.devices("cpu")[0])

@@ -64,6 +64,7 @@ def check_edge():
     assert stability_edge(problem) == pytest.approx(2 * 5 / np.linalg.eigvalsh(rows @ rows.T)[-1], rel=2e-3)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("beta", [None, 2.0])
 def test_edge_of_the_objective_is_that_of_its_dense_hessian(beta, x64):
     options = {"width": 6, "activation": jnp.tanh, "sigma0": 0.5, "samples": 2}

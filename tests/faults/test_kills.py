@@ -115,6 +115,7 @@ def strike(book: Path, seed: int, longest: float) -> None:
     assert not at_work(book), case
 
 
+@pytest.mark.heavy
 def test_kills_leave_the_book_whole_and_no_process(book):
     for seed in (1, 2):
         strike(book, seed, longest=8.0)

@@ -52,6 +52,7 @@ def test_errors_are_those_of_repetition():
         assert 0.7 < spread / said < 1.4
 
 
+@pytest.mark.heavy
 def test_blocks_change_nothing():
     whole = finite_tangent_kernels(noisy, PARAMS, X, None, jax.random.key(0), samples=2, repeats=2)
     parts = finite_tangent_kernels(noisy, PARAMS, X, None, jax.random.key(0), samples=2, repeats=2, batch_size=3)

@@ -14,6 +14,7 @@ SHAPES = {
     "2 dimensions, padded": ((2, 3, 4, 2), (3, 2), (1, 2), "SAME"),
     "2 dimensions, on a torus": ((2, 3, 4, 2), (3, 3), None, "CIRCULAR"),
 }
+LIGHT = ("1 dimension, strides", "2 dimensions, padded")
 LAYER = {"W_std": 1.3, "b_std": 0.3, "sigma0": 0.8}
 
 
@@ -37,7 +38,7 @@ def both(name, end, **options):
 
 
 @pytest.mark.parametrize("noise", ["independent", "per_position", "shared"])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if "," in n else pytest.mark.heavy) for n in SHAPES])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in LIGHT else pytest.mark.heavy) for n in SHAPES])
 def test_the_kernels_are_those_of_a_dense_layer_on_patches(name, noise, x64):
     x, conv, seen, dense = both(name, stax.Flatten() if "padded" in name else stax.GlobalAvgPool(), noise=noise)
     got, want = conv[2](x, x[:1]), dense[2](seen, seen[:1])
@@ -54,6 +55,7 @@ def test_both_parameterisations_and_what_is_stored(noise, x64):
         np.testing.assert_allclose(conv[2](x).ntk, dense[2](seen).ntk, rtol=1e-10)
 
 
+@pytest.mark.heavy
 def test_masked_positions_are_as_in_the_layer_without_noise(x64):
     x = jax.random.normal(jax.random.key(0), (2, 5, 3)).at[1, 3:].set(1e3)
     behind = [stax.Erf(), stax.GlobalAvgPool(), stax.Dense(1)]

@@ -82,7 +82,9 @@ def test_nonlinearities_that_the_user_gives(x64):
     np.testing.assert_allclose(normalised[0].ntk, normalised[1].ntk, rtol=1e-12)
 
 
-@pytest.mark.parametrize("phi", [jnp.tanh, jax.nn.softplus, jax.nn.swish, jax.nn.sigmoid])
+@pytest.mark.parametrize(
+    "phi", [jnp.tanh, *(pytest.param(phi, marks=pytest.mark.heavy) for phi in (jax.nn.softplus, jax.nn.swish, jax.nn.sigmoid))]
+)
 def test_nonlinearities_from_smooth_functions(phi, x64):
     x = jax.random.normal(jax.random.key(0), (3, 4))
     layer = Nonlinearity(phi)

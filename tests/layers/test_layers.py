@@ -192,7 +192,7 @@ def test_empirical_kernels_take_a_key(x):
     assert bool(jnp.isfinite(kernel).all())
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+@pytest.mark.parametrize("dtype", [np.uint8, pytest.param(np.int16, marks=pytest.mark.heavy)])
 def test_integers_are_the_floats_that_they_are(dtype):
     """200² is 64 modulo 256."""
     init_fn, apply_fn, kernel_fn = stax.serial(StochasticDense(64, sigma0=1.0), stax.Erf(), stax.Dense(1))

@@ -31,6 +31,7 @@ def trained(key, width=300, d_out=2):
     return params._replace(sigma=params.sigma + 0.2 * jax.random.normal(key, params.sigma.shape))
 
 
+@pytest.mark.heavy
 def test_gradient_of_the_variance_falls_as_the_root_of_the_width(x, x64):
     """‖∇V_k‖² = O(1/m), so that a flow whose other gradients are of order one moves V on times of order m only."""
 
@@ -125,6 +126,7 @@ def test_kernels_approach_the_limit(name, x, x64):
     np.testing.assert_allclose(errors[100] / errors[1600], 4, rtol=0.5)
 
 
+@pytest.mark.heavy
 def test_no_noise_has_finite_gradients_and_no_variance(x):
     params = init_parameters(jax.random.key(7), 30, 6, 2, sigma0=0.0)
     for activation in ACTIVATIONS.values():
