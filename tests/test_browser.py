@@ -429,13 +429,15 @@ axe.run({exclude: [['mjx-container svg'], ['mjx-assistive-mml']]}, {runOnly: lev
 
 
 @pytest.mark.weekly
-def test_no_page_fails_wcag_at_level_aa(book, browser):
+@pytest.mark.parametrize("width", [1440, PHONE])
+def test_no_page_fails_wcag_at_level_aa(width, book, browser):
     """By axe-core, which the package axe-playwright-python ships."""
     found = importlib.util.find_spec("axe_playwright_python")
     if found is None or found.origin is None:
         pytest.skip("axe-playwright-python is not installed: run make again")
     axe = (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.set_script_timeout(300)
     wrong = {}
     for path in [*different_pages(book), book / "search.html"]:
