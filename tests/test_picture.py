@@ -20,9 +20,9 @@ def test_the_committed_picture_is_the_one_of_the_committed_runs(tmp_path):
 
 def test_the_narrow_slopes_are_those_of_the_committed_runs():
     widths, moved = picture.movement(ROOT)
-    assert all(values.shape == (3, len(widths)) for values in moved.values())
+    assert all(len(values) == len(widths) and min(map(len, values)) >= 3 for values in moved.values())
     ends = {
-        name: np.log(values[:, -1] / values[:, 0]).mean() / np.log(widths[-1] / widths[0])
+        name: np.log(values[-1].mean() / values[0].mean()) / np.log(widths[-1] / widths[0])
         for name, values in moved.items()
     }
     assert ends["latent"] < ends["encoder"] < ends["decoder"] < 0

@@ -23,8 +23,8 @@ LAYERS = (("decoder", "#A84A00", "o", "−1/2", 0), ("hidden", "#9C3F7A", "D", "
 ORDER = ("encoder", "latent", "hidden", "decoder")  # in the runs
 
 
-def movement(root: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Widths, shape (k,), and by layer the relative movement after 16,384 steps as ten classes, shape (seeds, k)."""
+def movement(root: Path) -> tuple[np.ndarray, dict[str, list[np.ndarray]]]:
+    """Widths, shape (k,), and by layer for each of them the relative movements after 16,384 steps as ten classes, one a seed."""
     from snn_ntk.reporting import load_results
 
     committed = load_results("09-weight-movement", root=root)
@@ -36,15 +36,15 @@ def movement(root: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             result = run["result"]
             found[parameters["width"]].append(result["relative"][result["steps"].index(STEPS)])
     widths = sorted(found)
-    values = np.array([found[width] for width in widths])  # (k, seeds, layers)
-    return np.array(widths), {name: values[:, :, index].T for index, name in enumerate(ORDER)}
+    values = [np.array(found[width]) for width in widths]
+    return np.array(widths), {name: [of[:, index] for of in values] for index, name in enumerate(ORDER)}
 
 
 def draw(root: Path, target: Path) -> None:
     """Writes the picture as SVG, the same bytes for the same numbers."""
     from matplotlib import pyplot
 
-    from snn_ntk.reporting import slope_interval
+    from snn_ntk.reporting import grouped_slope_interval
     from snn_ntk.reporting.numbers import show_interval, show_number
 
     widths, moved = movement(root)
@@ -58,13 +58,12 @@ def draw(root: Path, target: Path) -> None:
         figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
         for name, colour, marker, printed, offset in LAYERS:
             values = moved[name]
-            slope = slope_interval(widths, values)
-            middle = np.exp(np.log(values).mean())
+            slope = grouped_slope_interval(widths, values)
+            middle = np.exp(np.mean([np.log(of_width).mean() for of_width in values]))
             line = middle * (widths / np.exp(np.log(widths).mean())) ** slope.value
             axes.loglog(widths, line, color=colour, linewidth=1.5)
-            axes.loglog(
-                widths, values.T, marker, color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5
-            )
+            at, y = np.repeat(widths, [*map(len, values)]), np.concatenate(values)
+            axes.loglog(at, y, marker, color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5)
             shown = f"{show_number(slope.value, slope.interval)} {show_interval(slope.interval)}"
             axes.annotate(
                 f"{name}: slope {shown}, in the paper {printed}",

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from snn_ntk.reporting import bootstrap_interval, exactly, mean_interval, monotone_trend, slope_interval
+from snn_ntk.reporting import (
+    bootstrap_interval,
+    contrast_interval,
+    exactly,
+    grouped_slope_interval,
+    mean_interval,
+    monotone_trend,
+    slope_interval,
+)
 
 M = np.repeat([10, 20, 50, 100, 200], 5)
 
@@ -40,9 +48,42 @@ def test_slope_of_a_noisy_power_law():
     assert estimate.n == 8
 
 
+def test_a_slope_between_two_groups_is_welchs_difference_of_means():
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(1, 0.3, 4), rng.normal(2, 0.1, 9)
+    estimate = grouped_slope_interval([1, np.e], [np.exp(few), np.exp(many)])
+    welch = stats.ttest_ind(many, few, equal_var=False).confidence_interval()
+    assert estimate.value == pytest.approx(many.mean() - few.mean())
+    assert estimate.interval == pytest.approx(tuple(welch))
+    assert estimate.n == 4
+
+
+def test_a_contrast_of_unequal_groups_covers_as_often_as_it_says():
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    weights = np.linalg.pinv(np.vander(x, 2, increasing=True))[0]
+
+    def groups(rng):
+        return [rng.normal(5 - at, 0.1 * at, size) for at, size in zip(x, (9, 7, 4, 3), strict=True)]
+
+    assert 0.9 < coverage(lambda drawn: contrast_interval(weights, drawn), groups, 5.0) < 0.99
+
+
+def test_with_as_many_seeds_everywhere_both_slopes_are_one():
+    x = np.array([64, 128, 256, 512, 1024])
+    y = 3 * x**-0.5 * np.exp(np.random.default_rng(1).normal(0, 0.05, (8, 5)))
+    assert grouped_slope_interval(x, [*y.T]).value == pytest.approx(slope_interval(x, y).value)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: contrast_interval([1.0], [[1, 2], [1, 2]]), "a weight for each of 2 groups"),
+        (lambda: contrast_interval([1.0, 1.0], [[1, 2], [1, np.nan]]), "finite samples"),
+        (lambda: grouped_slope_interval([1, 2], [[1, 2]]), "k groups"),
+        (lambda: grouped_slope_interval([1, 1], [[1, 2], [1, 2]]), "k ≥ 2"),
+        (lambda: grouped_slope_interval([1, 2], [[1, 2], [1]]), "at least 2"),
+        (lambda: grouped_slope_interval([1, 2], [[1, 2], [1, -1]]), "positive finite y"),
+        (lambda: grouped_slope_interval([0, 2], [[1, 2], [1, 1]]), "positive finite x"),
         (lambda: mean_interval([1.0]), "at least 2"),
         (lambda: mean_interval([1.0, np.nan]), "finite"),
         (lambda: slope_interval([1, 2], [[1, 2, 3]]), "seeds, k"),

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 from scipy import stats
 
-__all__ = ["Estimate", "Trend", "bootstrap_interval", "exactly", "mean_interval", "monotone_trend", "slope_interval"]
+__all__ = [
+    "Estimate",
+    "Trend",
+    "bootstrap_interval",
+    "contrast_interval",
+    "exactly",
+    "grouped_slope_interval",
+    "mean_interval",
+    "monotone_trend",
+    "slope_interval",
+]
 
 
 class Estimate(NamedTuple):
@@ -93,6 +103,70 @@ def slope_interval(x: object, y: object, level: float = 0.95) -> Estimate:
     slopes = np.polyfit(np.log(x), np.log(y).T, 1)[0]
     estimate = mean_interval(slopes, level)
     return Estimate(round(estimate.value, 12), estimate.interval, estimate.n)
+
+
+def grouped_slope_interval(x: object, groups: Sequence[object], level: float = 0.95) -> Estimate:
+    """The slope of log y against log x where each x has independent seeds of its own, as many as there are.
+
+    The least-squares line through the means of log y; its error is that of the means, by Welch's interval. With as many
+    seeds everywhere the slope is that of `slope_interval`.
+
+    Args:
+        x: Positive abscissae, shape (k,), k ≥ 2 distinct values; state them wherever the slope is quoted.
+        groups: For each of them a vector of at least two positive ordinates.
+        level: Coverage of the interval.
+
+    Returns:
+        The slope, with the smallest number of seeds that an abscissa has.
+
+    Raises:
+        ValueError: If their numbers differ, an abscissa is not positive and finite or has fewer than two seeds, or an
+            ordinate is not positive and finite.
+
+    >>> grouped_slope_interval([1, 10], [[1.0, 1.0, 1.0], [0.1, 0.1]])
+    Estimate(value=-1.0, interval=(-1.0, -1.0), n=2)
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 1 or len(set(x)) < 2 or len(groups) != x.size:
+        raise ValueError(f"expected x of shape (k,), k ≥ 2, and k groups, got {x.shape} and {len(groups)} groups")
+    of_x = [_samples(group, 2) for group in groups]
+    for name, values in (("x", x), ("y", np.concatenate(of_x))):
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise ValueError(f"expected positive finite {name} for a log–log slope, got {values.tolist()}")
+    centred = np.log(x) - np.log(x).mean()
+    return contrast_interval(centred / (centred @ centred), [np.log(values) for values in of_x], level)
+
+
+def contrast_interval(weights: object, groups: Sequence[object], level: float = 0.95) -> Estimate:
+    """A weighted sum of the means of independent groups, such as a coefficient of a least-squares fit to them.
+
+    The groups may differ in size and in spread: Welch's interval, with the degrees of freedom of Satterthwaite.
+
+    Args:
+        weights: Shape (k,).
+        groups: k vectors of at least two independent samples each.
+        level: Coverage of the interval.
+
+    Returns:
+        The sum, with the smallest number of samples that a group has.
+
+    Raises:
+        ValueError: If there are not k groups, a group has fewer than two samples, or one is not finite.
+
+    >>> contrast_interval([-1, 1], [[1.0, 1.0, 1.0], [3.0, 3.0]])
+    Estimate(value=2.0, interval=(2.0, 2.0), n=2)
+    """
+    weights, of_group = np.asarray(weights, dtype=np.float64), [_samples(group, 2) for group in groups]
+    if weights.shape != (len(groups),):
+        raise ValueError(f"expected a weight for each of {len(groups)} groups, got shape {weights.shape}")
+    sizes = np.array([samples.size for samples in of_group])
+    value = round(float(weights @ [samples.mean() for samples in of_group]), 12)
+    parts = weights**2 * [samples.var(ddof=1) for samples in of_group] / sizes
+    half = 0.0
+    if parts.any():
+        freedom = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
+        half = float(stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(parts.sum()))
+    return Estimate(value, (value - half, value + half), int(sizes.min()))
 
 
 def bootstrap_interval(
