@@ -128,9 +128,11 @@ test: lint types
 	@$(BIN)/python -m pytest --numprocesses="$$CORES"
 
 heavy: $(READY)
+	@$(BUILD) --profile=smoke
 	@$(BIN)/python -m pytest -m heavy --numprocesses="$$CORES"
 
 slow: $(READY)
+	@$(BUILD) --profile=smoke
 	@$(BIN)/python -m pytest -m "weekly and not slurm"
 	@PYTHONPATH=tests $(BIN)/python -m random_networks
 	@PYTHONPATH=tests $(BIN)/python -m fuzz

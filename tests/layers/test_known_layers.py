@@ -83,7 +83,11 @@ def test_nonlinearities_that_the_user_gives(x64):
 
 
 @pytest.mark.parametrize(
-    "phi", [jnp.tanh, *(pytest.param(phi, marks=pytest.mark.heavy) for phi in (jax.nn.softplus, jax.nn.swish, jax.nn.sigmoid))]
+    "phi",
+    [
+        jnp.tanh,
+        *(pytest.param(phi, marks=pytest.mark.heavy) for phi in (jax.nn.softplus, jax.nn.swish, jax.nn.sigmoid)),
+    ],
 )
 def test_nonlinearities_from_smooth_functions(phi, x64):
     x = jax.random.normal(jax.random.key(0), (3, 4))
