@@ -383,6 +383,28 @@ def test_a_figure_stays_legible_on_a_phone(book, browser):
         assert (scrolls, frame <= PHONE, tab) == (True, True, 0)
 
 
+# What is wider than its box: whether it stands in a theorem, and whether it fades out to the left and to the right.
+SCROLLS = """
+const end = arguments[0], boxes = [...document.querySelectorAll('article :is(mjx-container, pre, table, .snn-frame)')]
+  .filter(box => getComputedStyle(box).overflowX === 'auto' && box.scrollWidth > box.clientWidth + 1);
+if (end) boxes.forEach(box => { box.scrollLeft = box.scrollWidth; });
+const masked = box => getComputedStyle(box).maskImage !== 'none';
+return new Promise(done => setTimeout(() => done(boxes.map(box => [box.closest('.proof') !== null, masked(box),
+  box.classList.contains('snn-more-left'), box.classList.contains('snn-more-right')])), 300));
+"""
+
+
+def test_on_a_phone_what_goes_on_fades_out(book, browser):
+    size = {"width": PHONE, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get((book / "book" / "07-convergence.html").absolute().as_uri())
+    browser.execute_async_script(LOOK)
+    for end, faded in ((False, [True, False, True]), (True, [True, True, False])):
+        boxes = browser.execute_script(SCROLLS, end)
+        assert any(in_theorem for in_theorem, *_ in boxes)
+        assert all(rest == faded for _, *rest in boxes)
+
+
 def test_index_leads_to_the_first_page(book, browser):
     browser.get((book / "index.html").absolute().as_uri())
     WebDriverWait(browser, 20).until(lambda session: session.current_url.endswith("intro.html"))

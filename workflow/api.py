@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,11 @@ def first_sentence(docstring: str) -> str:
 
     >>> first_sentence("The dual κ of an\\nactivation. More of it.")
     'The dual κ of an activation.'
+    >>> first_sentence("The minimiser of Eq. 12.")
+    'The minimiser of Eq. 12.'
     """
     paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
-    return paragraph.partition(". ")[0].rstrip(".").replace("|", "\\|") + "."
+    return re.split(r"(?<!\bEq)(?<!\bEqs)\. ", paragraph)[0].rstrip(".").replace("|", "\\|") + "."
 
 
 def _definitions(file: Path) -> Iterator[tuple[str, str]]:

@@ -168,8 +168,13 @@ class Chapter:
         rows = []
         for r in records:
             value, interval = (show_number(r.value, r.interval), show_interval(r.interval)) if r.seeds else ("–", "–")
-            accept = show_region(self.claims[r.id].accept)
-            rows.append(f"| `{r.id}` | {value} | {interval} | {accept} | {r.seeds} | **{outcome[r.id]}** |")
+            claim = self.claims[r.id]
+            (low, high), (accept_low, accept_high) = r.interval, claim.accept
+            why = ""
+            if outcome[r.id] == "inconclusive" and accept_low <= low <= high <= accept_high:
+                why = f", too wide to rule out {show_number(claim.near_miss)}"
+            verdict = f"**{outcome[r.id]}**{why}"
+            rows.append(f"| `{r.id}` | {value} | {interval} | {show_region(claim.accept)} | {r.seeds} | {verdict} |")
         head = "| Claim | Measured | 95 % interval | Accepted | Runs | Verdict |\n|---|---|---|---|---|---|\n"
         display(Markdown(head + "\n".join(rows)))
 
