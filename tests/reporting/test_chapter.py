@@ -47,6 +47,14 @@ def test_a_verdict_other_than_the_committed_one_is_marked(shown):
     assert "**expected reproduced, here not reproduced**" in shown[-1].data
 
 
+def test_an_open_verdict_inside_the_region_says_what_is_not_ruled_out(shown, tmp_path):
+    (tmp_path / "book" / "claims" / "c.yml").write_text(yaml.safe_dump([CLAIM | {"near_miss": 1.2}]))
+    chapter = Chapter("c", "smoke")
+    chapter.record("a", Estimate(0.5, (0.0, 1.0), 3))
+    chapter.close()
+    assert "**inconclusive**, too wide to rule out 1.2 |" in shown[-1].data
+
+
 def test_figure_is_saved_with_its_data_and_displayed_with_alt_text(shown, tmp_path):
     chapter = Chapter("c", "smoke")
     figure, axis = plt.subplots()
