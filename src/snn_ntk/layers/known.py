@@ -2,8 +2,8 @@
 
 __all__ = []
 
-_DUAL = "Lemma 1 with the duals of snn_ntk.activations, which are compared with quadrature"
-_LINEAR = "its own apply_fn as a matrix between positions, behind a nonlinearity; before one it is refused by name"
+_DUAL = "Lemma 1 with the duals of `snn_ntk.activations`, which are compared with quadrature"
+_LINEAR = "its own `apply_fn`, taken as a matrix between positions. Only behind a nonlinearity: before one it is refused by name"
 _WEIGHTS = "new weights end the term: κ + Θ κ', and networks of finite width averaged over their noise"
 _NEURONS = "neurons whose noise is averaged in closed form, gradients by autodiff"
 
@@ -12,12 +12,15 @@ SUPPORTED: dict[str, str] = {
         ("ABRelu", "Abs", "Cos", "Elementwise", "Erf", "Exp", "Gabor", "Gaussian", "Gelu", "LeakyRelu"), _DUAL
     ),
     **dict.fromkeys(("Monomial", "Polynomial", "Rbf", "Relu", "Sigmoid_like", "Sin"), _DUAL),
-    "ElementwiseNumerical": "the same to the accuracy of its own rule, which falls with noise: raise its degree",
-    **dict.fromkeys(("RectifiedMonomial", "Sign"), "quadrature over neurons; of a jump on inputs (n, d) only"),
+    "ElementwiseNumerical": "`Erf` in closed form, to the accuracy of its own rule, which falls with noise: raise its `deg`",
+    **dict.fromkeys(
+        ("RectifiedMonomial", "Sign"),
+        "quadrature over neurons. With a jump (`Sign`, `RectifiedMonomial(0)`) only on inputs of shape `(n, d)`",
+    ),
     "ExpNormalized": "a function of the kernel alone, no network: σ0 → 0 is neural-tangents",
     **dict.fromkeys(("Conv", "ConvLocal", "ConvTranspose", "Dense"), _WEIGHTS),
     **dict.fromkeys(("AvgPool", "SumPool", "GlobalAvgPool", "GlobalSumPool", "ImageResize", "Aggregate"), _LINEAR),
-    "DotGeneral": "a number: neurons; anything else: " + _LINEAR,
+    "DotGeneral": f"a product with a number: {_NEURONS}. With an array: {_LINEAR}",
     "Flatten": _NEURONS,
     "Index": "the network on the chosen positions alone",
     **dict.fromkeys(("FanInConcat", "FanInSum", "FanOut", "Identity", "LayerNorm"), _NEURONS),
@@ -28,7 +31,7 @@ SUPPORTED: dict[str, str] = {
 
 OWN: dict[str, str] = {
     "StochasticDense": _NEURONS + "; networks of finite width, by their own draws",
-    "StochasticConv": "StochasticDense on patches, exactly, in every mode; networks of finite width, by their own draws",
+    "StochasticConv": "`StochasticDense` on patches, exactly, in every mode; networks of finite width, by their own draws",
     "StochasticDropout": "networks of finite width, by their own draws; rate → 1 is the network without it",
     "Reparameterize": "networks of finite width, by their own draws; log-variance → −∞ is the mean head alone",
     "Nonlinearity": _DUAL,
@@ -36,8 +39,8 @@ OWN: dict[str, str] = {
 """The package's own layers, each behind and before noise, and what its kernel is tested against."""
 
 REFUSED: dict[str, str] = {
-    "Dropout": "before and behind: takes inputs for the same, with the same noise, where the arrays are equal: write it as StochasticDropout (mode='test' does nothing)",
+    "Dropout": "an input keeps its masks only where the two arrays that it stands in are equal, so a kernel depends on the arrays: use `StochasticDropout`. Refused before noise too; allowed with `mode='test'`, where it does nothing",
     "GlobalSelfAttention": "not derived: it multiplies noisy values by weights that the same noise moves",
-    "Hermite": "is evaluated as if its input had unit variance: write it as stax.Polynomial",
+    "Hermite": "is evaluated as if its input had unit variance: write it as `stax.Polynomial`",
 }
 """What behind a stochastic layer raises an error, and why."""
