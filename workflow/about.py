@@ -48,7 +48,7 @@ def changelog_page(text: str) -> str:
 _QUOTED = re.compile(r'r\["([^"]+)"\]')
 # What the verdicts of the claims that an item quotes may be, by the words that its list begins with.
 _LISTS = {"**What holds.**": ("reproduced",), "**What does not.**": ("reproduced", "not reproduced", "corrected")}
-_NOT_SHOWN = "**What the profile {profile} does not show.** A larger one may: the words are those of `laptop`."
+_NOT_SHOWN = "**What the profile {profile} does not show.** A larger one may: the sentences were written for `laptop`."
 
 
 def report_page(text: str, outcome: Mapping[str, str], profile: str) -> str:

@@ -189,7 +189,7 @@ def where_page(
         "",
         "Every numbered statement of the four sources, and what this book does about it.",
         "*Proved*: a proof stands here, linked; of the corrected form where the printed one fails. *Run*: a notebook computes it, or a claim judges it. *Quoted*: it is stated and not",
-        "derived. *Outside*: nothing is done, and the reason is given.",
+        "derived. *Outside*: it is not judged, for the reason given. A statement may be both proved and run.",
         "A source's numbers are never ours.",
     ]
     for letter, (key, title) in SOURCES.items():
