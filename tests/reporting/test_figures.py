@@ -91,6 +91,23 @@ def test_a_dark_figure_has_no_ground_light_text_and_the_same_pictures():
     assert 'href="#abcdef"' in dark
 
 
+def contrast(colour):
+    parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722] + 0.05
+
+
+@pytest.mark.parametrize("colour", ["#440154", "#8e5ea2", "#7a1fa2", "#fde725", "#990000", "#d55e00", "#0173b2"])
+def test_colours_stand_out_in_the_dark(colour):
+    (dark,) = re.findall(r"#\w{6}", in_the_dark(f"stroke: {colour};".encode()).decode())
+    assert contrast(dark) / contrast(DARK) >= 3
+
+
+def test_a_grid_stays_faint_in_the_dark():
+    (dark,) = re.findall(r"#\w{6}", in_the_dark(b"stroke: #e6e6e6;").decode())
+    assert contrast(dark) / contrast(DARK) < 1.5
+
+
 def problems(svg: str) -> list[str]:
     """What is against the contract of a figure, in words; text is drawn at its size over a hundred."""
     width = float(re.search(r'<svg [^>]*?width="([\d.]+)pt"', svg)[1])

@@ -139,11 +139,24 @@ def _parts(colour: str) -> list[float]:
     return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
 
 
+def _luminance(rgb: Sequence[float]) -> float:
+    """Relative luminance as in WCAG 2."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 def _mirrored(colour: re.Match[bytes]) -> bytes:
-    """A colour with its lightness turned round: white becomes the ground of dark pages, black nearly white."""
+    """A colour with its lightness turned round: white becomes the ground of dark pages, black nearly white.
+
+    Greys keep their distance from the ground, as grids have to. Other colours get a contrast of 3 to 1, which WCAG asks
+    of what a drawing is made of.
+    """
     hue, light, saturation = colorsys.rgb_to_hls(*_parts(colour[0].decode()))
-    turned = colorsys.hls_to_rgb(hue, 1 - light, saturation)
-    rgb = (ground + part * (0.92 - ground) for part, ground in zip(turned, _parts(DARK), strict=True))
+    for more in np.linspace(0, light, 20):
+        turned = colorsys.hls_to_rgb(hue, 1 - light + float(more), saturation)
+        rgb = [ground + part * (0.92 - ground) for part, ground in zip(turned, _parts(DARK), strict=True)]
+        if saturation < 0.25 or _luminance(rgb) + 0.05 >= 3 * (_luminance(_parts(DARK)) + 0.05):
+            break
     return b"#%02x%02x%02x" % tuple(round(255 * part) for part in rgb)
 
 
