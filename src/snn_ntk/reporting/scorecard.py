@@ -160,15 +160,42 @@ def _list_table(name: str, rows: Iterable[Sequence[str]]) -> list[str]:
     return [":::{list-table}", ":header-rows: 1", f":class: {name}", "", *cells, ":::"]
 
 
+_SUPERSCRIPT = re.compile(r"\^(?:\{([^{}]+)\}|(\([^()]+\))|([-−]?\w+(?:/\d+)?))")
+_SUBSCRIPT = re.compile(
+    r"(?<![A-Za-z0-9_])([A-Za-zΑ-Ωα-ω]|max)_([A-Za-z]+|[α-ω∞\d]|\{[^{}]+\})|(‖)_(\w)|([λσθΘ])(\d)(?!\d)"
+)
+
+
+def typeset(text: str) -> str:
+    """Indices and exponents of a claim's plain text as HTML; what stands between backticks is left.
+
+    >>> typeset("λ_min(Θ(0)) ≥ 3λ0/4 falls as m^(-1/2) or m^{-1}; Σ^(h), ‖Θ_∞‖_F, `a_b^2`")
+    'λ<sub>min</sub>(Θ(0)) ≥ 3λ<sub>0</sub>/4 falls as m<sup>−1/2</sup> or m<sup>−1</sup>; Σ<sup>(h)</sup>, ‖Θ<sub>∞</sub>‖<sub>F</sub>, `a_b^2`'
+    """
+
+    def raised(found: re.Match[str]) -> str:
+        inside = next(filter(None, found.groups()))
+        inside = inside.strip("()") if inside.startswith(("(-", "(−")) else inside  # f^(2) is no square
+        return f"<sup>{inside.replace('-', '−')}</sup>"
+
+    def lowered(found: re.Match[str]) -> str:
+        base, index = filter(None, found.groups())
+        return f"{base}<sub>{index.strip('{}')}</sub>"
+
+    pieces = text.split("`")
+    pieces[::2] = [_SUBSCRIPT.sub(lowered, _SUPERSCRIPT.sub(raised, piece)) for piece in pieces[::2]]
+    return "`".join(pieces)
+
+
 def _row(claim: Claim, record: Record | None, outcome: str, shown: str) -> tuple[str, ...]:
     """A claim as a row of the scorecard; `scorecard.js` reads its verdict and source off the classes and brackets."""
-    note = f" *{record.note}*" if record and record.note else ""
+    note = f" *{typeset(record.note)}*" if record and record.note else ""
     why = " ".join(f"Why this region: {claim.why} It must be able to reject {show_number(claim.near_miss)}.".split())
     other = claim.corrected_by
     correction = f' by <a href="#claim-{other}"><code>{other}</code></a>' if outcome == "corrected" else ""
     return (
-        f'<a id="claim-{claim.id}" href="#claim-{claim.id}"><code>{claim.id}</code></a> {claim.source}: '
-        f"{' '.join(claim.statement.split())}{note} [{why}]{{.why}}",
+        f'<a id="claim-{claim.id}" href="#claim-{claim.id}"><code>{claim.id}</code></a> '
+        f"{typeset(claim.source)}: {typeset(' '.join(claim.statement.split()))}{note} [{typeset(why)}]{{.why}}",
         f"[{shown}]{{.verdict .{outcome.replace(' ', '-')}}}{correction}",
         f'<data value="{record.value!r}">{show_estimate(record.value, record.interval)}</data>' if record else "–",
         show_region(claim.accept),
