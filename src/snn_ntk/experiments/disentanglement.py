@@ -177,7 +177,7 @@ def disentanglement_runs(
         checkpoint: A file name that checkpoints are named after; an interrupted run goes on from them.
 
     Returns:
-        For each seed what JSON can hold: `name`, `source`, `images`; the log's `steps`, `reconstruction` and `kl` (all
+        For each seed what JSON can hold, namely `name`, `source`, `images`; the log's `steps`, `reconstruction` and `kl` (all
         latents together); `mean_image`, the cross-entropy of guessing the mean image, and `error`, that of the model's
         reconstructions of the same images from mean codes; `change`, of `late_change`; `steps_to_90`, of `steps_to`;
         `milliseconds` a step of all seeds, without compilation; `milestones`, the scores with their `step`; and

@@ -85,7 +85,7 @@ def run_face_attributes(
         checkpoint: A file for progress; an interrupted run goes on from it.
 
     Returns:
-        What JSON can hold: `name` and `source` of the data; the log's `steps`, `reconstruction` and `kl` (all latents
+        What JSON can hold, namely `name` and `source` of the data; the log's `steps`, `reconstruction` and `kl` (all latents
         together); `mean_image`, the cross-entropy in nats of guessing the mean training image for held-out faces, and
         `error`, that of their reconstructions from mean codes; `objective`, the loss over all training faces at the
         end, and `guess`, the mean image's there; `change`, of `late_change`; `active`, the number of active latents;

@@ -60,7 +60,7 @@ def run_choice(
         samples: Number S of frozen noise samples.
 
     Returns:
-        What JSON can hold: `source`, of the data; `widths`; and for each width `steps`, powers of two up to the last at
+        What JSON can hold, namely `source`, of the data; `widths`; and for each width `steps`, powers of two up to the last at
         which all is finite; `relative` (r, seeds, 4), the layers' movement over their initial norms; `left` (r, seeds),
         the squared error over the targets' squared norm.
 

@@ -319,7 +319,7 @@ def weight_movement_runs(
         checkpoint: A file that an interrupted run goes on from.
 
     Returns:
-        For each seed what JSON can hold: `steps`, powers of two; `moved`, `relative` and `limit` (r, 4), the layers'
+        For each seed what JSON can hold, namely `steps`, powers of two; `moved`, `relative` and `limit` (r, 4), the layers'
         movement, the same over their initial norms, and the infinite network's; `left` (r,), the squared error over the
         targets' squared norm; `diverged`, in which case steps that are not finite are left out; and the data's `source`.
 

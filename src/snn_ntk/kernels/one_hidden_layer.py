@@ -58,7 +58,7 @@ def tangent_kernels(
     W_std: Num[ArrayLike, ""] | None = None,
     b_std: Num[ArrayLike, ""] | None = None,
 ) -> TangentKernels:
-    """The limiting tangent kernels of the stochastic network f̂(x) = m^{-1/2} W_dᵀ E φ(z) with one hidden layer.
+    """The limiting tangent kernels of the stochastic network f̂(x) = (1/√m) W_dᵀ E φ(z) with one hidden layer.
 
     Θ^(μ) = ⟨x, x'⟩ κ', Θ^(σ) = σ0² ⟨x∘x, x'∘x'⟩ κ'', Θ^(d) = κ at c = ⟨x, x'⟩, q = (1 + σ0²) ‖x‖²
 
@@ -74,7 +74,7 @@ def tangent_kernels(
         b_std: Bias scale; None is no bias.
 
     Returns:
-        The n1 × n2 factor of each group's kernel: Θ = `kernels.total` ⊗ I over outputs.
+        The n1 × n2 factor of each group's kernel. Over outputs Θ = `kernels.total` ⊗ I.
 
     Raises:
         TypeError: If the inputs are not real arrays, a scale is not one number, or the activation is unknown.

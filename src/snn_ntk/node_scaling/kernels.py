@@ -41,7 +41,7 @@ def tangent_gram(
         activation: As in `scaled_output`.
 
     Returns:
-        Θ, shape (n1, n2). With several outputs this is the block of any one output with itself: a² = 1.
+        Θ, shape (n1, n2). With several outputs this is the block of any one output with itself, where a² = 1.
 
     Example:
         >>> import jax.numpy as jnp

@@ -20,7 +20,7 @@ def checked_share(gamma: Any) -> float:
 
 
 def zipf_masses(j: np.ndarray, alpha: Any) -> np.ndarray:
-    """Masses j^{-1/α}/ζ(1/α) of a Zipf law, 0 at j = 0."""
+    """Masses j^(−1/α)/ζ(1/α) of a Zipf law, 0 at j = 0."""
     if alpha is None or not 0 < float(alpha) < 1:
         raise ValueError(f"expected alpha between 0 and 1 for the Zipf part, got {alpha}")
     exponent = 1 / float(alpha)
@@ -32,7 +32,7 @@ def node_scalings(
 ) -> Float[np.ndarray, " m"]:
     """The scales of m nodes: a constant part, a Zipf part, or a mixture of both.
 
-    λ_j = γ/m + (1 − γ) λ̃_j / Σ_k λ̃_k, λ̃_j = j^{−1/α}/ζ(1/α).
+    λ_j = γ/m + (1 − γ) λ̃_j / Σ_k λ̃_k, λ̃_j = j^(−1/α)/ζ(1/α).
 
     Args:
         m: Number of nodes.

@@ -118,7 +118,7 @@ def natural_gradient_step(
 def online_logistic(
     net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float
 ) -> tuple[TwoLayer, Array]:
-    """One pass of SGD on ℓ(y f(x)) = log(1 + e^{−y f(x)}), each sample predicted before it is learnt from.
+    """One pass of SGD on ℓ(y f(x)) = log(1 + exp(−y f(x))), each sample predicted before it is learnt from.
 
     The mistakes' mean is an unbiased estimate of the expected 0-1 error of a uniformly drawn iterate, which
     is what the bound speaks of. In the lecture's scaling, f_W = √m W2 σ(W1 x), its step is 1/m of the one here.

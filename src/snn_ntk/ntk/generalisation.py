@@ -56,7 +56,7 @@ def rademacher_bound(
 ) -> tuple[float, float, float]:
     """The three terms of the bound on the Rademacher complexity of networks near their initialisation.
 
-    B/√(2n) (1 + (2 log(2/δ)/m)^{1/4}) + 2A²√m/ν + A √(2 log(2/δ)).
+    B/√(2n) (1 + (2 log(2/δ)/m)^(1/4)) + 2A²√m/ν + A √(2 log(2/δ)).
 
     Args:
         per_neuron: Radius A, the largest distance of a neuron.

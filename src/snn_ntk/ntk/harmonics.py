@@ -9,7 +9,7 @@ __all__ = ["mercer_eigenvalues", "mercer_quadrature", "multiplicity", "power_coe
 
 
 def multiplicity(degrees: np.ndarray, p: int) -> np.ndarray:
-    """Dimension N(p, k) of the spherical harmonics of degree k on S^{p−1}.
+    """Dimension N(p, k) of the spherical harmonics of degree k on Sᵖ⁻¹.
 
     N(p, k) = (2k + p − 2)/k · C(k + p − 3, p − 2), N(p, 0) = 1.
 
@@ -38,9 +38,9 @@ def multiplicity(degrees: np.ndarray, p: int) -> np.ndarray:
 
 
 def power_coefficients(alpha: float, degrees: np.ndarray, p: int) -> np.ndarray:
-    """Funk–Hecke eigenvalues of the one-sided power t ↦ (t)₊^α on S^{p−1}.
+    """Funk–Hecke eigenvalues of the one-sided power t ↦ (t)₊^α on Sᵖ⁻¹.
 
-    λ_k(α) = Γ(p/2) Γ(α + 1) / (2^{α+1} Γ((α − k)/2 + 1) Γ((α + k + p)/2)), so that
+    λ_k(α) = Γ(p/2) Γ(α + 1) / (2^(α+1) Γ((α − k)/2 + 1) Γ((α + k + p)/2)), so that
     (⟨x, y⟩)₊^α = Σ_k λ_k Σ_j Y_{kj}(x) Y_{kj}(y). The poles of Γ make every other degree vanish for integer α.
 
     Args:
@@ -72,7 +72,7 @@ def power_coefficients(alpha: float, degrees: np.ndarray, p: int) -> np.ndarray:
 
 
 def mercer_eigenvalues(degrees: np.ndarray, p: int, *, layers: str = "both") -> np.ndarray:
-    """Eigenvalues μ_k of the two-layer ReLU kernels on S^{p−1} (uniform probability measure), in closed form.
+    """Eigenvalues μ_k of the two-layer ReLU kernels on Sᵖ⁻¹ (uniform probability measure), in closed form.
 
     μ_k(κ0) = 2 λ_k(0)², μ_k(κ1) = 2p λ_k(1)² with λ_k of :func:`power_coefficients`, and, because multiplication by u
     shifts the degree by one, μ_k(uκ0) = (k μ_{k−1}(κ0) + (k + p − 2) μ_{k+1}(κ0)) / (2k + p − 2).
@@ -138,9 +138,9 @@ def zonal_polynomials(t: np.ndarray, max_degree: int, p: int) -> np.ndarray:
 def mercer_quadrature(
     kernel: Callable[[np.ndarray], np.ndarray], max_degree: int, p: int, *, nodes: int = 2000
 ) -> np.ndarray:
-    """Eigenvalues μ_k of any dot-product kernel on S^{p−1} by a numerical Gegenbauer expansion.
+    """Eigenvalues μ_k of any dot-product kernel on Sᵖ⁻¹ by a numerical Gegenbauer expansion.
 
-    μ_k = c_p ∫_0^π kernel(cos θ) P_k(cos θ) sin^{p−2}θ dθ, c_p = Γ(p/2)/(√π Γ((p−1)/2)), Gauss–Legendre in θ: the
+    μ_k = c_p ∫_0^π kernel(cos θ) P_k(cos θ) sinᵖ⁻²θ dθ, c_p = Γ(p/2)/(√π Γ((p−1)/2)), Gauss–Legendre in θ: the
     arc-cosine kernels have square-root singularities in u = cos θ but are analytic in θ.
 
     Args:

@@ -159,7 +159,7 @@ def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
         hidden: Number of hidden layers; features grow as n^hidden, so keep n and this small.
 
     Returns:
-        Features, shape (n, p): Φ Φᵀ is the kernel of the network without bias, scaled to c_σ = 2 and no 1/√d at
+        Features Φ, shape (n, p), with Φ Φᵀ the kernel of the network without bias, scaled to c_σ = 2 and no 1/√d at
         the input.
 
     Raises:
@@ -212,7 +212,7 @@ def principal_components(
         count: Number of components; all if left out.
 
     Returns:
-        Eigenvalues λ, shape (count,), and functions, shape (n, count): column i is f^(i) on the data, its sign making
+        Eigenvalues λ, shape (count,), and functions, shape (n, count). Column i is f^(i) on the data, its sign making
         the entry of largest size positive.
 
     Raises:

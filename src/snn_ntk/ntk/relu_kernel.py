@@ -106,7 +106,7 @@ def relu_ntk(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -
 
 
 def first_layer_gram(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
-    """Gram matrix H∞ of f(x) = m^{-1/2} Σ a_r (w_r·x)₊, a_r = ±1, with the first layer alone trained.
+    """Gram matrix H∞ of f(x) = (1/√m) Σ a_r (w_r·x)₊, a_r = ±1, with the first layer alone trained.
 
     H∞(x, x') = E[⟨x, x'⟩ 1{w·x ≥ 0, w·x' ≥ 0}] = ⟨x, x'⟩ (π − arccos cos∠(x, x')) / 2π.
 

@@ -22,7 +22,7 @@ __all__ = [
 
 
 class TwoLayer(NamedTuple):
-    """The network f(x) = m^{-1/2} Σ_r a_r (w_r·x)₊, of which the first layer alone is trained.
+    """The network f(x) = (1/√m) Σ_r a_r (w_r·x)₊, of which the first layer alone is trained.
 
     Attributes:
         w: First layer, shape (m, d), trained.
@@ -73,7 +73,7 @@ def init_two_layer(
 
 @full_precision
 def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"]:
-    """Network function f(x) = m^{-1/2} Σ_r a_r (w_r·x)₊.
+    """Network function f(x) = (1/√m) Σ_r a_r (w_r·x)₊.
 
     Args:
         net: The network.
@@ -94,7 +94,7 @@ def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"
 
 @full_precision
 def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"]) -> Float[Array, "m d"]:
-    """Jᵀv, the gradient of ⟨v, f(X)⟩ in the first layer: row r is m^{-1/2} a_r Σ_i v_i 1{w_r·x_i > 0} x_i.
+    """Jᵀv, the gradient of ⟨v, f(X)⟩ in the first layer: row r is (1/√m) a_r Σ_i v_i 1{w_r·x_i > 0} x_i.
 
     Args:
         net: The network.

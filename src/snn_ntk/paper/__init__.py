@@ -1,4 +1,4 @@
-"""The paper's own mathematics (wang2024vae): its network, objectives, lemmas and theorems, every constant computed.
+"""The paper's own mathematics: its network, objectives, lemmas and theorems, every constant computed.
 
 | in the paper | function | file | in the book |
 |---|---|---|---|

@@ -151,7 +151,7 @@ def lemma2_entrywise_width(s: Setting, *, delta: float) -> float:
 
 
 def _relative_variance(s: Setting) -> float:
-    """The v with E[(Θ∞^{-1/2} Z Θ∞^{-1/2})²] ≤ v I for one neuron's contribution Z."""
+    """The v with E[(Θ∞^(−1/2) Z Θ∞^(−1/2))²] ≤ v I for one neuron's contribution Z."""
     return (s.n * s.constants.B**2 + (s.d + 2) * s.latent) / positive_lambda0(s)
 
 

@@ -75,7 +75,7 @@ def frobenius_penalty(params: Parameters, initial: Parameters) -> Float[Array, "
         initial: The network at time 0.
 
     Returns:
-        A scalar: the penalty of Eq. 12 without its weight β.
+        The penalty of Eq. 12 without its weight β, a scalar.
 
     Example:
         >>> import jax

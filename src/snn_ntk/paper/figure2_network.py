@@ -198,7 +198,7 @@ def kl_to_start(
         start: Both before training.
 
     Returns:
-        The divergence in nats, a scalar: the KL term of Eq. 4 without its weight β.
+        The KL term of Eq. 4 without its weight β, in nats, a scalar.
 
     Example:
         >>> import jax.numpy as jnp

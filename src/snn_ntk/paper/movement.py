@@ -33,7 +33,7 @@ def lemma3(s: Setting, *, R_mu: float, R_sigma: float, R_d: float, alpha: float,
     With ρ² = R_μ² + R_σ² and Λ = Λ_μ + Λ_∞,
 
         ‖J(t) − J(0)‖₂² ≤ Λ (β ρ α + L R_d)² + n L² ρ² =: ε²,
-        ‖Θ(t) − Θ(0)‖₂ ≤ (2 ‖Θ(0)‖₂^{1/2} + ε) ε,
+        ‖Θ(t) − Θ(0)‖₂ ≤ (2 √‖Θ(0)‖₂ + ε) ε,
 
     the k ≠ k' blocks and the movement of W_σ included. It is deterministic.
 

@@ -1,6 +1,6 @@
 """The stochastic network of the paper at finite width: its parameters, and its output sampled or averaged over noise.
 
-    f(x, ζ) = m^{-1/2} W_dᵀ φ(z),     z_r = Σ_k (W_μ[r, k] + W_σ[r, k] ζ[r, k]) x_k,     ζ ~ N(0, I)     (Eq. 2, 3)
+    f(x, ζ) = (1/√m) W_dᵀ φ(z),     z_r = Σ_k (W_μ[r, k] + W_σ[r, k] ζ[r, k]) x_k,     ζ ~ N(0, I)     (Eq. 2, 3)
 
 Given x, z_r ~ N(u_r, s_r²) with u_r = Σ_k W_μ[r, k] x_k and s_r² = Σ_k W_σ[r, k]² x_k². So the expectation of f over
 its noise needs only the activation smoothed by Gaussian noise, and no Monte Carlo.
@@ -131,7 +131,7 @@ def sampled_output(
 ) -> Float[Array, "n d_out"]:
     """One sample of the network's output, with fresh noise for every input.
 
-    f(x, ζ) = m^{-1/2} W_dᵀ φ(z),     z_r = u_r + s_r g_r,     g ~ N(0, I)
+    f(x, ζ) = (1/√m) W_dᵀ φ(z),     z_r = u_r + s_r g_r,     g ~ N(0, I)
 
     Drawing g for each neuron in place of ζ for each weight leaves the distribution of f(x, ζ) as it is.
 
@@ -167,7 +167,7 @@ def sampled_output(
 def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any) -> Float[Array, "n d_out"]:
     """The network's output averaged over its noise, exactly.
 
-    f̂(x) = E_ζ f(x, ζ) = m^{-1/2} Σ_r W_d[r] φ̂(u_r; s_r)
+    f̂(x) = E_ζ f(x, ζ) = (1/√m) Σ_r W_d[r] φ̂(u_r; s_r)
 
     Closed form for erf, ReLU, GELU, sin, exp, Gaussians and polynomials; quadrature for other functions.
 
@@ -205,7 +205,7 @@ def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
 def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any) -> Float[Array, "n d_out"]:
     """The variance of the network's output over its noise, exactly.
 
-    Var_ζ f_k(x, ζ) = m^{-1} Σ_r W_d[r, k]² (E φ(z_r)² - φ̂(u_r; s_r)²)
+    Var_ζ f_k(x, ζ) = (1/m) Σ_r W_d[r, k]² (E φ(z_r)² - φ̂(u_r; s_r)²)
 
     It is what E_ζ ‖f - y‖² = ‖f̂ - y‖² + Σ_k Var_ζ f_k adds to the loss of the expected output.
 

@@ -42,7 +42,7 @@ def degree_weights(
     a_k(q) = E[φ(√q u) h_k(u)], so that E[φ(a) φ(b)] = Σ_k a_k(q)² ρ^k for two normals of variance q and correlation ρ.
 
     Args:
-        phi: φ, acting entry by entry on NumPy arrays, smooth except possibly at 0, growing slower than e^{u²/2}.
+        phi: φ, acting entry by entry on NumPy arrays, smooth except possibly at 0, growing slower than exp(u²/2).
         variance: Variance q > 0.
         degrees: The largest degree.
 
@@ -74,8 +74,8 @@ def noise_factors(
 ) -> Float[np.ndarray, " k"]:
     """Factor by which noise multiplies each degree of the kernel on unit inputs.
 
-    Against the noiseless network of the same pre-activation variance q = 1 + σ0² it is q^{-k}, whatever φ; against the
-    network without noise it is q^{-k} a_k(q)²/a_k(1)², which depends on φ.
+    Against the noiseless network of the same pre-activation variance q = 1 + σ0² it is q⁻ᵏ, whatever φ; against the
+    network without noise it is q⁻ᵏ a_k(q)²/a_k(1)², which depends on φ.
 
     Args:
         phi: φ, as in `degree_weights`.

@@ -2,7 +2,7 @@
 
 Only W_μ is trained, starting at f̂₀; targets Y. Every formula has one shape, kernel ridge regression,
 
-    f̂(x, ∞) = f̂₀(x) + K(x, X) (K(X, X) + ρ I)^{-1} (Y − f̂₀(X)),
+    f̂(x, ∞) = f̂₀(x) + K(x, X) (K(X, X) + ρ I)⁻¹ (Y − f̂₀(X)),
 
 and they differ in K, in ρ and in whether f̂₀ is there:
 
@@ -28,7 +28,7 @@ __all__ = ["effective_ridge", "ridge_as_printed", "ridge_corrected", "ridge_exac
 
 
 def solved(kernel, ridge, residual):
-    """(K + ρ I)^{-1} residual by Cholesky, refused where rounding decides it.
+    """(K + ρ I)⁻¹ residual by Cholesky, refused where rounding decides it.
 
     Raises:
         ValueError: If the smallest eigenvalue of K + ρ I is not above what rounding of K can make of 0.
@@ -51,7 +51,7 @@ def solved(kernel, ridge, residual):
 
 
 def regress(kernel, kernel_test, ridge, residual):
-    """K_test (K + ρ I)^{-1} residual."""
+    """K_test (K + ρ I)⁻¹ residual."""
     return (kernel if kernel_test is None else kernel_test) @ solved(kernel, ridge, residual)
 
 
@@ -98,7 +98,7 @@ def ridge_as_printed(
     beta: float,
     kernel_test: Float[ArrayLike, "n_test _"] | None = None,
 ) -> Float[np.ndarray, "n_eval d_out"]:
-    """Theorem 2 as the paper prints it, Θ^(μ)(x, X) (Θ^(μ)(X, X) + β I)^{-1} Y.
+    """Theorem 2 as the paper prints it, Θ^(μ)(x, X) (Θ^(μ)(X, X) + β I)⁻¹ Y.
 
     Kept to be compared with; `ridge_corrected` is what Eq. 12 converges to.
 
@@ -136,7 +136,7 @@ def ridge_corrected(
     kernel_test: Float[ArrayLike, "n_test _"] | None = None,
     f0_test: Float[ArrayLike, "n_test d_out"] | None = None,
 ) -> Float[np.ndarray, "n_eval d_out"]:
-    """The minimiser of Eq. 12 for a wide network, f̂₀(x) + Θ^(μ)(x, X) (Θ^(μ)(X, X) + nβ I)^{-1} (Y − f̂₀(X)).
+    """The minimiser of Eq. 12 for a wide network, f̂₀(x) + Θ^(μ)(x, X) (Θ^(μ)(X, X) + nβ I)⁻¹ (Y − f̂₀(X)).
 
     Args:
         kernel: Θ^(μ)(X, X), shape (n, n).
@@ -176,7 +176,7 @@ def ridge_exact_kl(
 ) -> Float[np.ndarray, "n_eval d_out"]:
     """The minimiser of Eq. 4 for a wide network with W_σ = σ0 held, in which the ridge is β/σ0² whatever n is.
 
-    f̂₀(x) + Θ_KL(x, X) (Θ_KL(X, X) + (β/σ0²) I)^{-1} (Y − f̂₀(X))
+    f̂₀(x) + Θ_KL(x, X) (Θ_KL(X, X) + (β/σ0²) I)⁻¹ (Y − f̂₀(X))
 
     Args:
         kernel: `exact_kl_kernel(x, x, ...)`, shape (n, n).
@@ -216,7 +216,7 @@ def effective_ridge(
 ) -> float:
     """The ridge that a trained network acts as if it had: least-squares ρ in K (Y − f) = ρ (f − f̂₀).
 
-    The equation is the ridge solution f = f̂₀ + K (K + ρ I)^{-1} (Y − f̂₀) with the inverse multiplied out.
+    The equation is the ridge solution f = f̂₀ + K (K + ρ I)⁻¹ (Y − f̂₀) with the inverse multiplied out.
 
     Args:
         kernel: K(X, X), shape (n, n).

@@ -33,7 +33,7 @@ def ridge_error_bound(
 
     On training points, and on test points,
 
-        ρ ε ‖R₀‖/((λ + ρ)(λ + ρ − ε)),      (ε' + ‖K(x, X) (K + ρ I)^{-1}‖ ε) ‖R₀‖/(λ + ρ − ε),
+        ρ ε ‖R₀‖/((λ + ρ)(λ + ρ − ε)),      (ε' + ‖K(x, X) (K + ρ I)⁻¹‖ ε) ‖R₀‖/(λ + ρ − ε),
 
     λ = λ_min(K(X, X)). It holds at every stationary point, when ε and ε' bound the distance of the network's kernel,
     averaged along the straight line from start to end, from K in spectral norm.
@@ -91,7 +91,7 @@ def path_averaged_kernel(
 
     p_r is φ̂' at the trained weights and p̄_r its average along the straight line from initial to trained W_μ, so that
     f̂(x, ∞) − f̂₀(x) = J̄ ΔW_μ is an identity and not an expansion. Stationary points of Eq. 12 satisfy
-    f̂(x, ∞) = f̂₀(x) + K̃(x, X) (K̃(X, X) + nβ I)^{-1} (Y − f̂₀(X)); of Eq. 4 with the whitened product and β/σ0².
+    f̂(x, ∞) = f̂₀(x) + K̃(x, X) (K̃(X, X) + nβ I)⁻¹ (Y − f̂₀(X)); of Eq. 4 with the whitened product and β/σ0².
 
     Args:
         initial: The network at time 0.
@@ -143,7 +143,7 @@ def kernel_drift(
 ) -> tuple[float, float]:
     """How far training can take the kernel: bounds of max_r ‖Δw_r‖ and of ‖K̃ − Θ^(μ)(0)‖₂ at a stationary point.
 
-        R = L √Λ max_r ‖a_r‖ ‖R₀‖/(ρ √m),    drift = (3/2) ‖Θ^(μ)(0)‖^{1/2} η + η²/2,    η = β_s R α √Λ
+        R = L √Λ max_r ‖a_r‖ ‖R₀‖/(ρ √m),    drift = (3/2) √‖Θ^(μ)(0)‖ η + η²/2,    η = β_s R α √Λ
 
     Both vanish as m grows, whatever the initial output is.
 
@@ -214,10 +214,10 @@ def typical_ridge_error(
 ) -> float:
     """The distance from the ridge formula to expect of a network of a given width: root mean square, leading order.
 
-    With B_r = G M_r (K + ρ I)^{-1} R₀, M_r(x, x') = ⟨x, x'⟩ p_r(x) p_r(x') and G = ρ (K + ρ I)^{-1} on training points
-    (on test points G M_r is M_r(x, X) − K(x, X) (K + ρ I)^{-1} M_r(X, X)),
+    With B_r = G M_r (K + ρ I)⁻¹ R₀, M_r(x, x') = ⟨x, x'⟩ p_r(x) p_r(x') and G = ρ (K + ρ I)⁻¹ on training points
+    (on test points G M_r is M_r(x, X) − K(x, X) (K + ρ I)⁻¹ M_r(X, X)),
 
-        E ‖error‖_F² = ((d + 2) E_r ‖B_r‖_F² − ‖E_r B_r‖_F²)/m + O(m^{-3/2}).
+        E ‖error‖_F² = ((d + 2) E_r ‖B_r‖_F² − ‖E_r B_r‖_F²)/m + O(1/(m√m)).
 
     The factor d + 2 is the doing of the k ≠ k' blocks: the relative error is of order √(d/m).
 

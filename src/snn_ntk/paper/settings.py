@@ -87,7 +87,7 @@ def setting(
         constants: `ActivationConstants`, or a name in `ACTIVATION_CONSTANTS`.
 
     Returns:
-        A `Setting`. Its λ0 is 0 where the kernel is singular to rounding: the bounds that divide by it then raise.
+        A `Setting`. Its λ0 is 0 where the kernel is singular to rounding. The bounds that divide by it then raise.
 
     Raises:
         ValueError: If the rows of `x` are not of unit norm, a kernel is not finite, or the activation's constants are unknown.

@@ -75,7 +75,7 @@ def stationary_point(
 
     Gradient descent with step 1/λ_max, λ_max the largest curvature in the limit times (1 + √(d_out/m))², by which
     ‖W_d‖²/m stretches it. The divergence is descended in the coordinates in which the training inputs are isotropic
-    (ΔW_μ = V Ĉ^{-1/2}): stationary points are the same ones, and near-collinear inputs, which make plain descent on
+    (ΔW_μ = V Ĉ^(−1/2)): stationary points are the same ones, and near-collinear inputs, which make plain descent on
     Eq. 4 very slow, cost nothing.
 
     Args:

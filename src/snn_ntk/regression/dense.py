@@ -14,7 +14,7 @@ def dense_bytes(n: int, ridges: int) -> int:
 
 
 class Cholesky:
-    """(K + ρ I)^{-1} for one ridge."""
+    """(K + ρ I)⁻¹ for one ridge."""
 
     def __init__(self, kernel: np.ndarray, ridge: float) -> None:
         kernel[np.diag_indices_from(kernel)] += ridge
@@ -29,12 +29,12 @@ class Cholesky:
         return cho_solve(self.factor, right, check_finite=False)[None]
 
     def explained(self, right: np.ndarray) -> np.ndarray:
-        """bᵀ (K + ρ I)^{-1} b of every column b, shape (1, k)."""
+        """bᵀ (K + ρ I)⁻¹ b of every column b, shape (1, k)."""
         return np.einsum("jk,ijk->ik", right, self.solve(right))
 
 
 class Eigenvalues:
-    """(K + ρ I)^{-1} for several ridges."""
+    """(K + ρ I)⁻¹ for several ridges."""
 
     def __init__(self, kernel: np.ndarray, ridges: np.ndarray) -> None:
         self.values, self.vectors = eigh(kernel.T, overwrite_a=True, check_finite=False)
@@ -51,7 +51,7 @@ class Eigenvalues:
         return np.stack([self.vectors @ (rotated / (self.values + ridge)[:, None]) for ridge in self.ridges])
 
     def explained(self, right: np.ndarray) -> np.ndarray:
-        """bᵀ (K + ρ I)^{-1} b of every column b, shape (ridges, k)."""
+        """bᵀ (K + ρ I)⁻¹ b of every column b, shape (ridges, k)."""
         squares = (self.vectors.T @ right) ** 2
         return np.stack([(squares / (self.values + ridge)[:, None]).sum(axis=0) for ridge in self.ridges])
 

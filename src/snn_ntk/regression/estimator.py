@@ -23,7 +23,7 @@ __all__ = ["KernelRidge"]
 
 
 class KernelRidge(RegressorMixin, BaseEstimator):
-    """Kernel ridge regression at any number of inputs, f(x) = f̂₀(x) + K(x, X) (K(X, X) + ρ I)^{-1} (Y − f̂₀(X)).
+    """Kernel ridge regression at any number of inputs, f(x) = f̂₀(x) + K(x, X) (K(X, X) + ρ I)⁻¹ (Y − f̂₀(X)).
 
     Where the kernel in float64 fits in `memory` it is solved by a Cholesky factor (one ridge) or by eigenvalues
     (several). Where not, it is computed once in float32 and preconditioned conjugate gradients solve for all outputs
@@ -52,7 +52,7 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         verbose: Whether to show progress with the time that remains.
 
     Attributes:
-        dual_coef_: (K + ρ I)^{-1} (Y − f̂₀(X)), shape (n,) or (n, outputs), for several ridges (ridges, n, ...).
+        dual_coef_: (K + ρ I)⁻¹ (Y − f̂₀(X)), shape (n,) or (n, outputs), for several ridges (ridges, n, ...).
         X_fit_: The inputs.
         solver_: "dense" or "streamed".
         residual_: ‖R‖ for each output (and ridge), when streamed.
@@ -181,7 +181,7 @@ class KernelRidge(RegressorMixin, BaseEstimator):
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """The regression function, and the standard deviation of the posterior of a Gaussian process.
 
-        The variance is k(x, x) − K(x, X) (K(X, X) + ρ I)^{-1} K(X, x), for a prior covariance k and targets with noise
+        The variance is k(x, x) − K(x, X) (K(X, X) + ρ I)⁻¹ K(X, x), for a prior covariance k and targets with noise
         of variance ρ: of the function, without that noise. The tangent kernel of a network is no such covariance.
 
         Args:

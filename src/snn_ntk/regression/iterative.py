@@ -1,4 +1,4 @@
-"""(K + ρ I)^{-1} for several ridges by conjugate gradients on a kernel stored in float32."""
+"""(K + ρ I)⁻¹ for several ridges by conjugate gradients on a kernel stored in float32."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class StreamedSystem:
         return self._solve(right, self.folder / f"solve-{fingerprint(right, self.ridges)[:16]}.npz")
 
     def explained(self, right: np.ndarray) -> np.ndarray:
-        """bᵀ (K + ρ I)^{-1} b of every column b, shape (ridges, k), from below and within ‖r‖²/ρ."""
+        """bᵀ (K + ρ I)⁻¹ b of every column b, shape (ridges, k), from below and within ‖r‖²/ρ."""
         solution, residual, _ = self._solve(right, None)
         return np.einsum("ijk,ijk->ik", right + residual, solution)
 

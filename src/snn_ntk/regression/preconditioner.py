@@ -37,7 +37,7 @@ class Preconditioner(NamedTuple):
     rest: float
 
     def solve(self, right: np.ndarray, ridges: np.ndarray) -> np.ndarray:
-        """(W Wᵀ + (ρ_j + μ) I)^{-1} of every column j, each with its own ridge."""
+        """(W Wᵀ + (ρ_j + μ) I)⁻¹ of every column j, each with its own ridge."""
         shift = ridges + self.rest
         inner = (self.factor.T @ right) / (self.values[:, None] + shift)
         return (right - self.factor @ inner) / shift

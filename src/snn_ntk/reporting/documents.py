@@ -375,7 +375,7 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]] | None:
     """The committed runs of a chapter, `series.json` and `provenance.json` of its folder in `results/`.
 
     Returns:
-        {"series": …, "provenance": …}, or None if the chapter has neither file.
+        A mapping with "series" and "provenance", or None if the chapter has neither file.
 
     Raises:
         ValueError: if one is missing or damaged, holds anything but finite numbers where numbers belong, or they are not of

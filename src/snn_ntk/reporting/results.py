@@ -35,7 +35,7 @@ def load_results(chapter: str, *, root: Path | None = None) -> dict[str, dict[st
         root: The checkout; found from the working directory if left out.
 
     Returns:
-        {"series": …, "provenance": …}, or None if the chapter has no committed run.
+        A mapping with "series" and "provenance", or None if the chapter has no committed run.
 
     Raises:
         ValueError: If a file is damaged, or only one of the two is there.
@@ -51,7 +51,7 @@ def committed_runs(chapter: str, *, root: Path | None = None) -> dict[str, dict[
         root: The checkout; found from the working directory if left out.
 
     Returns:
-        {name: {"parameters": …, "result": …, "provenance": …}}, empty if none is committed.
+        A mapping from each name to "parameters", "result" and "provenance", empty if none is committed.
     """
     found = load_results(chapter, root=root)
     if found is None:
@@ -93,10 +93,11 @@ def gather_runs(
         root: The checkout; found from the working directory if left out.
 
     Returns:
-        {name: {"parameters": …, "result": …, "origin": "job" | "here" | "read" | "committed"}}, a committed run giving
-        way to one of its name that was made now, with the difference under "repeat" where first steps were made again;
-        and the names of the sweep's runs that are missing. Committed runs whose products were not in full precision are
-        left out, because what is gathered is judged together: `committed_runs` has them.
+        A mapping from each name to its "parameters", "result" and "origin", which is "job", "here", "read" or
+        "committed". A committed run gives way to one of its name that was made now, and has the difference under
+        "repeat" where first steps were made again. And the names of the sweep's runs that are missing. Committed runs
+        whose products were not in full precision are left out, because what is gathered is judged together:
+        `committed_runs` has them.
 
     Raises:
         ValueError: If there is no run at all.

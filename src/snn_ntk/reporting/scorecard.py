@@ -67,8 +67,8 @@ def report(records: Iterable[Record], claims: Mapping[str, Claim], profile: str)
     """What the build says of the claims at its end.
 
     Returns:
-        {"claims": the summary, "unexpected": rows of claims that came out otherwise than committed,
-        "near_edge": rows of claims that more seeds might turn}, each row a mapping of texts.
+        A mapping with the summary under "claims", rows of claims that came out otherwise than committed under
+        "unexpected", and rows of claims that more seeds might turn under "near_edge". Each row is a mapping of texts.
     """
     by_id = measured(records)
     outcome, committed = verdicts(claims, by_id.values()), unexpected(by_id.values(), claims, profile)

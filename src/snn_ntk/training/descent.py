@@ -147,8 +147,8 @@ def gradient_descent(
             environment variable CI is set.
 
     Returns:
-        The recorded steps and values, the final parameters and whether they diverged. Nothing is clipped or stopped:
-        a run that diverges shows it in its records.
+        The recorded steps and values, the final parameters and whether they diverged. Nothing is clipped or stopped.
+        A run that diverges shows it in its records.
 
     Raises:
         ValueError: If `record_at` is not increasing or out of range, if `batched` leading axes differ, or if

@@ -91,8 +91,8 @@ def limit_flow(
 ) -> LimitFlow:
     """Outputs of the infinitely wide network during training, in closed form.
 
-    On the training points f(t) = Y + e^{−Θt/n} (f(0) − Y); elsewhere
-    f(x, t) = f(x, 0) + Θ(x, X) Θ^{−1} (I − e^{−Θt/n}) (Y − f(0)). Everything is computed in float64 on the host.
+    On the training points f(t) = Y + exp(−Θt/n) (f(0) − Y); elsewhere
+    f(x, t) = f(x, 0) + Θ(x, X) Θ⁻¹ (I − exp(−Θt/n)) (Y − f(0)). Everything is computed in float64 on the host.
     Eigenvalues of Θ that rounding of its entries (in the type they come in) can make of 0, those of inputs that are
     there twice, count as 0: their modes are never learned, and test points do not see them.
 
@@ -104,7 +104,7 @@ def limit_flow(
             infinity is the end.
         kernel_test: Kernel between test and training points, shape (k, n).
         f0_test: Outputs on test points before training, shape (k, d).
-        learning_rate: The rate η of gradient descent; e^{−Θt/n} then becomes (I − ηΘ/n)^t, exactly.
+        learning_rate: The rate η of gradient descent; exp(−Θt/n) then becomes (I − ηΘ/n)^t, exactly.
 
     Returns:
         Both outputs; `test` is None without `kernel_test`.
@@ -150,10 +150,10 @@ def limit_movement(
 ) -> Float[np.ndarray, " r"]:
     """How far one layer's weights move in the infinitely wide network: the limit of ‖W_s(t) − W_s(0)‖_F.
 
-    With g(t) = Θ^{−1} (I − e^{−Θt/n}), ‖ΔW_s(t)‖_F² → (Y − f(0))ᵀ g(t) Θ^{(s)} g(t) (Y − f(0)), summed over outputs.
+    With g(t) = Θ⁻¹ (I − exp(−Θt/n)), ‖ΔW_s(t)‖_F² → (Y − f(0))ᵀ g(t) Θ^(s) g(t) (Y − f(0)), summed over outputs.
 
     Args:
-        layer_kernel: Tangent kernel Θ^{(s)} of the layer alone, shape (n, n).
+        layer_kernel: Tangent kernel Θ^(s) of the layer alone, shape (n, n).
         kernel: Tangent kernel Θ of everything that is trained, shape (n, n).
         f0: Outputs before training, shape (n, d).
         y: Targets, shape (n, d).

@@ -50,7 +50,7 @@ def run_asymmetrical_scaling(
         checkpoint: A file that an interrupted run goes on from.
 
     Returns:
-        What JSON can hold: the `curves`, each (r,), at `steps`; `prune_train` and `prune_test`, both risks without the
+        What JSON can hold, namely the `curves`, each (r,), at `steps`; `prune_train` and `prune_test`, both risks without the
         first `removed` nodes; `transfer_train` and `transfer_test`, those of a network trained on so many `features`,
         where the data have a third part; and `followed`, the movement of the nodes that `moved` most by the end, (10,
         s), largest first, at `steps` of its own.
