@@ -1,6 +1,6 @@
 """A Sphinx extension for docstrings with mathematics: bars, as in |φ'| ≤ L, are absolute values and not markup.
 
-Tables of bars are tables.
+Tables of bars are tables, and the keys behind "Source:" are citations.
 
 It also leaves out the fields of named tuples, which their class describes under Attributes.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["escape_bars", "list_tables", "setup"]
+__all__ = ["cite_sources", "escape_bars", "list_tables", "setup"]
 
 
 def escape_bars(lines: list[str]) -> list[str]:
@@ -50,9 +50,22 @@ def list_tables(lines: list[str]) -> list[str]:
     return [*made, ""] if inside else made
 
 
+def cite_sources(lines: list[str]) -> list[str]:
+    """Turns the keys of the bibliography behind "Source:" into citations.
+
+    >>> cite_sources(["The kernel of jacot2018ntk.", "", "Source: wang2024vae, Lemma 2;", "jacot2018ntk."])
+    ['The kernel of jacot2018ntk.', '', 'Source: :cite:t:`wang2024vae`, Lemma 2;', ':cite:t:`jacot2018ntk`.']
+    """
+    cited, inside = [], False
+    for line in lines:
+        inside = line.startswith("Source: ") or (inside and bool(line.strip()))
+        cited.append(re.sub(r"\b[a-z]+\d{4}[a-z]*\b", r":cite:t:`\g<0>`", line) if inside else line)
+    return cited
+
+
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     # The underscore that ends the name of what scikit-learn fits would be read as that of a link.
-    lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\\_:", line) for line in escape_bars(list_tables(lines))]
+    lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\\_:", line) for line in escape_bars(list_tables(cite_sources(lines)))]
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
