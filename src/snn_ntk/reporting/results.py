@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def how_made(runs: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ())
         missing: Names of the sweep's runs that are missing, likewise.
 
     Returns:
-        A few lines of text.
+        A few lines of text, of 88 characters.
     """
     names = {origin: [name for name, run in runs.items() if run["origin"] == origin] for origin in _ORIGINS}
     kept = [f"{len(names[origin])} {text}" for origin, text in _ORIGINS.items() if names[origin]]
@@ -164,7 +165,8 @@ def how_made(runs: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ())
         where = [stamp["device"], stamp.get("machine", ""), f"JAX {stamp['versions']['jax']}", stamp.get("day", "")]
         made[", ".join(filter(None, where))].append(name)
     kept += [f"{len(those)} of those that are read were made on {where}" for where, those in made.items()]
-    return "\n".join([*kept, *([f"{len(missing)} missing: {', '.join(missing)}"] if missing else [])])
+    kept += [f"{len(missing)} missing: {', '.join(missing)}"] if missing else []
+    return "\n".join(textwrap.fill(line, 88, break_on_hyphens=False, break_long_words=False) for line in kept)
 
 
 def load_published(name: str, *, root: Path | None = None) -> dict[str, Any]:
