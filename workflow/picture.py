@@ -18,8 +18,8 @@ __all__ = ["PICTURE", "draw", "movement"]
 PICTURE = WORKFLOW.parent / "book" / "assets" / "movement.svg"
 STEPS = 16384
 # Layer, colour, marker, the paper's slope, and by how many points its label is moved to stand clear of the others.
-LAYERS = (("decoder", "#A84A00", "o", "−1/2", 0), ("hidden", "#9C3F7A", "D", "−1", 14),
-          ("latent", "#00705A", "^", "−1", 0), ("encoder", "#005A8C", "s", "−1/2", -14))  # fmt: skip
+LAYERS = (("decoder", "#A84A00", "o", "−1/2", 0), ("hidden", "#9C3F7A", "D", "−1", 2),
+          ("latent", "#00705A", "^", "−1", -9), ("encoder", "#005A8C", "s", "−1/2", 12))  # fmt: skip
 ORDER = ("encoder", "latent", "hidden", "decoder")  # in the runs
 
 
@@ -55,7 +55,7 @@ def draw(root: Path, target: Path) -> None:
         "font.size": 11,
     }
     with mpl.rc_context(style):
-        figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
+        figure, axes = pyplot.subplots(figsize=(9, 4), layout="constrained")
         for name, colour, marker, printed, offset in LAYERS:
             values = moved[name]
             slope = grouped_slope_interval(widths, values)
@@ -66,13 +66,13 @@ def draw(root: Path, target: Path) -> None:
             axes.loglog(at, y, marker, color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5)
             shown = f"{show_number(slope.value, slope.interval)} {show_interval(slope.interval)}"
             axes.annotate(
-                f"{name}: slope {shown}, in the paper {printed}",
+                f"{name}: slope {shown}, paper {printed}",
                 (widths[-1], line[-1]), (10, offset), textcoords="offset points", color=colour, va="center",
             )  # fmt: skip
         axes.set_title("The wider the network, the less each layer has to move", loc="left", fontweight="bold")
         axes.set_xlabel("width")
         axes.set_ylabel(f"relative movement, {STEPS:,} steps")
-        axes.set_xticks(widths, [str(width) for width in widths])
+        axes.set_xticks(widths, [f"{width:,}" for width in widths])
         axes.minorticks_off()
         axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5], ["2 %", "5 %", "10 %", "20 %", "50 %"])
         axes.spines[["top", "right"]].set_visible(False)
