@@ -4,11 +4,10 @@ import os
 import subprocess
 import sys
 import venv
-from pathlib import Path
 
 import pytest
+from project import ROOT
 
-ROOT = Path(__file__).parents[1]
 WHO = ["tests/kernels/test_finite.py::test_a_model_of_flax", "tests/test_howto.py"]
 
 

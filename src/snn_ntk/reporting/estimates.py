@@ -61,6 +61,12 @@ def _samples(samples: object, minimum: int) -> np.ndarray:
     return array
 
 
+def _check_logarithms(x: np.ndarray, y: np.ndarray) -> None:
+    for name, values in (("x", x), ("y", y)):
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise ValueError(f"expected positive finite {name} for a log–log slope, got {values.tolist()}")
+
+
 def mean_interval(samples: object, level: float = 0.95) -> Estimate:
     """The mean of independent samples with Student's t interval.
 
@@ -97,9 +103,7 @@ def slope_interval(x: object, y: object, level: float = 0.95) -> Estimate:
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 1 or len(set(x)) < 2 or y.shape[1:] != x.shape:
         raise ValueError(f"expected x of shape (k,), k ≥ 2, and y of shape (seeds, k), got {x.shape} and {y.shape}")
-    for name, values in (("x", x), ("y", y)):
-        if not (np.isfinite(values).all() and (values > 0).all()):
-            raise ValueError(f"expected positive finite {name} for a log–log slope, got {values.tolist()}")
+    _check_logarithms(x, y)
     slopes = np.polyfit(np.log(x), np.log(y).T, 1)[0]
     estimate = mean_interval(slopes, level)
     return Estimate(round(estimate.value, 12), estimate.interval, estimate.n)
@@ -130,9 +134,7 @@ def grouped_slope_interval(x: object, groups: Sequence[object], level: float = 0
     if x.ndim != 1 or len(set(x)) < 2 or len(groups) != x.size:
         raise ValueError(f"expected x of shape (k,), k ≥ 2, and k groups, got {x.shape} and {len(groups)} groups")
     of_x = [_samples(group, 2) for group in groups]
-    for name, values in (("x", x), ("y", np.concatenate(of_x))):
-        if not (np.isfinite(values).all() and (values > 0).all()):
-            raise ValueError(f"expected positive finite {name} for a log–log slope, got {values.tolist()}")
+    _check_logarithms(x, np.concatenate(of_x))
     centred = np.log(x) - np.log(x).mean()
     return contrast_interval(centred / (centred @ centred), [np.log(values) for values in of_x], level)
 
