@@ -64,7 +64,7 @@ def test_nonlinearities_are_lemma_1(name, x64):
     np.testing.assert_allclose(got, want.total, rtol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:Using JAX autodiff", "ignore:Numerical Activation Layer")
+@pytest.mark.filterwarnings("ignore:Using JAX autodiff")
 def test_nonlinearities_that_the_user_gives(x64):
     x = jax.random.normal(jax.random.key(0), (3, 4))
     erf = jax.scipy.special.erf
@@ -73,7 +73,7 @@ def test_nonlinearities_that_the_user_gives(x64):
     def dual(c, q1, q2):
         return 2 / jnp.pi * jnp.arcsin(2 * c / jnp.sqrt((1 + 2 * q1) * (1 + 2 * q2)))
 
-    for layer, accuracy in ((stax.Elementwise(erf, dual), 1e-10), (stax.ElementwiseNumerical(erf, deg=60), 1e-4)):
+    for layer, accuracy in ((stax.Elementwise(erf, dual), 1e-10), (stax.ElementwiseNumerical(erf, deg=5), 1e-8)):
         got = stax.serial(noisy(), layer, stax.Dense(1))[2](x).ntk
         np.testing.assert_allclose(got, want, rtol=accuracy)
     normalised = [
@@ -100,9 +100,9 @@ def test_nonlinearities_from_smooth_functions(phi, x64):
 
 
 def test_a_variance_that_is_not_resolved_is_named_with_the_bound_and_nan_in_a_trace(x64):
-    x = jnp.array([[0.5, 0.3], [3e4, -1e4]])
+    x = jnp.array([[0.5, 0.3], [3e6, -1e6]])
     kernel_fn = stax.serial(noisy(), Nonlinearity(jnp.tanh), stax.Dense(1))[2]
-    q = 1.3**2 * 1.64 * (3e4**2 + 1e4**2) / 2
+    q = 1.3**2 * 1.64 * (3e6**2 + 1e6**2) / 2
     with pytest.raises(
         ValueError, match=r"tanh can be integrated, in float64 up to about [0-9.e+]+, got q up to"
     ) as caught:
@@ -112,12 +112,16 @@ def test_a_variance_that_is_not_resolved_is_named_with_the_bound_and_nan_in_a_tr
     assert bound is not None
     assert largest is not None
     assert float(largest[1]) == pytest.approx(q, rel=1e-3)
-    assert 0.1 < float(bound[1]) < q
+    assert 1e8 < float(bound[1]) < q
     # In a trace nobody can raise by a number: NaN where it is not resolved, and there only.
-    kernel = jax.jit(lambda x: kernel_fn(x, None, ("nngp", "cov1")))(x)
-    assert jnp.isfinite(kernel.cov1).tolist() == [True, False]
-    # With noise between them two large pre-activations are those of a sign, of correlation 1/(1 + σ0²).
-    assert float(kernel.nngp[1, 1]) == pytest.approx(2 / np.pi * np.arcsin(1 / 1.64), rel=1e-4)
+    x = jnp.array([[0.5, 0.3], [3e4, -1e4]])
+    traced = jax.jit(lambda x: kernel_fn(x, None, ("nngp", "cov1")))(x)
+    assert jnp.isfinite(traced.cov1).tolist() == [True, False]
+    outside = kernel_fn(x, None, ("nngp", "cov1"))
+    assert float(outside.cov1[1]) == pytest.approx(1, abs=1e-4)
+    for kernel in (traced, outside):
+        # With noise between them two large pre-activations are those of a sign, of correlation 1/(1 + σ0²).
+        assert float(kernel.nngp[1, 1]) == pytest.approx(2 / np.pi * np.arcsin(1 / 1.64), rel=1e-4)
 
 
 def test_a_layer_with_a_jump_is_its_own():

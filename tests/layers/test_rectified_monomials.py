@@ -1,35 +1,12 @@
-"""The closed form of z^n for z ≥ 0, against an integral over the plane, its own derivative, and at equal inputs."""
+"""The kernel of z^n for z ≥ 0 at equal inputs and at inputs of 0."""
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from snn_ntk import StochasticDense, stax
-from snn_ntk._neural_tangents.rectified_monomials import rectified_monomial_dual
-
-
-@pytest.mark.parametrize("degree", range(5))
-def test_it_is_the_integral_over_the_plane(degree, x64):
-    """In polar coordinates E[r^2n] = 2^n n! and the angle is uniform."""
-    rho, s = 0.4, 1.3
-    angle = np.linspace(0, 2 * np.pi, 200_001)[:-1]
-    first, second = np.cos(angle), rho * np.cos(angle) + np.sqrt(1 - rho**2) * np.sin(angle)
-    both = (first > 0) & (second > 0)
-    want = s**degree * 2**degree * math.factorial(degree) * np.mean(np.where(both, first * second, 0) ** degree * both)
-    assert float(rectified_monomial_dual(degree, rho * s, s)) == pytest.approx(want, rel=2e-5)
-
-
-@pytest.mark.parametrize("degree", range(4))
-def test_its_derivatives_are_its_differences(degree, x64):
-    c, s, h = 0.3, 0.8, 1e-6
-    for argument in (0, 1):
-        step = np.array([h, 0]) if argument == 0 else np.array([0, h])
-        up, down = (rectified_monomial_dual(degree, *(np.array([c, s]) + sign * step)) for sign in (1, -1))
-        got = jax.grad(rectified_monomial_dual, argument + 1)(degree, c, s)
-        assert float(got) == pytest.approx(float(up - down) / (2 * h), rel=1e-6)
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3])

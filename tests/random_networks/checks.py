@@ -11,6 +11,7 @@ from random_networks.networks import GROWING, JUMPS, SHARED_ROWS, SMOOTH, WIDTH,
 
 FIELDS = ("nngp", "ntk", "cov1")
 REFUSALS = {
+    "is required before the activation function": "a nonlinearity without new weights before it",
     "got stax.Dropout": "Dropout",
     "got stax.GlobalSelfAttention": "GlobalSelfAttention",
     "got stax.Hermite": "Hermite",
@@ -20,12 +21,7 @@ REFUSALS = {
 
 
 def tolerance(network: RandomNetwork) -> float:
-    """Half of the digits, as at a kink; a smooth nonlinearity at variance q loses a factor q more.
-
-    neural-tangents' own numerical rule is good for two digits, and not symmetric.
-    """
-    if "ElementwiseNumerical" in network.flat_words:
-        return 0.05
+    """Half of the digits, as at a kink; a smooth nonlinearity at variance q loses a factor q more."""
     eps = np.finfo(np.float32 if network.x1.dtype == "float32" else np.float64).eps
     smooth = set(network.flat_words) & set(SMOOTH | GROWING)
     q = 4 * float(np.abs(network.x1.astype(float)).max()) ** 2 if smooth else 1.0
@@ -85,7 +81,8 @@ def violations(network: RandomNetwork) -> list[str]:
     noiseless = kernels(network, None)
     # A jump's kernels grow like 1/σ0. Frozen noise has weights of its own, whose gradient stays at σ0 = 0.
     names = ("nngp", "cov1") if "shared" in words else FIELDS
-    steps = [0.0] if set(words) & set(JUMPS) else [0.0, 1e-7 / max(1.0, network.scale)]
+    # Latents have noise of their own size, whatever that of the inputs.
+    steps = [0.0] if set(words) & set(JUMPS) else [0.0, 1e-7 * min(network.scale, 1 / network.scale)]
     for step in steps:
         nearly = kernels(network, step)
         for name in names:

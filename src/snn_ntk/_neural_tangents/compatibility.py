@@ -5,7 +5,7 @@ moved or removed since. Both are supplied here *while it is imported* and taken 
 are left exactly as they were. `nt` and `stax` are the ordinary modules afterwards, with these changes:
 `NtkImplementation.STRUCTURED_DERIVATIVES`, which rewrites jaxprs by rules that newer JAX no longer follows, is refused.
 A kernel made from inputs also remembers them, and every layer hands on what a kernel carries (`InputKernel`).
-`RectifiedMonomial` has its closed form. What `guards` adds concerns the functions that a user calls.
+Nonlinearities have the duals of `snn_ntk.activations`. What `guards` adds concerns the functions that a user calls.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ import numpy as np
 
 from snn_ntk._neural_tangents.guards import guard
 from snn_ntk._neural_tangents.input_kernel import make_input_kernel, remembering_inputs
-from snn_ntk._neural_tangents.layers import adding_curvature, handing_on
+from snn_ntk._neural_tangents.layers import handing_on
+from snn_ntk._neural_tangents.nonlinearities import with_own_duals
 
 __all__ = [
     "WORKING_VERSIONS",
@@ -202,7 +203,7 @@ def _load() -> tuple[types.ModuleType, types.ModuleType, Any]:
     requirements._preprocess_kernel_fn = handing_on(requirements._preprocess_kernel_fn, kernel_class, nt.Kernel)
     elementwise: Any = importlib.import_module("neural_tangents._src.stax.elementwise")
     _traced_coefficients(elementwise)
-    elementwise._elementwise = adding_curvature(elementwise._elementwise, kernel_class)
+    elementwise._elementwise = with_own_duals(elementwise._elementwise, kernel_class)
     guard(nt, stax, kernel_class)
     return nt, stax, kernel_class
 

@@ -7,6 +7,7 @@ or says that it cannot.
 import functools
 import importlib
 import types
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,6 +27,7 @@ def guard(nt: types.ModuleType, stax: Any, kernel_class: Any) -> None:
     _wrap(stax, {name for name in vars(linear) if name[0].isupper() and name in vars(stax)}, _precise_layer)
     _wrap(stax, ("serial", "parallel", "repeat"), _checking_layers)
     _wrap(stax, ("Hermite", "Monomial", "RectifiedMonomial"), _checking_degree)
+    _wrap(stax, ("ElementwiseNumerical",), _without_warnings)
     nt.batch = _carrying(nt.batch, kernel_class)  # type: ignore[attr-defined]
     for module in (nt, nt.predict):
         _wrap(module, list(vars(module)), _precise)
@@ -84,6 +86,18 @@ def _checking_degree(make: Callable) -> Callable:
         return make(degree)
 
     return checking
+
+
+def _without_warnings(make: Callable) -> Callable:
+    """`ElementwiseNumerical`, which warns of the error of a rule of `deg` nodes that is not used here."""
+
+    @functools.wraps(make)
+    def quiet(*args: Any, **kwargs: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make(*args, **kwargs)
+
+    return quiet
 
 
 def _carrying(batch: Callable, kernel_class: Any) -> Callable:

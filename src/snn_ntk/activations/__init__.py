@@ -8,7 +8,7 @@
 | q1 q2 - c² to its last digits | `determinant` |
 | any other smooth function | `expectations`, by `series` or `double_integral` |
 | what is refused because it is not resolved | `refusal` |
-| from a layer or a function to an `Activation` | `resolution`, `stax_layers` |
+| from a layer or a function to an `Activation` | `resolution`, `layer_forms` |
 | suprema of φ, φ', φ'' for the theorems | `constants` |
 """
 

@@ -86,10 +86,10 @@ def _evaluated(functions: tuple[Function, ...], products: Products, point: tuple
     totals = [jnp.where(converged, total, jnp.nan) for total in totals]
     if isinstance(converged, Tracer):
         return tuple(totals)
-    at = np.flatnonzero(np.asarray(resolved & ~converged))
-    if not at.size:
+    missing = np.asarray(resolved & ~converged)
+    if not (at := np.flatnonzero(missing)).size:
         return tuple(totals)
-    shape = resolved.shape
+    shape = missing.shape
     rest = uncorrelated(c, q1, q2) if rest is None else rest
     c, q1, q2, rest = (jnp.broadcast_to(v, shape).ravel()[at] for v in (c, q1, q2, rest))
     sizes = tuple(jnp.broadcast_to(v, (len(v), *shape)).reshape(len(v), -1)[:, at] for v in norms)

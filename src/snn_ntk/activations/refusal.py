@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array
@@ -22,14 +21,12 @@ def is_unresolved(value: Array, *others: Array) -> bool:
     return bool(bad)
 
 
-def refuse(activation: Activation, *variances: Any, correlation: float = 0.5, compiled: bool = False) -> None:
+def refuse(activation: Activation, *variances: Any) -> None:
     """Raise an error that names the largest variance in use and the largest at which the activation is resolved.
 
     Args:
         activation: Which.
         variances: In use.
-        correlation: At which it is looked for how large a variance may be.
-        compiled: As in a trace, in which there is no double integral.
 
     Raises:
         ValueError: Always.
@@ -37,14 +34,18 @@ def refuse(activation: Activation, *variances: Any, correlation: float = 0.5, co
     q = max(float(jnp.max(jnp.asarray(v))) for v in variances)
     dtype = jnp.result_type(float, *variances)
     sizes = jnp.asarray([10.0 ** (k / 2) for k in range(-16, 19)], dtype)
-    derivatives = jax.jit(activation.derivatives) if compiled else activation.derivatives
-    values = derivatives(correlation * sizes, sizes, sizes)
+    values = activation.derivatives(sizes / 2, sizes, sizes)
     good = [float(s) for s, *ks in zip(sizes, *values, strict=True) if all(bool(jnp.isfinite(k)) for k in ks)]
     if not good:
         raise ValueError(
             f"expected a smooth activation, got {activation.name}, whose moments do not converge at any variance: it has "
             "a kink or a jump, or changes too fast. Write a kink as a layer of neural-tangents (stax.LeakyRelu, "
             "stax.ABRelu), or smooth it"
+        )
+    if max(good) >= q:
+        raise ValueError(
+            f"expected a dual that is finite at every covariance, got NaN or infinity from that of {activation.name}, in "
+            f"{dtype} at variances up to {q:.4g}"
         )
     raise ValueError(
         f"expected variances at which {activation.name} can be integrated, in {dtype} up to about {max(good):.2g}, got "

@@ -1,9 +1,8 @@
 """From what the user names, a layer of neural-tangents or a function of one number, to an `Activation`."""
 
 import functools
-import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,39 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erf
 
-from snn_ntk.activations.base import Activation, make_activation
+from snn_ntk.activations.base import Activation
 from snn_ntk.activations.expectations import smooth_form
 from snn_ntk.activations.kinked_forms import abrelu_form, sign_form
-from snn_ntk.activations.rectified_forms import rectified_form
-from snn_ntk.activations.smooth_forms import (
-    erf_form,
-    exp_form,
-    gabor_form,
-    gaussian_form,
-    gelu_form,
-    monomial_form,
-    polynomial_form,
-    rbf_form,
-    sin_form,
-)
-from snn_ntk.activations.stax_layers import dual_of, phi_of
+from snn_ntk.activations.layer_forms import free_variables
+from snn_ntk.activations.smooth_forms import erf_form, exp_form, gelu_form, sin_form
 
 __all__ = ["resolve"]
-
-_BY_LAYER: dict[str, Callable[..., Activation]] = {
-    "ABRelu": abrelu_form,
-    "Erf": erf_form,
-    "Exp": exp_form,
-    "Gabor": gabor_form,
-    "Gaussian": gaussian_form,
-    "Gelu": gelu_form,
-    "Monomial": monomial_form,
-    "Polynomial": polynomial_form,
-    "Rbf": rbf_form,
-    "RectifiedMonomial": rectified_form,
-    "Sign": sign_form,
-    "Sin": sin_form,
-}
 
 _BY_FUNCTION: tuple[tuple[Callable, Activation], ...] = (
     (erf, erf_form()),
@@ -55,25 +28,6 @@ _BY_FUNCTION: tuple[tuple[Callable, Activation], ...] = (
     (jnp.cos, sin_form(1.0, 1.0, math.pi / 2)),
     (jnp.exp, exp_form()),
 )
-
-
-def _free_variables(function: Callable) -> dict[str, Any]:
-    """What a function sees of its surroundings, by name."""
-    cells = function.__closure__ or ()
-    return dict(zip(function.__code__.co_freevars, (cell.cell_contents for cell in cells), strict=True))
-
-
-def _arguments(layer: tuple, names: Sequence[str]) -> dict[str, Any]:
-    """The arguments that made a layer of neural-tangents, from the closure of its function.
-
-    The layer keeps nothing else of them; neural-tangents' release is pinned, and a test compares every layer's own
-    function with the activation made from what is read here.
-    """
-    if not names:
-        return {}
-    fn = _free_variables(_free_variables(layer[1])["apply_fn"])["fn"]
-    found = _free_variables(fn)
-    return {name: found[name] for name in names if name in found}
 
 
 def resolve(activation: Any) -> Activation:
@@ -145,19 +99,14 @@ def _resolve(activation: Any) -> Activation:
 
 
 def _from_layer(layer: tuple) -> Activation:
-    if isinstance(known := getattr(layer[1], "activation", None), Activation):
-        return known
     name = getattr(layer[1], "__name__", "?")
+    # The layer's own function, before masks were added to it.
+    own = free_variables(layer[1]).get("apply_fn", layer[1])
+    if isinstance(known := getattr(own, "activation", None), Activation):
+        return known
     if name == "Hermite":
         raise ValueError(
             "expected an activation with a dual at every variance, got stax.Hermite, which neural-tangents evaluates "
             "as if its input had unit variance: write the same function as stax.Polynomial"
         )
-    if name in _BY_LAYER:
-        make = _BY_LAYER[name]
-        return make(**_arguments(layer, list(inspect.signature(make).parameters)))
-    if name in ("Elementwise", "ExpNormalized"):
-        return make_activation(name, phi_of(layer), dual_of(layer))
-    if name == "ElementwiseNumerical":
-        return smooth_form(phi_of(layer), name)
     raise TypeError(f"expected a nonlinearity of neural-tangents such as stax.Erf(), got the layer {name}")

@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array
 
-from snn_ntk.activations.base import SQRT_2PI, Activation, make_activation
+from snn_ntk.activations.base import SQRT_2PI, Activation, make_activation, standard_deviation
 from snn_ntk.activations.determinant import determinant, half_squared_distance, power_of_two
 
 __all__ = []
@@ -213,6 +213,20 @@ def polynomial_form(coef: Sequence[Any] | Array | np.ndarray) -> Activation:
 def monomial_form(degree: int) -> Activation:
     """φ(z) = z^degree."""
     return polynomial_form([0.0] * degree + [1.0])
+
+
+def exp_normalized_form(gamma: float | Array, shift: float | Array, phi: Callable[[Array], Array]) -> Activation:
+    """No function of one number: a kernel that is √(q1 q2) exp(γ (ρ + shift))."""
+
+    def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
+        norm = standard_deviation(q1) * standard_deviation(q2)
+        positive = norm > 0
+        rho = jnp.where(positive, jnp.clip(c / jnp.where(positive, norm, 1), -1, 1), 0)
+        factor = jnp.exp(gamma * (rho + shift))
+        curvature = jnp.where(positive, gamma**2 * factor / jnp.where(positive, norm, 1), 0)
+        return norm * factor, gamma * factor, curvature
+
+    return make_activation("ExpNormalized", phi, lambda *point: derivatives(*point)[0], derivatives=derivatives)
 
 
 def gabor_form() -> Activation:

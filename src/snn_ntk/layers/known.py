@@ -9,10 +9,10 @@ _NEURONS = "neurons whose noise is averaged in closed form, gradients by autodif
 
 SUPPORTED: dict[str, str] = {
     **dict.fromkeys(
-        ("ABRelu", "Abs", "Cos", "Elementwise", "Erf", "Exp", "Gabor", "Gaussian", "Gelu", "LeakyRelu"), _DUAL
+        ("ABRelu", "Abs", "Cos", "Elementwise", "ElementwiseNumerical", "Erf", "Exp", "Gabor", "Gaussian", "Gelu"),
+        _DUAL,
     ),
-    **dict.fromkeys(("Monomial", "Polynomial", "Rbf", "Relu", "Sigmoid_like", "Sin"), _DUAL),
-    "ElementwiseNumerical": "`Erf` in closed form, to the accuracy of its own rule, which falls with noise: raise its `deg`",
+    **dict.fromkeys(("LeakyRelu", "Monomial", "Polynomial", "Rbf", "Relu", "Sigmoid_like", "Sin"), _DUAL),
     **dict.fromkeys(
         ("RectifiedMonomial", "Sign"),
         "quadrature over neurons. With a jump (`Sign`, `RectifiedMonomial(0)`) only on inputs of shape `(n, d)`",

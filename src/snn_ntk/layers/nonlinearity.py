@@ -1,14 +1,11 @@
 """A nonlinearity of neural-tangents from any activation that the library knows the dual of."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from snn_ntk._neural_tangents import nt, stax
-from snn_ntk.activations.refusal import is_unresolved, refuse
+from snn_ntk._neural_tangents import stax
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["Nonlinearity"]
@@ -17,10 +14,9 @@ __all__ = ["Nonlinearity"]
 def Nonlinearity(activation: Any) -> tuple[Callable, Callable, Callable]:
     """A layer of neural-tangents from a smooth function, with the library's own dual, behind noise too.
 
-    Unlike `stax.ElementwiseNumerical` it has no degree to choose. neural-tangents maps a dual over pairs of inputs, as in a
-    trace, where `dual_derivatives` has no double integral: a variance that is too large for its series is refused, and the
-    message names the largest that is not. Inside of `jax.jit` (so of `nt.batch`), where nobody can raise an error by what
-    a number is, the kernel is NaN in every entry that is not resolved, and in no other.
+    As exact as `dual_derivatives`, and refused where that is not resolved. Inside of `jax.jit` (so of `nt.batch`), where
+    there is no double integral and nobody can raise an error by what a number is, the kernel is NaN in every entry that is
+    not resolved, and in no other.
 
     Args:
         activation: φ, what `resolve` accepts, such as `jnp.tanh`.
@@ -31,7 +27,8 @@ def Nonlinearity(activation: Any) -> tuple[Callable, Callable, Callable]:
     Raises:
         TypeError: If `activation` is not an activation.
         ValueError: If `activation` is one without a dual for every variance, or has a jump: give that as its own layer.
-            From `kernel_fn`, if the activation overflows or is not resolved at one of its variances.
+            From `kernel_fn`, if the activation overflows or is not resolved at one of its variances, which the message
+            names.
 
     Example:
         >>> import jax.numpy as jnp
@@ -51,20 +48,11 @@ def Nonlinearity(activation: Any) -> tuple[Callable, Callable, Callable]:
     def phi(z: Array) -> Array:
         return known.phi(z)
 
+    def kappa(c: Array, q1: Array, q2: Array) -> Array:
+        return known.dual(c, q1, q2)
+
     def slope(c: Array, q1: Array, q2: Array) -> Array:
         return known.derivatives(c, q1, q2)[1]
 
-    init_fn, apply_fn, kernel_fn = stax.Elementwise(phi, lambda c, q1, q2: known.dual(c, q1, q2), slope)
-    apply_fn.activation = known  # for `resolve`
-
-    @functools.wraps(kernel_fn)
-    def resolved(k: Any, *args: Any, **kwargs: Any) -> Any:
-        out = kernel_fn(k, *args, **kwargs)
-        if not isinstance(out, nt.Kernel):
-            return out
-        found = [value for value in (out.nngp, out.ntk, out.cov1, out.cov2) if value is not None]
-        if any(map(is_unresolved, found)) and jnp.isfinite(k.nngp).all():
-            refuse(known, *(q for q in (k.cov1, k.cov2) if q is not None), correlation=1.0, compiled=True)
-        return out
-
-    return init_fn, apply_fn, resolved
+    kappa.activation = known  # for the layer, which then evaluates all entries at once
+    return stax.Elementwise(phi, kappa, slope)
