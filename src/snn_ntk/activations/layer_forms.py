@@ -1,11 +1,14 @@
 """From a nonlinearity of neural-tangents to its `Activation`, by the arguments that made it."""
 
+import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from snn_ntk.activations.base import Activation, Dual, make_activation
@@ -52,13 +55,21 @@ def _no_function(name: str) -> Callable[[Array], Array]:
     return phi
 
 
+def _numerical_form(fn: Callable) -> Activation:
+    return smooth_form(fn, getattr(fn, "__name__", "ElementwiseNumerical"))
+
+
+def _exp_normalized_form(gamma: float | Array, shift: float | Array) -> Activation:
+    return exp_normalized_form(gamma, shift, _no_function("ExpNormalized"))
+
+
 _FORMS: dict[str, Callable[..., Activation]] = {
     "ABRelu": abrelu_form,
     "Elementwise": _given_form,
-    "ElementwiseNumerical": lambda fn: smooth_form(fn, getattr(fn, "__name__", "ElementwiseNumerical")),
+    "ElementwiseNumerical": _numerical_form,
     "Erf": erf_form,
     "Exp": exp_form,
-    "ExpNormalized": lambda gamma, shift: exp_normalized_form(gamma, shift, _no_function("ExpNormalized")),
+    "ExpNormalized": _exp_normalized_form,
     "Gabor": gabor_form,
     "Gaussian": gaussian_form,
     "Gelu": gelu_form,
@@ -78,6 +89,15 @@ def free_variables(function: Callable) -> dict[str, Any]:
     return dict(zip(function.__code__.co_freevars, (cell.cell_contents for cell in cells), strict=True))
 
 
+@functools.lru_cache(maxsize=256)
+def _form(make: Callable[..., Activation], arguments: tuple[tuple[str, type, Any], ...]) -> Activation:
+    """Made once for all layers with these arguments: called outside of a trace, its dual is one compiled program."""
+    known = make(**{name: value for name, _, value in arguments})
+    if make in (_given_form, _numerical_form):
+        return known  # which is compiled by parts, or takes a double integral only where it is needed
+    return dataclasses.replace(known, dual=jax.jit(known.dual), derivatives=jax.jit(known.derivatives))
+
+
 def form_of(fn: Callable | None, kernel_fn: Callable) -> Activation | None:
     """The activation of a nonlinearity from its own two functions; None where it has no dual at every variance.
 
@@ -88,4 +108,10 @@ def form_of(fn: Callable | None, kernel_fn: Callable) -> Activation | None:
     if make is None:
         return None
     found = {**free_variables(kernel_fn), "fn": fn}
-    return make(**{name: found[name] for name in inspect.signature(make).parameters if name in found})
+    arguments = {name: found[name] for name in inspect.signature(make).parameters if name in found}
+    if isinstance(coef := arguments.get("coef"), np.ndarray):
+        arguments["coef"] = tuple(coef.tolist())
+    try:
+        return _form(make, tuple((name, type(value), value) for name, value in arguments.items()))
+    except TypeError:  # an array or a traced value, which has no hash
+        return make(**arguments)
