@@ -13,6 +13,7 @@ from random_networks.networks import GROWING, JUMPS, SHARED_ROWS, SMOOTH, WIDTH,
 FIELDS = ("nngp", "ntk", "cov1")
 REFUSALS = {
     "is required before the activation function": "a nonlinearity without new weights before it",
+    "can be integrated, in float": "a function at a variance beyond what is resolved",
     "got stax.Dropout": "Dropout",
     "got stax.GlobalSelfAttention": "GlobalSelfAttention",
     "got stax.Hermite": "Hermite",

@@ -34,8 +34,13 @@ def refuse(activation: Activation, *variances: Any) -> None:
     q = max(float(jnp.max(jnp.asarray(v))) for v in variances)
     dtype = jnp.result_type(float, *variances)
     sizes = jnp.asarray([10.0 ** (k / 2) for k in range(-16, 19)], dtype)
-    values = activation.derivatives(sizes / 2, sizes, sizes)
-    good = [float(s) for s, *ks in zip(sizes, *values, strict=True) if all(bool(jnp.isfinite(k)) for k in ks)]
+    resolved = jnp.ones_like(sizes, bool)
+    for share in (0.5, 1.0):
+        value, *others = activation.derivatives(share * sizes, sizes, sizes)
+        resolved &= jnp.isfinite(value)
+        for other in others:
+            resolved &= ~jnp.isnan(other)
+    good = sizes[resolved].tolist()
     if not good:
         raise ValueError(
             f"expected a smooth activation, got {activation.name}, whose moments do not converge at any variance: it has "
