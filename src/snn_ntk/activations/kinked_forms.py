@@ -9,6 +9,7 @@ from jax.core import Tracer
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array
 
+from snn_ntk.activations.arctangent import arctan2
 from snn_ntk.activations.base import Activation, make_activation
 from snn_ntk.activations.determinant import determinant, power_of_two
 from snn_ntk.activations.smooth_forms import normal_density
@@ -64,7 +65,7 @@ def scaled(c: Array, q1: Array, q2: Array, rest: Array | None) -> Scaled:
 def angle(c: Array, root: Array) -> Array:
     """arcsin of the correlation, 0 where a variance is 0."""
     degenerate = (c == 0) & (root == 0)
-    return jnp.where(degenerate, 0, jnp.arctan2(c, jnp.where(degenerate, 1, root)))
+    return jnp.where(degenerate, 0, arctan2(c, jnp.where(degenerate, 1, root)))
 
 
 @jax.custom_jvp

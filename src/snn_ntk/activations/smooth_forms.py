@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jax.scipy.special import erf, ndtr
 from jaxtyping import Array
 
+from snn_ntk.activations.arctangent import arctan2
 from snn_ntk.activations.base import SQRT_2PI, Activation, make_activation, standard_deviation
 from snn_ntk.activations.determinant import determinant, half_squared_distance, power_of_two
 
@@ -35,7 +36,7 @@ def erf_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 
 
     def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
         c, root, size = _inflated(2 * b * b * c, 2 * b * b * q1, 2 * b * b * q2, rest)
-        value = a * a * (2 / math.pi) * jnp.arctan2(c, root) + shift * shift
+        value = a * a * (2 / math.pi) * arctan2(c, root) + shift * shift
         slope = (a * b) ** 2 * (4 / math.pi) / root / size
         return value, slope, 2 * b * b * c * slope / root**2 / size
 
@@ -60,7 +61,7 @@ def gelu_form() -> Activation:
 
     def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
         part, unit, size = _inflated(c, q1, q2, rest)
-        root, angle = unit * size, jnp.arctan2(part, unit)
+        root, angle = unit * size, arctan2(part, unit)
         ones = (1 / (1 + q1)) * (1 / (1 + q2))
         rational = c / root * c * ones + q1 / (1 + q1) * (q2 / (1 + q2)) * root
         inverse = 1 / (1 + q1) + 1 / (1 + q2) + 1 / root / root
