@@ -172,3 +172,20 @@ def test_any_finite_input_gives_finite_kernels(data, n1, n2, d, sigma0):
     for part in tangent_kernels(x1, x2, activation=stax.Relu(), sigma0=sigma0):
         assert part.shape == (n1, n2)
         assert bool(jnp.isfinite(part).all())
+
+
+@pytest.mark.parametrize("n", [3, 600])  # one rectangle, and blocks on and above the diagonal
+def test_one_kernel_alone_is_the_one_of_three(n, x64):
+    x = jax.random.normal(jax.random.key(0), (n, 4))
+    three = tangent_kernels(x, activation=stax.Erf(), sigma0=0.5)
+    wanted = {"ntk": three.total, "nngp": three.d, "mu": three.mu, "sigma": three.sigma, "d": three.d}
+    for get, want in wanted.items():
+        got = tangent_kernels(x, activation=stax.Erf(), sigma0=0.5, get=get)
+        batched = tangent_kernels_batched(x, activation=stax.Erf(), sigma0=0.5, get=get, batch_size=256)
+        for part in (got, batched):
+            np.testing.assert_allclose(part, want, rtol=1e-12)
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(ValueError, match=r"expected get to be one of None, ntk, nngp, mu, sigma, d, got 'total'"):
+        tangent_kernels(jnp.ones((2, 2)), activation=stax.Erf(), sigma0=0.5, get="total")

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import ArrayLike, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk.activations.resolution import resolve
-from snn_ntk.kernels.one_hidden_layer import TangentKernels, resolved_tangent_kernels
+from snn_ntk.kernels.one_hidden_layer import resolved_tangent_kernels
 
 __all__ = ["tangent_kernels_batched", "tiles"]
 
@@ -28,11 +29,12 @@ def tangent_kernels_batched(
     W_std: Num[ArrayLike, ""] | None = None,
     b_std: Num[ArrayLike, ""] | None = None,
     batch_size: int = 512,
-) -> TangentKernels:
+    get: str | None = None,
+) -> Any:
     """The kernels of `tangent_kernels`, computed a square block at a time and kept in host memory.
 
-    Of one set of inputs each pair is looked at once. Only the three n1 × n2 results and one block of intermediate values
-    are ever held: 10,000 inputs of dimension 784 in float32 need 1.2 GB for the results and well under 1 GB beside them.
+    Of one set of inputs each pair is looked at once. Only the n1 × n2 results and one block of intermediate values
+    are ever held: 10,000 inputs of dimension 784 in float32 need 1.2 GB for three results and well under 1 GB beside them.
 
     Args:
         x1: Inputs, shape (n1, d).
@@ -42,9 +44,10 @@ def tangent_kernels_batched(
         W_std: As in `tangent_kernels`.
         b_std: As in `tangent_kernels`.
         batch_size: Rows and columns of a block.
+        get: As in `tangent_kernels`.
 
     Returns:
-        `TangentKernels` of NumPy arrays, shape (n1, n2) each.
+        `TangentKernels` of NumPy arrays, shape (n1, n2) each, or the one array that `get` names.
 
     Raises:
         TypeError: If `batch_size` is not an integer, or as in `tangent_kernels`.
@@ -69,13 +72,14 @@ def tangent_kernels_batched(
     out = None
     for rows in tiles(range(x1.shape[0]), batch_size):
         for columns in tiles(range(rows.start if symmetric else 0, x2.shape[0]), batch_size):
-            block = resolved_tangent_kernels(x1[rows], x2[columns], sigma0, W_std, b_std, activation=activation)
+            block = resolved_tangent_kernels(
+                x1[rows], x2[columns], sigma0, W_std, b_std, activation=activation, get=get
+            )
             if out is None:
-                shape, dtype = (x1.shape[0], x2.shape[0]), block.d.dtype
-                out = TangentKernels._make(np.empty(shape, dtype) for _ in range(3))
-            for whole, part in zip(out, map(np.asarray, block), strict=True):
+                out = jax.tree.map(lambda part: np.empty((x1.shape[0], x2.shape[0]), part.dtype), block)
+            for whole, part in zip(*map(jax.tree.leaves, (out, block)), strict=True):
+                part = np.asarray(part)
                 whole[rows, columns] = part
                 if symmetric:
                     whole[columns, rows] = part.T
-    assert out is not None
     return out

@@ -10,7 +10,8 @@ two gradients whose inner product is taken average over independent noise; only 
 
 import functools
 import itertools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,20 @@ class TangentKernels(NamedTuple):
         return self.mu + self.sigma + self.d
 
 
+Part = Literal["ntk", "nngp", "mu", "sigma", "d"]
+
+PARTS: dict[str | None, Callable[[TangentKernels], Any]] = {
+    None: lambda kernels: kernels,
+    "ntk": lambda kernels: kernels.total,
+    "nngp": lambda kernels: kernels.d,
+    "mu": lambda kernels: kernels.mu,
+    "sigma": lambda kernels: kernels.sigma,
+    "d": lambda kernels: kernels.d,
+}
+"""What `get` asks for: all three; the total; the covariance of the outputs at initialisation, which is Θ^(d); one of them."""
+
+
+@overload
 def tangent_kernels(
     x1: Num[ArrayLike, "n1 d"],
     x2: Num[ArrayLike, "n2 d"] | None = None,
@@ -57,7 +72,29 @@ def tangent_kernels(
     sigma0: Num[ArrayLike, ""],
     W_std: Num[ArrayLike, ""] | None = None,
     b_std: Num[ArrayLike, ""] | None = None,
-) -> TangentKernels:
+    get: None = None,
+) -> TangentKernels: ...
+@overload
+def tangent_kernels(
+    x1: Num[ArrayLike, "n1 d"],
+    x2: Num[ArrayLike, "n2 d"] | None = None,
+    *,
+    activation: Any,
+    sigma0: Num[ArrayLike, ""],
+    W_std: Num[ArrayLike, ""] | None = None,
+    b_std: Num[ArrayLike, ""] | None = None,
+    get: Part,
+) -> Float[Array, "n1 n2"]: ...
+def tangent_kernels(
+    x1: Num[ArrayLike, "n1 d"],
+    x2: Num[ArrayLike, "n2 d"] | None = None,
+    *,
+    activation: Any,
+    sigma0: Num[ArrayLike, ""],
+    W_std: Num[ArrayLike, ""] | None = None,
+    b_std: Num[ArrayLike, ""] | None = None,
+    get: str | None = None,
+) -> TangentKernels | Float[Array, "n1 n2"]:
     """The limiting tangent kernels of the stochastic network f̂(x) = (1/√m) W_dᵀ E φ(z) with one hidden layer.
 
     Θ^(μ) = ⟨x, x'⟩ κ', Θ^(σ) = σ0² ⟨x∘x, x'∘x'⟩ κ'', Θ^(d) = κ at c = ⟨x, x'⟩, q = (1 + σ0²) ‖x‖²
@@ -72,14 +109,17 @@ def tangent_kernels(
         sigma0: Initial value σ0 ≥ 0 of the variance weights.
         W_std: Weight scale of the NTK parameterisation; None is the paper's parameterisation, without 1/√d.
         b_std: Bias scale; None is no bias.
+        get: None for all three; "ntk" for their sum alone, which spares writing three matrices; "mu", "sigma", "d" for
+            one of them; "nngp" is "d", the covariance of outputs at initialisation.
 
     Returns:
-        The n1 × n2 factor of each group's kernel. Over outputs Θ = `kernels.total` ⊗ I.
+        The n1 × n2 factor of each group's kernel, or the one that `get` names. Over outputs Θ = `kernels.total` ⊗ I.
 
     Raises:
         TypeError: If the inputs are not real arrays, a scale is not one number, or the activation is unknown.
         ValueError: If the inputs are not of rank 2, empty, not finite or of different dimension, a scale is negative,
-            the activation is `stax.Hermite`, or it overflows or is not resolved at one of the variances q.
+            the activation is `stax.Hermite`, or it overflows or is not resolved at one of the variances q; if `get` is
+            unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -97,7 +137,7 @@ def tangent_kernels(
     sigma0 = validation.non_negative(sigma0, "sigma0")
     W_std = validation.optional_non_negative(W_std, "W_std")
     b_std = validation.optional_non_negative(b_std, "b_std")
-    return resolved_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=resolve(activation))
+    return resolved_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=resolve(activation), get=get)
 
 
 _MOST_BLOCKS = 8
@@ -106,52 +146,60 @@ _SMALLEST_BLOCK = 256
 
 
 def resolved_tangent_kernels(
-    x1: Array, x2: Array | None, sigma0: Any, W_std: Any, b_std: Any, *, activation: Activation
-) -> TangentKernels:
-    """The kernels, with what the compiled program leaves as NaN computed outside of it, or refused."""
-    kernels = compiled_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=activation)
-    if is_unresolved(kernels.d, kernels.mu, kernels.sigma):
+    x1: Array, x2: Array | None, sigma0: Any, W_std: Any, b_std: Any, *, activation: Activation, get: str | None
+) -> Any:
+    """What `get` asks for, with what the compiled program leaves as NaN computed outside of it, or refused."""
+    if get not in PARTS:
+        raise ValueError(f"expected get to be one of {', '.join(map(str, PARTS))}, got {get!r}")
+
+    def is_missing(kernels: Any) -> bool:
+        return is_unresolved(*jax.tree.leaves(kernels)[::-1])  # Θ^(d), which may overflow, first
+
+    kernels = compiled_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=activation, get=get)
+    if is_missing(kernels):
         x2 = x1 if x2 is None else x2
-        kernels = _rectangle(x1, x2, sigma0, W_std, b_std, activation)
-        if is_unresolved(kernels.d, kernels.mu, kernels.sigma):
+        kernels = PARTS[get](_rectangle(x1, x2, sigma0, W_std, b_std, activation))
+        if is_missing(kernels):
             shift = 0.0 if b_std is None else b_std**2
             scale = 1.0 if W_std is None else W_std**2 / x1.shape[1]
             refuse(activation, *((1 + sigma0**2) * scale * (x**2).sum(axis=1) + shift for x in (x1, x2)))
     return kernels
 
 
-@functools.partial(jax.jit, static_argnames="activation")
+@functools.partial(jax.jit, static_argnames=("activation", "get"))
 def compiled_tangent_kernels(
-    x1: Array, x2: Array | None, sigma0: Any, W_std: Any, b_std: Any, *, activation: Activation
-) -> TangentKernels:
+    x1: Array, x2: Array | None, sigma0: Any, W_std: Any, b_std: Any, *, activation: Activation, get: str | None
+) -> Any:
+    def asked(left: Array, right: Array) -> Any:
+        return PARTS[get](_rectangle(left, right, sigma0, W_std, b_std, activation))
+
     if x2 is not None:
         dtype = jnp.result_type(x1.dtype, x2.dtype)
-        return _rectangle(x1.astype(dtype), x2.astype(dtype), sigma0, W_std, b_std, activation)
+        return asked(x1.astype(dtype), x2.astype(dtype))
 
     # A kernel of one set is symmetric: square blocks on and above the diagonal are nearly half of the work. The last
     # block overlaps its neighbour where the size does not divide, and one loop compiles the block once.
     n, dtype = x1.shape[0], x1.dtype
     blocks = min(n // _SMALLEST_BLOCK, _MOST_BLOCKS)
     if blocks < 2:
-        return _rectangle(x1, x1, sigma0, W_std, b_std, activation)
+        return asked(x1, x1)
     size = -(-n // blocks)
     starts = np.minimum(np.arange(blocks) * size, n - size)
     above = np.array(list(itertools.combinations_with_replacement(starts, 2)))
 
-    def block(whole: TangentKernels, corner: Array) -> tuple[TangentKernels, None]:
+    def block(whole: Any, corner: Array) -> tuple[Any, None]:
         row, column = corner
         left = jax.lax.dynamic_slice_in_dim(x1, row, size)
         right = jax.lax.dynamic_slice_in_dim(x1, column, size)
-        part = _rectangle(left, right, sigma0, W_std, b_std, activation)
 
         def place(whole: Array, part: Array) -> Array:
             whole = jax.lax.dynamic_update_slice(whole, part.T, (column, row))
             return jax.lax.dynamic_update_slice(whole, part, (row, column))
 
-        return TangentKernels(*map(place, whole, part)), None
+        return jax.tree.map(place, whole, asked(left, right)), None
 
     empty = jnp.zeros((n, n), dtype)
-    return jax.lax.scan(block, TangentKernels(empty, empty, empty), jnp.asarray(above))[0]
+    return jax.lax.scan(block, PARTS[get](TangentKernels(empty, empty, empty)), jnp.asarray(above))[0]
 
 
 @full_precision

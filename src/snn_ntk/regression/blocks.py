@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,7 +13,7 @@ from snn_ntk import _validation as validation
 from snn_ntk._precision import in_full_precision, in_precision_of
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.batched import tiles
-from snn_ntk.kernels.one_hidden_layer import TangentKernels, compiled_tangent_kernels, resolved_tangent_kernels
+from snn_ntk.kernels.one_hidden_layer import PARTS, resolved_tangent_kernels
 
 __all__ = ["TILE", "Block", "block_function", "blocks_of_rows", "diagonal", "fill", "is_covariance"]
 
@@ -24,35 +22,16 @@ Block = Callable[[Any, Any], np.ndarray]
 TILE = 1024
 """Inputs on each side of the blocks that a kernel is asked for."""
 
-# Of one hidden layer: all parameters, one group, or the covariance of the outputs at initialisation (of W_d alone).
-_PARTS: dict[str, Callable[[TangentKernels], jax.Array]] = {
-    "ntk": lambda kernels: kernels.total,
-    "nngp": lambda kernels: kernels.d,
-    "mu": lambda kernels: kernels.mu,
-    "sigma": lambda kernels: kernels.sigma,
-    "d": lambda kernels: kernels.d,
-}
-
-
-@functools.partial(jax.jit, static_argnames=("activation", "get"))
-def _part(x1, x2, sigma0, *, activation, get):
-    """One of the kernels: inside one program the others are never written."""
-    return _PARTS[get](compiled_tangent_kernels(x1, x2, sigma0, None, None, activation=activation))
-
 
 def _of_activation(activation: Any, sigma0: Any, get: str) -> Block:
-    if get not in _PARTS:
-        raise ValueError(f"expected get to be one of {', '.join(_PARTS)}, got {get!r}")
+    if get is None or get not in PARTS:
+        raise ValueError(f"expected get to be one of {', '.join(filter(None, PARTS))}, got {get!r}")
     sigma0 = validation.non_negative(sigma0, "sigma0")
     resolved = resolve(activation)
 
     def block(x1, x2):
         x1, x2 = (validation.inputs(x, "X") for x in (x1, x2))
-        part = np.asarray(_part(x1, x2, sigma0, activation=resolved, get=get))
-        if np.isfinite(part).all():
-            return part
-        # Computed outside of the compiled program, or refused by name.
-        return np.asarray(_PARTS[get](resolved_tangent_kernels(x1, x2, sigma0, None, None, activation=resolved)))
+        return np.asarray(resolved_tangent_kernels(x1, x2, sigma0, None, None, activation=resolved, get=get))
 
     return block
 
