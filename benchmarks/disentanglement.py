@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import mutual_info_score
@@ -56,7 +57,7 @@ def peer_sap(codes, factors, pairs):
 def measure(name, latent, repeats):
     rng = np.random.default_rng(0)
     sizes = np.array(GRIDS[name])
-    sampler = SimpleNamespace(
+    sampler: Any = SimpleNamespace(
         factor_sizes=GRIDS[name], sample_factors=lambda rng, n: rng.integers(0, sizes, (n, len(sizes)))
     )
     encode = codes_of(sizes, latent, rng)
@@ -106,7 +107,7 @@ def measure(name, latent, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--latent", type=int, nargs="+", default=[10, 200])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()

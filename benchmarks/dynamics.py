@@ -60,12 +60,12 @@ def contenders(width, runs, noise):
     problem = draw(keys[0], x, y) if runs == 1 else jax.vmap(lambda k: draw(k, x, y))(keys)
     if noise == "none":
         problem = problem._replace(noise=None)
-    options = {"key": jax.random.key(2)} if noise == "fresh" else {}
+    key = jax.random.key(2) if noise == "fresh" else None
 
     def train(steps):
         run = gradient_descent(
             fresh if noise == "fresh" else frozen, problem.start, learning_rate=1e-3, steps=steps, record_at=np.array([], int),
-            args=problem, batched=runs > 1, progress=False, **options,
+            args=problem, batched=runs > 1, progress=False, key=key,
         )  # fmt: skip
         jax.block_until_ready(run.params)
 
@@ -86,7 +86,8 @@ def clock(function, steps):
 
 def measure(width, runs, noise, repeats, seconds):
     train, alone = contenders(width, runs, noise)
-    clock(train, 2), clock(alone, 2)  # compile
+    for function in (train, alone):
+        clock(function, 2)  # compile
     steps = max(4, int(seconds / clock(alone, 4)))
     # In turns, so that whatever else the machine does falls on both; the ratio is taken turn by turn.
     pairs = np.array([(clock(train, steps), clock(alone, steps)) for _ in range(repeats)])
@@ -105,7 +106,7 @@ def measure(width, runs, noise, repeats, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 256, 1024, 4096])
     parser.add_argument("--noise", nargs="+", default=["none", "frozen", "fresh"], choices=["none", "frozen", "fresh"])
     parser.add_argument("--repeats", type=int, default=7)

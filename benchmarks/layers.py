@@ -47,7 +47,7 @@ def cases() -> dict[str, Case]:
     first = [stax.Conv(1, (3, 3), padding="SAME"), stax.Relu()]
     heads = stax.serial(stax.FanOut(2), stax.parallel(stax.Dense(1), stax.Dense(1)))
 
-    def conv(noise: str) -> Any:
+    def conv(noise: Any) -> Any:
         return StochasticConv(1, (3, 3), padding="SAME", sigma0=0.5, noise=noise)
 
     plain = stax.Conv(1, (3, 3), padding="SAME")

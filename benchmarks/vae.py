@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from snn_ntk import vae
+from snn_ntk.vae import layers
+from snn_ntk.vae.training import OPTIMIZERS
 
 BATCH = 64
 SIDE = 2048  # of the large product
@@ -30,7 +32,7 @@ MODELS = {
 }
 
 
-class Convolution(vae.Convolution):
+class Convolution(layers.Convolution):
     """The same layer by XLA's convolution."""
 
     def __call__(self, x):
@@ -40,7 +42,7 @@ class Convolution(vae.Convolution):
         return jax.lax.conv_general_dilated(x, kernel, (2, 2), pad, dimension_numbers=LAYOUT) + self.bias
 
 
-class Transposed(vae.Transposed):
+class Transposed(layers.Transposed):
     """The same layer by XLA's transposed convolution."""
 
     def __call__(self, x):
@@ -51,7 +53,7 @@ class Transposed(vae.Transposed):
 
 def plain(state):
     """The model with XLA's convolutions."""
-    same = {vae.Convolution: Convolution, vae.Transposed: Transposed}
+    same = {layers.Convolution: Convolution, layers.Transposed: Transposed}
 
     def swap(layer):
         kind = same.get(type(layer))
@@ -63,16 +65,16 @@ def plain(state):
         return new
 
     model = state.model
-    layers = lambda m: (m.encoder, m.decoder)  # noqa: E731
-    model = eqx.tree_at(layers, model, ([swap(la) for la in model.encoder], [swap(la) for la in model.decoder]))
-    return state._replace(model=model, moments=vae.OPTIMIZERS["adam"].init(eqx.filter(model, eqx.is_array)))
+    both = lambda m: (m.encoder, m.decoder)  # noqa: E731
+    model = eqx.tree_at(both, model, ([swap(la) for la in model.encoder], [swap(la) for la in model.decoder]))
+    return state._replace(model=model, moments=OPTIMIZERS["adam"].init(eqx.filter(model, eqx.is_array)))
 
 
 def shapes(model):
     """(rows, inner, columns) of the product of every layer of a step, for a batch."""
     found, side = [], model.shape[0]
     for layer in model.encoder:
-        if isinstance(layer, vae.Convolution):
+        if isinstance(layer, layers.Convolution):
             side //= 2
             inner, outputs = layer.weight.shape
             if layer.kernel == 4 and inner > 4 * outputs:  # the product comes before neighbours are added up
@@ -83,7 +85,7 @@ def shapes(model):
             found.append((BATCH, *layer.weight.shape))
     side = 4
     for layer in model.decoder:
-        if isinstance(layer, vae.Transposed):
+        if isinstance(layer, layers.Transposed):
             c, o = layer.weight.shape[0], layer.weight.shape[-1]
             gather = c <= 4 * o
             found.append((BATCH * (side + 1) ** 2, 4 * c, 4 * o) if gather else (BATCH * side * side, c, 16 * o))
@@ -176,7 +178,7 @@ def measure(name, latent, chosen, repeats, steps):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--contenders", nargs="+", default=["train", "xla"], choices=["train", "xla"])
     parser.add_argument("--latent", type=int, nargs="+", default=[10, 200])
