@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pybtex.plugin
+from pybtex.backends.plaintext import Backend
 from pybtex.style.formatting.alpha import Style as AlphaStyle
 from pybtex.style.labels.alpha import LabelStyle
 
@@ -36,4 +37,6 @@ def _list_items(_app: Any, _page: str, _template: str, context: dict[str, Any], 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("html-page-context", _list_items)
     pybtex.plugin.register_plugin("pybtex.style.formatting", "author_year", AuthorYear)
+    # Every citation asks for this one, and pybtex would look through all installed packages for it.
+    pybtex.plugin.register_plugin("pybtex.backends", "plaintext", Backend, force=True)
     return {"parallel_read_safe": True}

@@ -15,9 +15,11 @@ from typing import Any
 
 from paths import WORKFLOW
 
-__all__ = ["SHOWN", "edition", "launch_links", "setup", "setup_cell"]
+__all__ = ["SHOWN", "edition", "launch_links", "setup", "setup_cell", "sign"]
 
 SHOWN = "edition.json"
+# Stands for the edition in what Sphinx writes, since pages that have not changed are not written again.
+UNSIGNED = b"<!-- edition -->"
 PUBLISHED = "gh-pages"
 
 
@@ -38,6 +40,16 @@ def edition(root: Path, version: str, profile: str) -> dict[str, str]:
         commit += ", with changes"
     date = _git(root, "log", "-1", "--format=%cs") if mine else ""
     return {"version": version, "date": date or time.strftime("%Y-%m-%d"), "commit": commit, "profile": profile}
+
+
+def sign(html: Path) -> None:
+    """Writes at the foot of every page of a rendered book which edition it is."""
+    said = json.loads((html / SHOWN).read_text(encoding="utf-8"))
+    commit = f", commit {said['commit']}" if said["commit"] else ""
+    text = f"Version {said['version']}, {said['date']}{commit}, profile {said['profile']}."
+    for page in html.rglob("*.html"):
+        if UNSIGNED in (content := page.read_bytes()):
+            page.write_bytes(content.replace(UNSIGNED, text.encode()))
 
 
 def launch_links(url: str, branch: str, page: str) -> dict[str, str]:
@@ -79,8 +91,9 @@ def _prepare(app: Any, config: Any) -> None:
 
 def _tell(app: Any, page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     shown = Path(app.srcdir) / "extra" / SHOWN
-    context["edition"] = json.loads(shown.read_text(encoding="utf-8"))
-    context["launch_links"] = launch_links(context["edition"]["repository"], context["edition"]["branch"], page)
+    said = json.loads(shown.read_text(encoding="utf-8"))
+    context["edition"] = UNSIGNED.decode()
+    context["launch_links"] = launch_links(said["repository"], said["branch"], page)
 
 
 def setup(app: Any) -> dict[str, bool]:

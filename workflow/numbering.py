@@ -9,6 +9,7 @@ Each numbered statement gets a permalink, as Sphinx gives one to each numbered e
 
 from __future__ import annotations
 
+import copy
 import html
 import re
 from collections import Counter
@@ -31,6 +32,7 @@ def chapter_of(page: str) -> int | None:
 
 def number_by_chapter(app: Any, env: Any) -> list[str]:
     """After Sphinx has numbered everything in the order of the book, numbers each chapter's by itself, and its title."""
+    env.counted_by_sphinx, env.toc_fignumbers = env.toc_fignumbers, copy.deepcopy(env.toc_fignumbers)
     counted: Counter[tuple[int, str]] = Counter()
     for page in sorted(env.found_docs):  # "book/…" before "notebooks/…"
         chapter = chapter_of(page)
@@ -47,6 +49,11 @@ def number_by_chapter(app: Any, env: Any) -> list[str]:
     return []
 
 
+def _give_back(app: Any, env: Any, docnames: list[str]) -> None:
+    """Before the next reading: Sphinx takes pages whose numbers are not its own for changed, and would write them anew."""
+    env.toc_fignumbers = getattr(env, "counted_by_sphinx", env.toc_fignumbers)
+
+
 def _link_statements(app: Any, doctree: nodes.document, page: str) -> None:
     """Ends the title of each numbered statement with a link to it."""
     for node in doctree.findall(nodes.Element):
@@ -57,6 +64,7 @@ def _link_statements(app: Any, doctree: nodes.document, page: str) -> None:
 
 
 def setup(app: Any) -> dict[str, bool]:
+    app.connect("env-before-read-docs", _give_back)
     app.connect("env-get-updated", number_by_chapter, priority=900)  # after Sphinx's own
     app.connect("doctree-resolved", _link_statements)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

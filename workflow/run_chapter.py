@@ -32,9 +32,13 @@ from processes import PARENT, end_with_parent
 
 __all__ = ["run", "sweep_run"]
 
+# JAX's programs live as long as the kernel: to look through them for garbage at the usual rate takes a twentieth of the time
+# where nearly all is compiling, as at smoke.
+SELDOM = "import gc; gc.set_threshold(200_000, 50, 1000)"
 
-def _environment(folder: Path, profile: str) -> None:
-    """What the kernel inherits."""
+
+def _environment(folder: Path, profile: str, chapter: str) -> None:
+    """What the kernel of a chapter, or of a run of its sweep, inherits."""
     os.environ["SNN_NTK_OUTPUT"] = str(folder.resolve())
     # A chapter's own bars would end up in its page.
     os.environ["TQDM_DISABLE"] = "1"
@@ -52,7 +56,7 @@ def _environment(folder: Path, profile: str) -> None:
         os.environ.setdefault(variable, "1")
     if profile == "smoke":
         # Programs are compiled once and hardly used: compiling them well takes longer than running them badly.
-        os.environ["XLA_FLAGS"] = quick_flags()
+        os.environ["XLA_FLAGS"] = quick_flags(chapter)
 
 
 class _SparingEngine(NBClientEngine):
@@ -100,11 +104,13 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
     running.mkdir(parents=True, exist_ok=True)
     executed = running / "notebook.ipynb"
     notebook = jupytext.read(source)
-    _environment(running, profile)
+    _environment(running, profile, name.partition("/")[0])
     # It warns about names that it cannot find by its own reading of the cell; check_parameters has read it properly.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     started = time.monotonic()
     print(f"{name}: running ({profile})", flush=True)
+
+    quick = [f"--IPKernelApp.exec_lines={SELDOM}"] if profile == "smoke" else []
 
     def execute() -> None:
         nbformat.write(notebook, running / "source.ipynb")
@@ -118,7 +124,7 @@ def _execute(source: Path, running: Path, profile: str, parameters: dict[str, An
             cwd=source.parent,
             progress_bar=False,
             # A kernel's own messages; it logs the signal that shuts it down as an error. Failures arrive by the notebook.
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL", *quick],
         )
 
     try:
