@@ -46,7 +46,10 @@ def formulas(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:Using JAX autodiff")
 @pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("layout", ["inputs", "two sets", "positions", "all positions"])
+@pytest.mark.parametrize(
+    "layout",
+    ["two sets", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("inputs", "positions", "all positions"))],
+)
 def test_they_are_neural_tangents_own_where_those_are_accurate(name, layout, formulas, x64):
     layer = MAKERS[name]()
     (formula,) = formulas
