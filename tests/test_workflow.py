@@ -294,6 +294,7 @@ def test_the_foot_of_a_page_says_which_edition_it_is(built):
     assert "01-one" in (html / "book" / "times.html").read_text()
 
 
+@pytest.mark.heavy
 def test_notebooks_can_be_run_elsewhere_once_there_is_a_repository(book):
     config = yaml.safe_load((book / "_config.yml").read_text())
     page = book / "_build" / "smoke" / "html" / "notebooks" / "01-one.html"
@@ -366,6 +367,7 @@ def test_a_check_passes_where_verdicts_are_as_committed(book):
     assert "otherwise" not in output
 
 
+@pytest.mark.heavy
 def test_a_chapter_that_recorded_nothing_stops_the_build(book):
     before = fingerprint(book)
     chapter = book / "notebooks" / "01-one.md"
@@ -393,6 +395,7 @@ def test_claims_near_an_edge_are_listed_by_a_check(capsys):
     assert head.index("accepted") == second.index("≤ 2")
 
 
+@pytest.mark.heavy
 def test_a_warning_of_sphinx_stops_the_build(book):
     before = fingerprint(book)
     later(book / "book" / "01-one.md", "# One\n\n{doc}`nowhere`\n")
@@ -513,6 +516,7 @@ def test_only_what_depends_on_a_change_runs_again(book):
     assert to_run(book) == set()
 
 
+@pytest.mark.heavy
 def test_fresh_runs_the_chapters_again_that_have_committed_runs(book, monkeypatch):
     committed = commit_no_run(book)
     os.utime(committed, (1, 1))
@@ -539,6 +543,7 @@ def test_what_a_shell_sets_for_others_does_not_reach_the_chapters(book, monkeypa
     assert "Traceback" not in output
 
 
+@pytest.mark.heavy
 def test_a_second_build_waits_for_the_first_and_says_for_which(book):
     (book / "trap").write_text("wait 01-one")
     (book / "01-one.pid").unlink()
@@ -557,6 +562,7 @@ def test_a_second_build_waits_for_the_first_and_says_for_which(book):
     assert "01-one: done" in output
 
 
+@pytest.mark.heavy
 def test_a_published_book_that_was_deleted_comes_back(book):
     (book / "_build" / "smoke" / "html").unlink()
     status, output = build(book)
@@ -594,6 +600,7 @@ content = {"parameters": {"m": m, "seed": seed, "steps": steps}, "result": {"m":
 )
 
 
+@pytest.mark.heavy
 def test_each_run_of_a_sweep_is_a_job_that_its_chapter_waits_for(tmp_path, monkeypatch):
     from snn_ntk.reporting.sweeps import expand, read_runs, runs_folder
 
@@ -713,6 +720,7 @@ def test_a_failing_cell_or_a_killed_kernel_leaves_the_book_alone(book, trap):
     gate.check_file(executed(book, "01-one"))
 
 
+@pytest.mark.heavy
 def test_a_kernel_that_dies_once_is_tried_again_and_the_records_say_so(book):
     (book / "trap").write_text("crash once 01-one")
     later(book / "src" / "module.py")

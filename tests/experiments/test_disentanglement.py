@@ -110,6 +110,7 @@ def test_unknown_names_are_refused():
         run_disentanglement(data="cars", parts=20, **settings)
 
 
+@pytest.mark.heavy
 def test_seeds_side_by_side_are_those_alone(tmp_path):
     settings = dict(data="dsprites", setting="tiny", m=3, beta=1.0, steps=20, levels=LEVELS, points=200, rows=4)
     both = disentanglement_runs(seeds=[0, 1], checkpoint=tmp_path / "both", **settings)

@@ -47,6 +47,7 @@ def test_pictures_start_with_the_face_itself_and_then_move_one_latent():
     assert np.abs(pictures[0, 1].astype(int) - pictures[0, 7]).max() > 0
 
 
+@pytest.mark.heavy
 def test_training_beats_the_guess_of_the_mean_image_and_the_same_seed_repeats_it():
     start, end = run(), run(seed=1, steps=400)
     assert start["guess"] != end["guess"]  # another division of the faces

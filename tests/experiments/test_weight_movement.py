@@ -89,6 +89,7 @@ def test_a_run_reports_movement_beside_the_limit(tmp_path):
     np.testing.assert_allclose(longer["relative"][:5], run["relative"], rtol=1e-5)
 
 
+@pytest.mark.heavy
 def test_classes_are_other_targets_and_seeds_side_by_side_are_those_alone():
     settings = dict(outputs=10, width=16, n=6, steps=4)
     both = weight_movement_runs(seeds=[0, 1], targets="classes", **settings)

@@ -114,6 +114,7 @@ def averaged_ntk(network, params, x, keys):
     return (product + product.T) / 2
 
 
+@pytest.mark.heavy
 def test_monte_carlo_in_five_layers(x):
     """NTK of f̂ and predictive variance of eight networks, two standard errors around the mean plus the finite width's
     bias, of order depth/width."""

@@ -54,7 +54,7 @@ def test_recursion_layers_are_cut_networks():
     assert not np.allclose(layers[2].ntk, layers[3].ntk, rtol=0.05)
 
 
-@pytest.mark.parametrize("phi", [jax.nn.relu, jnp.tanh])
+@pytest.mark.parametrize("phi", [pytest.param(jax.nn.relu, marks=pytest.mark.heavy), jnp.tanh])
 def test_layer_kernels_are_jacobian_products(phi):
     net = init_mlp(jax.random.key(0), (3, 20, 12, 1))
     options = {"phi": phi, "W_std": 1.3, "b_std": 0.2}

@@ -52,7 +52,7 @@ def relative(prediction, trained, start):
     return float(jnp.linalg.norm(prediction - trained) / jnp.linalg.norm(trained - start))
 
 
-@pytest.mark.parametrize("n", [4, 20])
+@pytest.mark.parametrize("n", [4, pytest.param(20, marks=pytest.mark.heavy)])
 def test_corrected_theorem_2_is_where_eq_12_ends(n):
     x, test, net, mu = train(n, 8, 2048, penalty="frobenius")
     kernel, across = theta_mu(x, x), theta_mu(test, x)
@@ -64,7 +64,7 @@ def test_corrected_theorem_2_is_where_eq_12_ends(n):
     assert paper.effective_ridge(kernel, x, f0, f) == pytest.approx(n * BETA, rel=0.05)
 
 
-@pytest.mark.parametrize("n", [4, 20])
+@pytest.mark.parametrize("n", [4, pytest.param(20, marks=pytest.mark.heavy)])
 def test_exact_kl_is_where_eq_4_ends(n):
     x, test, net, mu = train(n, 8, 2048, penalty="kl")
     kernel, across = (paper.exact_kl_kernel(p, x, activation=ERF, sigma0=SIGMA0) for p in (x, test))
@@ -76,7 +76,7 @@ def test_exact_kl_is_where_eq_4_ends(n):
 
 
 @pytest.mark.parametrize("penalty", ["frobenius", "kl"])
-@pytest.mark.parametrize("n", [3, 9])
+@pytest.mark.parametrize("n", [3, pytest.param(9, marks=pytest.mark.heavy)])
 def test_a_finite_network_obeys_ridge_regression_exactly_with_its_path_averaged_kernel(penalty, n):
     x, test, net, mu = train(n, 5, 64, penalty=penalty, tolerance=1e-9)
     trained, whitened = net._replace(mu=mu), penalty == "kl"
@@ -144,6 +144,7 @@ def test_error_bound_and_drift_hold_and_are_not_vacuous():
     )
 
 
+@pytest.mark.heavy
 def test_typical_error_is_the_spread_over_many_networks():
     n, d, width, runs = 3, 4, 256, 24
     x, test = sphere(0, n, d), sphere(1, 10, d)

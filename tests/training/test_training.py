@@ -152,6 +152,7 @@ np.savez(result, params=run.params, records=run.records)
 """
 
 
+@pytest.mark.heavy
 def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     script, path = tmp_path / "run.py", tmp_path / "state.npz"
     script.write_text(RUN)

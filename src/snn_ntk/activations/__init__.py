@@ -5,7 +5,7 @@
 | the dual of an activation and its derivatives | `duals` |
 | what an `Activation` holds, and how the rest follows from a closed form | `base` |
 | which closed forms there are | `smooth_forms`, `kinked_forms`, `rectified_forms` |
-| q1 q2 - c² to its last digits | `determinant` |
+| q1 q2 - c² to its last digits; an arctangent that a compiler makes fast | `determinant`, `arctangent` |
 | any other smooth function | `expectations`, by `series` or `double_integral` |
 | what is refused because it is not resolved | `refusal` |
 | from a layer or a function to an `Activation` | `resolution`, `layer_forms` |

@@ -62,10 +62,8 @@ def _resolved(values: Array, q: Array, slopes: Pairs) -> tuple[Array, Array]:
     half = 2 * _product((values * weights)[..., first::2], polynomials[:, first::2])
     size = jnp.sqrt(norms)[..., None]
     good = (jnp.abs(coefficients - half) <= limit * size).all(-1)
+    # By half of the outermost term too, so what lies beyond the grid is seen.
     good &= jnp.abs(2 * squares[..., first::2].sum(-1) - norms) <= limit * norms
-    # What lies beyond the grid: the outermost share of the norm.
-    ends = jnp.maximum(squares[..., 0], squares[..., -1])
-    good &= ends <= limit * norms
     good = good.all(0)
     orders = jnp.sqrt(jnp.arange(1.0, _BLOCK + 1, dtype=values.dtype))
     root = jnp.sqrt(q)[:, None]
