@@ -114,6 +114,26 @@ def test_a_dual_that_is_not_finite_is_refused_by_name(x64):
             stax.serial(stax.Dense(1), layer, stax.Dense(1))[2](x)
 
 
+@pytest.mark.parametrize(
+    ("layer", "bound"),
+    [(stax.Exp(1, 6e4), "1e-08"), (stax.Monomial(3), "1e\\+09")],
+)
+def test_a_bound_is_looked_for_over_seventeen_orders(layer, bound):
+    x = jnp.array([[1.0, 2.0], [1e8, 1e8]])
+    with pytest.raises(ValueError, match=f"in float32 up to about {bound}, got q up to 1e"):
+        stax.serial(stax.Dense(1), layer, stax.Dense(1))[2](x)
+
+
+def test_a_slope_that_is_not_resolved_has_a_bound_too(x64):
+    """The curvature of erf, integrated, is resolved up to a smaller variance than erf itself."""
+    layer = stax.ElementwiseNumerical(jax.scipy.special.erf, 9)
+    x = jnp.array([[2.5e4, 3.25e4], [2.5e4, 3.25e4]])
+    with pytest.raises(
+        ValueError, match=r"erf can be integrated, in float64 up to about 3.2e\+08, got q up to 8.406e\+08"
+    ):
+        stax.serial(stax.Dense(1), layer, stax.Dense(1))[2](x)
+
+
 def test_blocks_of_batched_kernels_are_not_refused_in_a_trace():
     x = jnp.array([[1.0, 2.0], [300.0, 400.0]])
     kernel_fn = nt.batch(stax.serial(stax.Dense(1), stax.Exp(), stax.Dense(1))[2], 1)

@@ -34,12 +34,11 @@ def refuse(activation: Activation, *variances: Any) -> None:
     q = max(float(jnp.max(jnp.asarray(v))) for v in variances)
     dtype = jnp.result_type(float, *variances)
     sizes = jnp.asarray([10.0 ** (k / 2) for k in range(-16, 19)], dtype)
-    resolved = jnp.ones_like(sizes, bool)
-    for share in (0.5, 1.0):
-        value, *others = activation.derivatives(share * sizes, sizes, sizes)
-        resolved &= jnp.isfinite(value)
-        for other in others:
-            resolved &= ~jnp.isnan(other)
+    # At equal inputs, where it is resolved last.
+    value, *others = activation.derivatives(sizes, sizes, sizes)
+    resolved = jnp.isfinite(value)
+    for other in others:
+        resolved &= ~jnp.isnan(other)
     good = sizes[resolved].tolist()
     if not good:
         raise ValueError(
