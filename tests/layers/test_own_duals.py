@@ -73,6 +73,21 @@ def test_they_are_neural_tangents_own_where_those_are_accurate(name, layout, for
             np.testing.assert_allclose(other[there], one[there], rtol=accuracy, atol=1e-9, err_msg=field)
 
 
+@pytest.mark.heavy
+@pytest.mark.filterwarnings("ignore:Using JAX autodiff")
+@pytest.mark.parametrize("name", [name for name in MAKERS if not name.startswith("Rectified")])  # its own are NaN
+def test_so_are_their_gradients_in_the_inputs(name, formulas, x64):
+    layer, dense = MAKERS[name](), stax.Dense(1, 1.1, 0.3)
+    x, weights = jax.random.normal(jax.random.key(0), (4, 3)), jax.random.normal(jax.random.key(1), (4, 4))
+    for field in ("nngp", "ntk", "cov1"):
+        one, other = (
+            jax.grad(lambda x, of=of, field=field: (getattr(of(dense[2](x)), field) * weights).sum())(x)
+            for of in (formulas[0], layer[2])
+        )
+        accuracy = 1e-3 if name == "ElementwiseNumerical" else 1e-8
+        np.testing.assert_allclose(other, one, atol=accuracy * np.abs(one).max(), err_msg=field)
+
+
 @pytest.mark.parametrize(
     "name", ["Erf", "Gelu", "Gaussian", "Rbf", "Gabor", "Sin", "Sigmoid_like", "Relu", "Polynomial"]
 )

@@ -222,7 +222,7 @@ def exp_normalized_form(gamma: float | Array, shift: float | Array, phi: Callabl
     def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
         norm = standard_deviation(q1) * standard_deviation(q2)
         positive = norm > 0
-        rho = jnp.where(positive, jnp.clip(c / jnp.where(positive, norm, 1), -1, 1), 0)
+        rho = jnp.where(positive, c / jnp.where(positive, norm, 1), 0)
         factor = jnp.exp(gamma * (rho + shift))
         curvature = jnp.where(positive, gamma**2 * factor / jnp.where(positive, norm, 1), 0)
         return norm * factor, gamma * factor, curvature
