@@ -94,9 +94,10 @@ def _excess_behind(known: Activation, q: Any, excess: Any, cov1: Any) -> Any:
     # The nodes of both rules and the end point are one batch: a dual is compiled once for them.
     tau = np.concatenate([*((nodes + 1) / 2 for nodes, _ in rules), [1.0]])
     tau = jnp.asarray(tau, excess.dtype).reshape(-1, *[1] * q.ndim)
+    q, excess = q[None], excess[None]
     share = jnp.where(q > 0, excess / jnp.where(q > 0, q, 1), 0) * tau**2
     # Of 1 − c²/q² the digits are kept.
-    values, slopes, _ = known.derivatives(q * (1 - share), q[None], q[None], share * (2 - share))
+    values, slopes, _ = known.derivatives(q * (1 - share), q, q, share * (2 - share))
     integrand = 2 * excess * tau * jnp.where(share > 0, slopes, 0)
     fine, coarse = (
         jnp.tensordot(jnp.asarray(weights / 2, excess.dtype), integrand[part], 1)
