@@ -172,7 +172,7 @@ def _write_what_has_changed(app: Any, env: Any) -> list[str]:
     """Once everything is read and numbered: every page, and nothing kept of them, unless what they share is as it was."""
     before, env.snn_ntk_shared = getattr(env, "snn_ntk_shared", None), _shared(env)
     if env.snn_ntk_shared == before:
-        return []
+        return [env.config.root_doc]  # with no page to write, Sphinx would leave the styles out too
     for item in Path(app.outdir).iterdir():
         if item.name != "_static":
             remove(item)
