@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import json
 import sys
 import time
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import jax
@@ -31,6 +33,14 @@ def seeds_of(check: str, count: int) -> list[int]:
             found.append(seed)
         seed += 1
     return found
+
+
+def ranges(seeds: list[int], known: Collection[int]) -> str:
+    """Which of the seeds are known, in runs without a gap."""
+    places = [place for place, seed in enumerate(seeds) if seed in known]
+    runs = itertools.groupby(enumerate(places), lambda pair: pair[1] - pair[0])
+    ends = [[seeds[place] for _, place in run] for _, run in runs]
+    return ", ".join(f"{run[0]} to {run[-1]}" for run in ends)
 
 
 def run(check: str, count: int, seconds: float) -> dict:
@@ -56,7 +66,7 @@ def run(check: str, count: int, seconds: float) -> dict:
     refused = collections.Counter(known[seed] for seed in done if is_refusal(known[seed]))
     return {
         "networks": len(done),
-        "seeds": f"{done[0]} to {done[-1]}",
+        "seeds": ranges(seeds, known),
         "held": len(done) - len(violated) - sum(refused.values()),
         "refused": dict(sorted(refused.items())),
         "violations": len(violated),
