@@ -68,7 +68,7 @@ help:
 	@echo "make lock      compile requirements.txt and those for CUDA and Slurm anew (needs uv)"
 	@echo "make clean     remove everything that was built (_build)"
 	@echo
-	@echo "Profiles: smoke (three minutes, everything runs, little is decided) · laptop (the default) · gpu (full scale, CUDA)."
+	@echo "Profiles: smoke (two and a half minutes, everything runs, little is decided) · laptop (the default) · gpu (full scale, CUDA)."
 
 $(READY): $(LOCK) pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and none was found ($$(python3 --version 2>&1))." \
