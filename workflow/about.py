@@ -9,7 +9,16 @@ from typing import Any
 
 from numbering import chapter_of
 
-__all__ = ["changelog_page", "cite_page", "cost", "report_page", "seconds", "statements_page", "times_page"]
+__all__ = [
+    "changelog_page",
+    "chapter_titles",
+    "cite_page",
+    "cost",
+    "report_page",
+    "seconds",
+    "statements_page",
+    "times_page",
+]
 
 
 def cite_page(citation: Mapping[str, Any], edition: Mapping[str, str]) -> str:
@@ -80,15 +89,18 @@ _STATEMENT = re.compile(r"^`{3,}\{prf:(?!proof)\w+\} *(?P<title>.*)\n:label: (?P
 _TITLE = re.compile(r"^# (.*)", re.MULTILINE)
 
 
+def chapter_titles(pages: Path) -> dict[str, str]:
+    """The title of each chapter's page with its number before it, by the chapter's name, in order."""
+    found = {path.stem: _TITLE.search(path.read_text(encoding="utf-8")) for path in sorted(pages.glob("[0-9]*.md"))}
+    return {name: f"{chapter_of(f'book/{name}')}. {title[1]}" for name, title in found.items() if title}
+
+
 def statements_page(pages: Path) -> str:
     """Every definition, lemma, proposition and theorem of the book in order, linked (MyST Markdown)."""
     lines = ["(sec:statements)=", "# All theorems, in order", "", "Numbers are this book's, by chapter."]
-    for path in sorted(pages.glob("[0-9]*.md")):
-        text = path.read_text(encoding="utf-8")
-        found = _STATEMENT.findall(text)
-        title = _TITLE.search(text)
-        if found and title:
-            lines += ["", f"## {chapter_of(f'book/{path.stem}')}. {title[1]}", ""]
+    for chapter, title in chapter_titles(pages).items():
+        if found := _STATEMENT.findall((pages / f"{chapter}.md").read_text(encoding="utf-8")):
+            lines += ["", f"## {title}", ""]
             lines += [f"- {{prf:ref}}`{label}` {name}".rstrip() for name, label in found]
     return "\n".join(lines) + "\n"
 

@@ -27,7 +27,7 @@ import gate
 import nbformat
 import where
 import yaml
-from about import changelog_page, cite_page, cost, report_page, seconds, statements_page, times_page
+from about import changelog_page, chapter_titles, cite_page, cost, report_page, seconds, statements_page, times_page
 from api import api_pages
 from edition import SHOWN, edition, setup_cell
 from key_figures import key_figures
@@ -172,7 +172,8 @@ def stage(paths: Paths) -> dict[str, Any]:
     ignored = shutil.ignore_patterns(paths.claims.name, ".ipynb_checkpoints")
     shutil.copytree(paths.pages, staged.pages, ignore=ignored)
     this = edition(paths.root, snn_ntk.__version__, profile)
-    generated = {"scorecard": reporting.scorecard(records, claims, profile), "bibliography": BIBLIOGRAPHY}
+    card = reporting.scorecard(records, claims, profile, chapter_titles(paths.pages))
+    generated = {"scorecard": card, "bibliography": BIBLIOGRAPHY}
     stamps = _stamps({chapter: paths.chapter(chapter) for chapter in chapters})
     kept = _stamps({chapter: paths.results(chapter)[0] for chapter in chapters})
     committed = {name: provenance["groups"] for name, provenance in kept.items()}

@@ -30,6 +30,27 @@ def test_pages_are_made_from_records():
     assert prose["other"]["value"] == prose["other"]["percent"] == "*not run*"
 
 
+def test_prose_rounds_a_value_and_separates_thousands():
+    record = replace(AS_COMMITTED, value=-0.5123456, interval=(-0.5123457, -0.5123455), detail={"n": 60000, "is": True})
+    prose = substitutions([record], CLAIMS, "laptop")["slope"]
+    assert (prose["value"], prose["rounded"]) == ("−0.5123456", "−0.512")
+    assert prose["detail"] == {"n": "60,000", "is": "True"}
+
+
+def test_a_claim_says_why_it_is_open_inside_its_region():
+    assert "[inconclusive]{.verdict .inconclusive}, too wide to rule out −0.35\n" in scorecard(
+        [OTHERWISE], CLAIMS, "smoke"
+    )
+    straddling = replace(AS_COMMITTED, interval=(-0.62, -0.5))
+    assert "too wide" not in scorecard([straddling], CLAIMS, "smoke")
+
+
+def test_chapters_are_headed_by_their_titles():
+    page = scorecard([AS_COMMITTED], CLAIMS, "laptop", {"c": "7. Convergence"})
+    assert "(scorecard-c)=\n## 7. Convergence\n" in page
+    assert "(scorecard-d)=\n## d\n" in page
+
+
 def test_a_record_of_no_run_shows_no_number():
     nothing = Record("slope", 0.0, (-1.0, 1.0), seeds=0)
     assert verdict_texts([nothing], CLAIMS, "laptop") == {"slope": "not run", "other": "not run"}

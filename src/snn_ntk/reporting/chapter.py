@@ -21,7 +21,7 @@ from snn_ntk.reporting.estimates import Estimate
 from snn_ntk.reporting.figures import controls, figure_html, save_figure, save_frames, use_style
 from snn_ntk.reporting.numbers import show_interval, show_number, show_region
 from snn_ntk.reporting.provenance import book_root, provenance
-from snn_ntk.reporting.scorecard import verdict_texts
+from snn_ntk.reporting.scorecard import verdict_texts, why_open
 
 __all__ = ["Chapter", "load_records"]
 
@@ -169,11 +169,7 @@ class Chapter:
         for r in records:
             value, interval = (show_number(r.value, r.interval), show_interval(r.interval)) if r.seeds else ("–", "–")
             claim = self.claims[r.id]
-            (low, high), (accept_low, accept_high) = r.interval, claim.accept
-            why = ""
-            if outcome[r.id] == "inconclusive" and accept_low <= low <= high <= accept_high:
-                why = f", too wide to rule out {show_number(claim.near_miss)}"
-            verdict = f"**{outcome[r.id]}**{why}"
+            verdict = f"**{outcome[r.id]}**{why_open(claim, r)}"
             rows.append(f"| `{r.id}` | {value} | {interval} | {show_region(claim.accept)} | {r.seeds} | {verdict} |")
         head = "| Claim | Measured | 95 % interval | Accepted | Runs | Verdict |\n|---|---|---|---|---|---|\n"
         display(Markdown(head + "\n".join(rows)))

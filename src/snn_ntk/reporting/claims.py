@@ -32,6 +32,7 @@ __all__ = [
     "load_claims",
     "measured",
     "near_edge",
+    "too_wide",
     "unexpected",
     "verdicts",
 ]
@@ -125,6 +126,18 @@ def _judge(claim: Claim, value: float, low: float, high: float) -> str:
     can_reject = high + shift < accept_low or low + shift > accept_high
     inside = accept_low <= low and high <= accept_high
     return "reproduced" if inside and can_reject else "inconclusive"
+
+
+def too_wide(claim: Claim, record: Record | None) -> bool:
+    """Whether the near miss alone leaves a claim open: the interval lies inside the region and would not have ruled it out.
+
+    >>> claim = Claim("a", "c", "[P]", "slope −1/2", (-0.6, -0.4), -0.35, "")
+    >>> too_wide(claim, Record("a", -0.5, (-0.58, -0.42), seeds=2)), too_wide(claim, Record("a", -0.5, (-0.7, -0.3), seeds=2))
+    (True, False)
+    """
+    if record is None or judge(claim, record) != "inconclusive":
+        return False
+    return claim.accept[0] <= record.interval[0] and record.interval[1] <= claim.accept[1]
 
 
 def verdicts(claims: Mapping[str, Claim], records: Iterable[Record]) -> dict[str, str]:

@@ -45,6 +45,9 @@ WIDTH = 7.0  # inches, of every figure: what the page shows on a desk at its own
 STAMP = 0.2  # inches, kept free at the bottom for the stamp
 SMALLEST = 8.5  # points, of any text: 8 where the page is a little narrower than the figure
 DARK = "#121212"  # the ground of the theme's dark pages
+# What is laid out once need not be for every file. A figure with a layout engine, be it the one called "none", is drawn
+# twice for each, and one without takes a new one from this setting.
+LAID_OUT = {"figure.constrained_layout.use": False}
 
 
 def use_style() -> None:
@@ -174,7 +177,7 @@ def _spoken(title: str) -> str:
 def _rendered(figure: Figure, kind: str, title: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"Date": None, "Title": _spoken(title)} if kind == "svg" else {}
-    with mpl.rc_context({"svg.fonttype": "path" if kind == "svg" else "none"}):
+    with mpl.rc_context(LAID_OUT | {"svg.fonttype": "path" if kind == "svg" else "none"}):
         figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
 
@@ -206,7 +209,8 @@ def _finish(figure: Figure, title: str, stamp: Mapping[str, object]) -> None:
             legend.borderaxespad = STAMP * 72 / float(legend.get_texts()[0].get_fontsize())
     if engine is not None:
         engine.execute(figure)
-        figure.set_layout_engine("none")  # what is laid out once need not be for every file
+        with mpl.rc_context(LAID_OUT):
+            figure.set_layout_engine(None)
 
 
 def _write_svg(figure: Figure, folder: Path, name: str, title: str) -> bytes:
@@ -246,7 +250,6 @@ def save_frames(
     for chosen in itertools.product(*map(enumerate, choices)):
         figure = draw(*(choice for _, choice in chosen))
         _finish(figure, title, stamp)
-        figure.set_layout_engine("none")
         for axes, model in zip(figure.axes, still.axes, strict=True):
             axes.set_position(model.get_position())
         _write_svg(figure, folder, ".".join([name, *(str(index) for index, _ in chosen)]), title)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from snn_ntk.reporting.claims import VERDICTS, Claim, Record, measured, near_edge, unexpected, verdicts
+from snn_ntk.reporting.claims import VERDICTS, Claim, Record, measured, near_edge, too_wide, unexpected, verdicts
 from snn_ntk.reporting.numbers import show_estimate, show_interval, show_number, show_percent, show_region
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "summary",
     "totals",
     "verdict_texts",
+    "why_open",
 ]
 
 SOURCES = {
@@ -50,6 +51,11 @@ def verdict_texts(records: Iterable[Record], claims: Mapping[str, Claim], profil
     return shown | {
         name: f"expected {SHOWN.get(verdict, verdict)}, here {shown[name]}" for name, verdict in committed.items()
     }
+
+
+def why_open(claim: Claim, record: Record | None) -> str:
+    """What is said behind the verdict of a claim whose interval lies inside its region and is open all the same."""
+    return f", too wide to rule out {show_number(claim.near_miss)}" if too_wide(claim, record) else ""
 
 
 def summary(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> str:
@@ -90,10 +96,15 @@ def report(records: Iterable[Record], claims: Mapping[str, Claim], profile: str)
     }
 
 
+def _detail(value: Any) -> str:
+    return show_number(value) if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+
+
 def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> dict[str, dict[str, Any]]:
     """What prose may quote of each claim: formatted `value`, `percent`, `interval`, `accept`, `verdict`, `seeds`, and `detail`.
 
-    Every claim is present; one without a record reads "not run".
+    `rounded` is the value in three digits, whatever its interval warrants. Every claim is present; one without a record
+    reads "not run".
     """
     by_id = measured(records)
     texts = {}
@@ -102,15 +113,13 @@ def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profil
         missing = "*not run*"
         texts[name] = {
             "value": show_number(record.value, record.interval) if record else missing,
+            "rounded": show_number(record.value) if record else missing,
             "percent": show_percent(record.value, record.interval) if record else missing,
             "interval": show_interval(record.interval) if record else missing,
             "accept": show_region(claims[name].accept),
             "verdict": verdict,
             "seeds": str(record.seeds if record else 0),
-            "detail": {
-                key: show_number(value) if isinstance(value, float) else str(value)
-                for key, value in (record.detail if record else {}).items()
-            },
+            "detail": {key: _detail(value) for key, value in (record.detail if record else {}).items()},
         }
     return texts
 
@@ -196,7 +205,7 @@ def _row(claim: Claim, record: Record | None, outcome: str, shown: str) -> tuple
     return (
         f'<a id="claim-{claim.id}" href="#claim-{claim.id}"><code>{claim.id}</code></a> '
         f"{typeset(claim.source)}: {typeset(' '.join(claim.statement.split()))}{note} [{typeset(why)}]{{.why}}",
-        f"[{shown}]{{.verdict .{outcome.replace(' ', '-')}}}{correction}",
+        f"[{shown}]{{.verdict .{outcome.replace(' ', '-')}}}{correction}{why_open(claim, record)}",
         f'<data value="{record.value!r}">{show_estimate(record.value, record.interval)}</data>' if record else "–",
         show_region(claim.accept),
         show_number(claim.published) if isinstance(claim.published, int | float) else claim.published or "–",
@@ -204,8 +213,17 @@ def _row(claim: Claim, record: Record | None, outcome: str, shown: str) -> tuple
     )
 
 
-def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: str) -> str:
-    """The scorecard page (MyST Markdown): a table of every claim for each chapter, made from records alone."""
+def scorecard(
+    records: Iterable[Record], claims: Mapping[str, Claim], profile: str, titles: Mapping[str, str] | None = None
+) -> str:
+    """The scorecard page (MyST Markdown): a table of every claim for each chapter, made from records alone.
+
+    Args:
+        records: What was measured.
+        claims: All claims.
+        profile: Of this book.
+        titles: What a chapter's table is headed by; a chapter without one is named by its file.
+    """
     by_id = measured(records)
     outcome, shown = verdicts(claims, by_id.values()), verdict_texts(by_id.values(), claims, profile)
     lines = [
@@ -229,7 +247,7 @@ def scorecard(records: Iterable[Record], claims: Mapping[str, Claim], profile: s
         lines += [
             "",
             f"(scorecard-{chapter})=",
-            f"## {chapter}",
+            f"## {(titles or {}).get(chapter, chapter)}",
             "",
             f"Executed in {{doc}}`../notebooks/{chapter}`." if ran else "Not run at this profile.",
             "",
