@@ -30,6 +30,8 @@ SMOOTH = {
     "Sigmoid_like": lambda: stax.Sigmoid_like(),
     "Sin": lambda: stax.Sin(0.7, 0.9, 0.2),
 }
+# Their slopes are 0 far from 0.
+SATURATING = "Elementwise", "ElementwiseNumerical", "Erf", "Gabor", "Gaussian", "Sigmoid_like"
 KINKED = {
     "ABRelu": lambda: stax.ABRelu(-0.3, 0.8),
     "Abs": lambda: stax.Abs(),
