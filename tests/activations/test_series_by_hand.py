@@ -45,6 +45,16 @@ def test_ranks_and_correlations():
     assert bool(converged)
 
 
+@pytest.mark.parametrize("q", [1e-12, 1e-6, 1.0, 1e4])
+@pytest.mark.parametrize("constant", [1.0, 1e6])
+def test_a_constant_beside_an_odd_function_changes_no_derivative(constant, q):
+    """κ of a + tanh is a² + κ of tanh, however small the slope is beside the constant, which hides it in rounding."""
+    _, *slopes = dual_derivatives(jnp.tanh, 0.5 * q, q, q)
+    value, *same = dual_derivatives(lambda z: constant + jnp.tanh(z), 0.5 * q, q, q)
+    assert float(value) == pytest.approx(constant**2 + float(dual(jnp.tanh, 0.5 * q, q, q)), rel=1e-14)
+    np.testing.assert_allclose(same, slopes, rtol=1e-9, atol=1e-18)
+
+
 def test_a_long_series_is_summed_to_its_end():
     """cos(8 z) at variance 1 and correlation 1 has terms beyond the sixtieth: ½(1 + e^{−128})."""
     totals, resolved, converged, _ = summed([lambda z: jnp.cos(8 * z)], (), ((0, 0),), 1.0, 1.0, 1.0)

@@ -95,6 +95,12 @@ def test_the_trend_has_fishers_interval(level, n):
     assert found.n == n
 
 
+def test_values_all_equal_have_no_order_and_values_one_apart_have():
+    for x, y in (([1, 2, 3, 4, 5], [2.0] * 5), ([2] * 5, [1.0, 2, 3, 4, 5])):
+        assert monotone_trend(x, y) == (0.0, (-1.0, 1.0), 5, 1.0)
+    assert monotone_trend([0, 0.25, 0.5, 0.75, 1], [0, 0.3, 0.5, 0.7, 1]).value == pytest.approx(1)
+
+
 def test_a_perfect_order_is_held_half_a_swap_away():
     # A swap of neighbours costs Σ d² = 2, so 12/(n (n² − 1)) of ρ = 1 − 6 Σ d²/(n (n² − 1)); half of it is held back.
     n = 7
