@@ -1,4 +1,4 @@
-"""Writing a file at once or not at all: a reader finds the old content or the new, never half of one.
+"""Writing a file at once or not at all, so that a reader finds the old content or the new, never half of one; and hashes.
 
 Only the standard library is imported with this file: the build reads it by its path, in Snakemake's own environment.
 """
@@ -6,13 +6,14 @@ Only the standard library is imported with this file: the build reads it by its 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["replacing", "write_arrays", "write_bytes"]
+__all__ = ["digest", "replacing", "write_arrays", "write_bytes"]
 
 
 @contextlib.contextmanager
@@ -46,3 +47,22 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
     with replacing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def digest(*parts: Any) -> str:
+    """A hash of texts and arrays, the arrays' types and shapes included: SHA-256 in hexadecimal digits.
+
+    >>> digest("a", [1, 2]) == digest("a", (1, 2)), digest([1, 2]) == digest([1.0, 2.0])
+    (True, False)
+    """
+    import numpy as np
+
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            found.update(part.encode())
+        else:
+            array = np.asarray(part)
+            found.update(f"{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()

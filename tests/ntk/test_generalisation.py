@@ -1,10 +1,12 @@
 """Bounds against the quantities they bound, and convex programmes against their optimality conditions."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 from snn_ntk.ntk import (
     first_layer_gram,
@@ -107,3 +109,19 @@ def test_margin_norm_is_the_constrained_infimum():
     norm = margin_norm(kernel, y)
     assert norm == pytest.approx(np.sqrt(solution.fun), rel=1e-3)
     assert norm <= np.sqrt(y @ inverse @ y) + 1e-9
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1e-3, 1e-6, 1e-8])
+def test_logistic_path_reaches_weak_penalties(penalty):
+    """For K = 1 all margins are one number a with 1/(1 + eᵃ) = nλ a, and the dual is y a."""
+    n, y = 4, np.array([1.0, -1.0, 1.0, -1.0])
+    a = brentq(lambda a: 1 / (1 + math.exp(a)) - n * penalty * a, 0, 100, xtol=1e-13)
+    path = logistic_path(np.eye(n), y, np.array([100, 1]) * penalty)
+    assert path.radius[-1] == pytest.approx(2 * a, rel=1e-6)
+    assert path.loss[-1] == pytest.approx(math.log1p(math.exp(-a)), rel=1e-5)
+    np.testing.assert_allclose(path.dual[-1], y * a, rtol=1e-5)
+
+
+def test_logistic_path_refuses_a_penalty_that_float64_does_not_resolve():
+    with pytest.raises(ValueError, match="expected penalties that float64 resolves"):
+        logistic_path(np.eye(2), np.array([1.0, -1.0]), np.array([1.0, 1e-300]))

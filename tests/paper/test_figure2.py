@@ -144,3 +144,18 @@ def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="expected sizes of at least 1"):
         init_figure2(jax.random.key(0), 0, 4, 2)
     assert isinstance(params, Figure2Parameters)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [[0.0, 0, 0], [1, 0, 0]],
+        [[1.0, 0, 0, 0], [2, 0, 0, 0], [1, 1, 1, 1]],
+        [[-3.0, 0, 4, 0], [0, 0, 0, 0], [3, 1, -4, 1]],
+    ],
+)
+def test_a_basis_keeps_the_products_of_dependent_inputs(x):
+    x = np.asarray(x, np.float32)
+    reduced = np.asarray(in_basis(jnp.asarray(x)))
+    assert reduced.shape == (len(x), len(x))
+    np.testing.assert_allclose(reduced @ reduced.T, x @ x.T, atol=1e-5)

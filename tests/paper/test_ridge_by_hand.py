@@ -57,3 +57,12 @@ def test_the_effective_ridge_is_the_least_squares_fit():
 def test_the_divergence_needs_noise_of_some_size(sigma0):
     with pytest.raises(ValueError, match="expected sigma0 > 0"):
         paper.ridge_exact_kl(K, Y, F0, beta=BETA, sigma0=sigma0)
+
+
+def test_a_kernel_that_is_not_symmetric_is_inverted_whole():
+    kernel = np.array([[2.0, 1.0], [0.0, 3.0]])
+    y, f0 = np.array([[1.0], [2.0]]), np.zeros((2, 1))
+    wanted = kernel @ np.array([[1 / 3 - 2 / 12], [0.5]])  # (K + 1)⁻¹ Y with K + 1 = [[3, 1], [0, 4]]
+    np.testing.assert_allclose(paper.ridge_corrected(kernel, y, f0, beta=0.5), wanted, rtol=1e-14)
+    with pytest.raises(ValueError, match="expected an invertible kernel"):
+        paper.ridge_corrected(np.array([[0.0, 1.0], [0.0, -1.0]]), y, f0, beta=0.5)

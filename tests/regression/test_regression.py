@@ -359,3 +359,26 @@ def test_a_folder_belongs_to_one_kernel(tmp_path):
         path.write_bytes(b"half")
     with pytest.raises(ValueError, match="remove it"):
         KernelRidge(gaussian, **fit).fit(x, y)
+
+
+def test_a_kernel_a_little_different_is_another_and_a_removed_file_takes_its_solves_with_it(tmp_path):
+    x, y, other = problem(60)
+    fit = {"activation": stax.Erf(), "ridge": 1e-4, "solver": "streamed", "folder": tmp_path}
+    KernelRidge(sigma0=0.5, **fit).fit(x, y)
+    with pytest.raises(ValueError, match="another of the same inputs"):
+        KernelRidge(sigma0=0.5001, **fit).fit(x, y)
+    for path in tmp_path.glob("kernel-*"):
+        path.unlink()
+    found = KernelRidge(sigma0=1.0, **fit).fit(x, y).predict(other)
+    dense = KernelRidge(activation=stax.Erf(), sigma0=1.0, ridge=1e-4, solver="dense").fit(x, y).predict(other)
+    np.testing.assert_allclose(found, dense, atol=1e-4)
+
+
+@pytest.mark.parametrize("ridge", [0.0, [0.0, 1.0]])
+def test_a_kernel_that_is_singular_to_rounding_is_refused(ridge):
+    x = np.array([[0.0], [3e-8], [1.0]])
+    with pytest.raises(ValueError, match="above rounding"):
+        KernelRidge(rbf_kernel, ridge=ridge).fit(x, [0.0, 1.0, 0.0])
+    clear = KernelRidge(rbf_kernel, ridge=ridge).fit(np.array([[0.0], [0.1], [1.0]]), [0.0, 1.0, 0.0])
+    first = clear.predict(np.array([[0.0], [0.1], [1.0]])).reshape(-1, 3)[0]
+    np.testing.assert_allclose(first, [0.0, 1.0, 0.0], atol=1e-9)

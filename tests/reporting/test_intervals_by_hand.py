@@ -7,6 +7,7 @@ from scipy import stats
 from snn_ntk.reporting import (
     bootstrap_interval,
     compare,
+    contrast_interval,
     mean_interval,
     monotone_trend,
     slope_interval,
@@ -156,3 +157,23 @@ def test_a_distance_is_not_below_zero_and_one_run_has_no_spread():
 def test_curves_that_reach_zero_are_refused(runs, published):
     with pytest.raises(ValueError, match="expected positive curves"):
         compare([1], runs, [1], published)
+
+
+def test_a_level_lies_between_0_and_1():
+    calls = [
+        lambda level: mean_interval([1.0, 2.0], level),
+        lambda level: slope_interval([1, 2], [[1.0, 2.0], [1.0, 3.0]], level),
+        lambda level: contrast_interval([1.0], [[1.0, 2.0]], level),
+        lambda level: bootstrap_interval([1.0, 2.0, 3.0, 4.0, 5.0], np.mean, level),
+        lambda level: monotone_trend([1, 2, 3, 4, 5], [1, 2, 3, 5, 4], level=level),
+    ]
+    for call in calls:
+        for level in (95, 0, 1, -0.5, float("nan")):
+            with pytest.raises(ValueError, match="expected a level between 0 and 1"):
+                call(level)
+
+
+def test_small_contrasts_keep_their_digits():
+    found, same = contrast_interval([1], [[2e-13, 4e-13, 3e-13]]), mean_interval([2e-13, 4e-13, 3e-13])
+    assert found.value == pytest.approx(3e-13, rel=1e-12, abs=0)
+    assert found.interval == pytest.approx(same.interval, rel=1e-9, abs=0)

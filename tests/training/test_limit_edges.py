@@ -32,3 +32,17 @@ def test_an_eigenvalue_below_zero_by_a_thousandth_of_the_largest_is_rounding():
     np.testing.assert_allclose(flow.train[0, :, 0], [2 - 1.5 * np.exp(-0.5), -1.0], rtol=1e-12)  # that mode stays
     with pytest.raises(ValueError, match="without negative eigenvalues"):
         limit_flow(np.diag([1.0, -1.1e-3]), F0, Y, [1.0])
+
+
+@pytest.mark.parametrize("rate", [None, 0.1])
+def test_nothing_is_learned_without_a_kernel(rate):
+    still = limit_flow(np.zeros((2, 2)), np.zeros((2, 1)), np.ones((2, 1)), [0.0, 1.0, np.inf], learning_rate=rate)
+    assert not still.train.any()
+    with pytest.raises(ValueError, match="expected finite times for a kernel that is 0"):
+        limit_movement(np.eye(2), np.zeros((2, 2)), np.zeros((2, 1)), np.ones((2, 1)), [np.inf], learning_rate=rate)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, float("nan")])
+def test_a_learning_rate_is_positive(rate):
+    with pytest.raises(ValueError, match="expected a learning rate > 0"):
+        limit_flow(np.eye(2), np.zeros((2, 1)), np.ones((2, 1)), [1.0], learning_rate=rate)

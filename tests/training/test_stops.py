@@ -89,9 +89,11 @@ def test_runs_side_by_side_have_one_leading_axis():
         gradient_descent(lambda w: w, jnp.array(1.0), batched=True, learning_rate=0.1, steps=1)
 
 
-@pytest.mark.parametrize("times", [[-1.0, 1.0], [], [[1.0, 2.0]], [2.0, 1.0], [1.0, 2.0, 2.0], 3.0])
+@pytest.mark.parametrize(
+    "times", [[-1.0, 1.0], [], [[1.0, 2.0]], [2.0, 1.0], [1.0, 2.0, 2.0], 3.0, [0.0, np.nan], [0.0, np.inf]]
+)
 def test_times_of_a_flow_increase_from_0(times):
-    with pytest.raises(ValueError, match="expected increasing times"):
+    with pytest.raises(ValueError, match="expected finite increasing times"):
         gradient_flow(lambda w: 0.5 * w @ w, START, times)
 
 

@@ -406,3 +406,54 @@ class _Bar:
 
     def update(self, _):
         return None
+
+
+def shifted(y):
+    """A loss in which jit hides the array that it is made of."""
+    return jax.jit(lambda w: jnp.sum((w - jnp.asarray(y)) ** 2) / 2)
+
+
+def with_slope(c):
+    @jax.custom_jvp
+    def loss(w):
+        return jnp.sum(w**2)
+
+    loss.defjvp(lambda primals, tangents: (loss(*primals), c * jnp.sum(tangents[0])))
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "what"),
+    [
+        ({"loss": shifted([1.0, 2.0])}, {"loss": shifted([-5.0, 7.0])}, "loss"),
+        ({"loss": lambda w: shifted([1.0, 2.0])(w) + 1}, {"loss": lambda w: shifted([1.0, 3.0])(w) + 1}, "loss"),
+        ({"loss": with_slope(1.0)}, {"loss": with_slope(2.0)}, "loss"),
+        ({"record": lambda w: w}, {"record": lambda w: 100 * w}, "record"),
+        ({"record": lambda w: w}, {}, "record"),
+    ],
+)
+def test_a_checkpoint_knows_what_a_function_holds(tmp_path, first, second, what):
+    common = {"learning_rate": 0.1, "steps": 4, "checkpoint": tmp_path / "run.npz"}
+
+    def run(loss=None, **more):
+        return gradient_descent(loss or shifted([1.0, 2.0]), jnp.zeros(2), **common, **more)
+
+    run(**first)
+    run(**first)
+    with pytest.raises(ValueError, match=f"another {what}"):
+        run(**second)
+
+
+def test_a_checkpoint_knows_nothing_of_python_behind_a_program(tmp_path):
+    def record(w):
+        return jax.pure_callback(lambda v: v, w, w)
+
+    with pytest.raises(ValueError, match="without calls to Python, got pure_callback"):
+        gradient_descent(
+            lambda w: w @ w, jnp.zeros(2), record=record, learning_rate=0.1, steps=4, checkpoint=tmp_path / "run.npz"
+        )
+
+
+def test_one_learning_rate_serves_all_runs(unchecked):
+    with pytest.raises(ValueError, match=r"expected one learning_rate for all runs, got shape \(2,\)"):
+        gradient_descent(lambda w: w @ w, jnp.zeros((2, 2)), learning_rate=jnp.ones(2), steps=1, batched=True)

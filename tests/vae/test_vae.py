@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -177,6 +179,16 @@ def test_checkpoints_of_something_else_are_refused(tmp_path):
         vae.train_vae(small(latent=5), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     with pytest.raises(ValueError, match="another images"):
         vae.train_vae(small(), 255 - images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
+    one_pixel = images.copy()
+    one_pixel[1, 0, 0, 0] ^= 1
+    with pytest.raises(ValueError, match="another images"):
+        vae.train_vae(small(), one_pixel, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
+    with pytest.raises(ValueError, match="another model"):
+        vae.train_vae(small(activation="relu"), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
+    moved = small()
+    moved = moved._replace(model=jax.tree.map(lambda leaf: leaf + 1, moved.model))
+    with pytest.raises(ValueError, match="another initial state"):
+        vae.train_vae(moved, images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="to be a checkpoint"):
         vae.train_vae(small(), images, beta=1.0, steps=4, batch=16, rows=2, checkpoint=path)
@@ -305,6 +317,23 @@ def test_sizes_may_be_numpys_and_lists_or_are_refused(unchecked):
             vae.start_vae(jax.random.key(0), shape, 4, architecture="dense")
     with pytest.raises(TypeError, match="expected latent to be an integer, got"):
         vae.start_vae(jax.random.key(0), (8, 8, 1), 4.5, architecture="dense")
+
+
+def test_several_models_are_checked_as_one_is():
+    run = partial(vae.train_vaes, images=bars(), beta=1.0, learning_rate=1e-3)
+    for options, message in (
+        ({"batch": 0}, "batch >= 1"),
+        ({"optimizer": "sgd"}, "'adagrad'"),
+        ({"beta": -1.0}, "beta"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run([small()], **{"steps": 2} | options)
+    with pytest.raises(ValueError, match="at least one state"):
+        run([], steps=2)
+    with pytest.raises(ValueError, match="steps >= 0"):
+        run([small()], steps=-4)
+    with pytest.raises(ValueError, match="one architecture and optimizer"):
+        run([small(), small(optimizer="adagrad")], steps=2)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
     """Best logistic loss (1/n) Σ log(1 + exp(−y_i f(x_i))) in the ball ‖f‖ ≤ R, for a range of R.
 
     Each minimiser over a ball is the minimiser of loss + λ‖f‖²/2 for one λ; f = Σ_j α_j k(·, x_j), solved by
-    Newton's method from the strongest penalty down.
+    Newton's method in a trust region from the strongest penalty down, to a millionth of ‖f‖.
 
     Args:
         kernel: Gram matrix, shape (n, n), positive definite, float64.
@@ -39,7 +39,7 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
         `LogisticPath`, one minimiser a penalty.
 
     Raises:
-        ValueError: If a label is not ±1, a penalty not positive, or the kernel not finite.
+        ValueError: If a label is not ±1, a penalty not positive or too small for float64, or the kernel not finite.
 
     Example:
         >>> path = logistic_path(np.eye(4), np.array([1, -1, 1, -1.0]), np.array([1.0, 0.1]))
@@ -64,21 +64,32 @@ def logistic_path(kernel: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> L
         value = np.mean(np.logaddexp(0, -margins)) + penalty * v @ v / 2
         return value, features.T @ slope / n + penalty * v
 
-    def curvature(v, direction, penalty):
-        margins = y * (features @ v)
-        weight = 1 / (2 + np.exp(np.clip(margins, -500, 500)) + np.exp(-np.clip(margins, -500, 500)))
-        return features.T @ (weight * (features @ direction)) / n + penalty * direction
+    def curvature(v, penalty):
+        margins = np.clip(y * (features @ v), -500, 500)
+        weight = 1 / (2 + np.exp(margins) + np.exp(-margins))
+        return (features.T * weight) @ features / n + penalty * np.eye(n)
 
+    pull = np.linalg.norm(objective(v, 0.0)[1])
     for penalty in penalties:
-        v = minimize(
+        # No minimiser is nearer to 0 than this, and none farther from v than the gradient over the penalty.
+        least = max(np.linalg.norm(v), pull / (penalty + eigenvalues[-1] / (4 * n)))
+        tolerance = 1e-6 * penalty * least
+        found = minimize(
             objective,
             v,
             args=(penalty,),
             jac=True,
-            method="Newton-CG",
-            hessp=curvature,
-            options={"xtol": 1e-8},
-        ).x
+            method="trust-exact",
+            hess=curvature,
+            options={"gtol": tolerance, "maxiter": 1000},
+        )
+        left = np.abs(found.jac).max()
+        if not left <= tolerance:
+            raise ValueError(
+                f"expected penalties that float64 resolves for this kernel, got {penalty:.2g}: the gradient stays at "
+                f"{left:.1e}, where {tolerance:.1e} says that the minimiser is there to a millionth"
+            )
+        v = found.x
         margins = y * (features @ v)
         dual = y / (1 + np.exp(margins)) / (n * penalty)  # stationarity: α_i = −ℓ'_i/(nλ)
         rows.append((np.linalg.norm(v), np.mean(np.logaddexp(0, -margins)), dual))

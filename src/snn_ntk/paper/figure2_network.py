@@ -106,7 +106,8 @@ def in_basis(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
     if len(x) >= x.shape[1]:
         return x
     triangle = np.linalg.qr(np.asarray(x, np.float64).T)[1]
-    return jnp.asarray((triangle * np.sign(np.diagonal(triangle))[:, None]).T, x.dtype)
+    signs = np.where(np.diagonal(triangle) < 0, -1, 1)  # a row of a dependent input may begin with 0 and go on
+    return jnp.asarray((triangle * signs[:, None]).T, x.dtype)
 
 
 @full_precision

@@ -30,9 +30,19 @@ __all__ = ["effective_ridge", "ridge_as_printed", "ridge_corrected", "ridge_exac
 def solved(kernel, ridge, residual):
     """(K + ρ I)⁻¹ residual by Cholesky, refused where rounding decides it.
 
+    A kernel averaged along a path is not symmetric: its inverse is by pivots and refused by its smallest singular value.
+
     Raises:
         ValueError: If the smallest eigenvalue of K + ρ I is not above what rounding of K can make of 0.
     """
+    if not np.allclose(kernel, kernel.T, rtol=0, atol=1e-5 * np.abs(kernel).max()):
+        shifted = kernel + ridge * np.eye(len(kernel))
+        singular = np.linalg.svd(shifted, compute_uv=False)
+        if singular[-1] <= len(kernel) * np.finfo(np.float64).eps * singular[0]:
+            raise ValueError(
+                f"expected an invertible kernel, got the singular values {singular[0]:.2g} to {singular[-1]:.2g}"
+            )
+        return np.linalg.solve(shifted, residual)
     rounding = len(kernel) * np.finfo(np.float64).eps * (float(np.abs(np.diagonal(kernel)).max()) + ridge)
     try:
         factor = cho_factor(kernel + ridge * np.eye(len(kernel)))

@@ -13,16 +13,29 @@ def dense_bytes(n: int, ridges: int) -> int:
     return 8 * n**2 * (1 if ridges == 1 else 4)
 
 
+def _check(smallest: float, n: int, largest: float) -> None:
+    """Raises an error where rounding of the kernel decides the first digit of the inverse."""
+    rounding = 16 * n * np.finfo(np.float64).eps * largest
+    if smallest <= rounding:
+        raise ValueError(
+            f"expected a kernel whose smallest eigenvalue plus the ridge is above rounding, {rounding:.2g}, "
+            f"got {smallest:.2g}: take a larger ridge, or inputs that are not there twice"
+        )
+
+
 class Cholesky:
     """(K + ρ I)⁻¹ for one ridge."""
 
     def __init__(self, kernel: np.ndarray, ridge: float) -> None:
         kernel[np.diag_indices_from(kernel)] += ridge
+        largest = float(np.diagonal(kernel).max())
         try:
             # The transpose is in LAPACK's order, so that the factor takes the kernel's place.
             self.factor = cho_factor(kernel.T, lower=False, overwrite_a=True, check_finite=False)
         except np.linalg.LinAlgError as error:
             raise ValueError(f"expected a kernel whose eigenvalues are above -{ridge:.3g}, the ridge") from error
+        # No pivot is below the smallest eigenvalue.
+        _check(float(np.diagonal(self.factor[0]).min()) ** 2, len(kernel), largest)
 
     def solve(self, right: np.ndarray) -> np.ndarray:
         """Shape (n, k) to (1, n, k)."""
@@ -44,6 +57,7 @@ class Eigenvalues:
                 f"expected a kernel whose eigenvalues are above -{ridges.min():.3g}, the smallest ridge, "
                 f"got one of {self.values[0]:.3g}"
             )
+        _check(self.values[0] + ridges.min(), len(kernel), self.values[-1])
 
     def solve(self, right: np.ndarray) -> np.ndarray:
         """Shape (n, k) to (ridges, n, k)."""

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from jax.sharding import Mesh
 
+from snn_ntk._files import digest
 from snn_ntk.regression.blocks import Block
 from snn_ntk.regression.preconditioner import pivoted_cholesky
-from snn_ntk.regression.sharding import ShardedKernel, default_mesh, owned_rows
-from snn_ntk.regression.storage import fingerprint, store_rows
+from snn_ntk.regression.sharding import ShardedKernel, agreed, default_mesh, owned_rows
+from snn_ntk.regression.storage import store_rows
 from snn_ntk.regression.streamed import conjugate_gradients
 
 __all__ = ["StreamedSystem"]
@@ -57,6 +58,9 @@ class StreamedSystem:
             stored = store_rows(block, x, rows, folder, verbose)
         self.kernel = ShardedKernel(stored, rows, mesh)
         self.ridges, self.folder = ridges, folder
+        # A kernel is known by its inputs and its first row; a process may have no row where there are few.
+        row = np.asarray(stored[0] if len(stored) else np.zeros(len(x)), np.float32)
+        self.identity = "" if folder is None else digest(x, agreed(row))
         self.options = {"tol": tol, "max_iter": max_iter, "verbose": verbose}
         rank = int(4 * len(x) ** 0.5) if rank is None else rank
         self.preconditioner = pivoted_cholesky(self.kernel, min(rank, len(x)), float(ridges.min()))
@@ -65,7 +69,7 @@ class StreamedSystem:
         """Solutions and residuals, shape (ridges, n, k), and the number of passes; resumed where there is a folder."""
         if self.folder is None:
             return self._solve(right, None)
-        return self._solve(right, self.folder / f"solve-{fingerprint(right, self.ridges)[:16]}.npz")
+        return self._solve(right, self.folder / f"solve-{digest(self.identity, right, self.ridges)[:16]}.npz")
 
     def explained(self, right: np.ndarray) -> np.ndarray:
         """bᵀ (K + ρ I)⁻¹ b of every column b, shape (ridges, k), from below and within ‖r‖²/ρ."""

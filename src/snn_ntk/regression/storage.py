@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import mmap
 import shutil
@@ -12,20 +11,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from snn_ntk._files import write_arrays
+from snn_ntk._files import digest, write_arrays
 from snn_ntk.kernels.batched import tiles
 from snn_ntk.regression.blocks import TILE, Block
 
-__all__ = ["fingerprint", "store_rows"]
-
-
-def fingerprint(*arrays: np.ndarray) -> str:
-    """A hash of arrays, their shapes and dtypes."""
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+__all__ = ["store_rows"]
 
 
 def _in_memory(shape: tuple[int, int]) -> np.ndarray:
@@ -40,7 +30,7 @@ class _KernelFile:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"kernel-{rows.start}.float32"
         self.mark = self.path.with_suffix(".npz")
-        self.identity = np.array(fingerprint(x, np.array([rows.start, rows.stop])))
+        self.identity = np.array(digest(x, [rows.start, rows.stop]))
         shape = len(rows), len(x)
         self.done = self._done() if self.path.exists() and self.mark.exists() else 0
         needed = 4 * shape[0] * shape[1]
@@ -60,7 +50,8 @@ class _KernelFile:
     def check(self, first: np.ndarray, columns: slice) -> None:
         """Raises an error unless what is there begins like the kernel that would be computed now."""
         there, size = self.array[: len(first), columns], np.abs(first).max()
-        if not np.allclose(there, first, rtol=0, atol=1e-4 * size):
+        # Another device, or another number of threads, rounds differently.
+        if not np.allclose(there, first, rtol=0, atol=16 * np.finfo(np.float32).eps * size):
             raise ValueError(
                 f"expected {self.path} to hold this kernel, got another of the same inputs: "
                 "give another folder, or remove the file"

@@ -67,6 +67,17 @@ def _check_logarithms(x: np.ndarray, y: np.ndarray) -> None:
             raise ValueError(f"expected positive finite {name} for a log–log slope, got {values.tolist()}")
 
 
+def _checked(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"expected a level between 0 and 1, such as 0.95, got {level}")
+    return level
+
+
+def _quantile(level: float, freedom: float) -> float:
+    """Student's, of a two-sided interval."""
+    return float(stats.t.ppf(0.5 + _checked(level) / 2, freedom))
+
+
 def mean_interval(samples: object, level: float = 0.95) -> Estimate:
     """The mean of independent samples with Student's t interval.
 
@@ -75,15 +86,22 @@ def mean_interval(samples: object, level: float = 0.95) -> Estimate:
         level: Coverage of the interval.
 
     Raises:
-        ValueError: If there are fewer than two samples, or one is not finite.
+        ValueError: If there are fewer than two samples, one is not finite, or the level is not between 0 and 1.
 
     >>> mean_interval([1.0, 2.0, 3.0]).value
     2.0
     """
     array = _samples(samples, 2)
-    half = stats.t.ppf(0.5 + level / 2, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size)
+    half = _quantile(level, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size)
     mean = array.mean()
     return Estimate(float(mean), (float(mean - half), float(mean + half)), array.size)
+
+
+def _without_rounding(slope: Estimate) -> Estimate:
+    """The slope of an exact power as it is."""
+    value = round(slope.value, 12)
+    low, high = (end + value - slope.value for end in slope.interval)
+    return Estimate(value, (low, high), slope.n)
 
 
 def slope_interval(x: object, y: object, level: float = 0.95) -> Estimate:
@@ -105,8 +123,7 @@ def slope_interval(x: object, y: object, level: float = 0.95) -> Estimate:
         raise ValueError(f"expected x of shape (k,), k ≥ 2, and y of shape (seeds, k), got {x.shape} and {y.shape}")
     _check_logarithms(x, y)
     slopes = np.polyfit(np.log(x), np.log(y).T, 1)[0]
-    estimate = mean_interval(slopes, level)
-    return Estimate(round(estimate.value, 12), estimate.interval, estimate.n)
+    return _without_rounding(mean_interval(slopes, level))
 
 
 def grouped_slope_interval(x: object, groups: Sequence[object], level: float = 0.95) -> Estimate:
@@ -136,7 +153,8 @@ def grouped_slope_interval(x: object, groups: Sequence[object], level: float = 0
     of_x = [_samples(group, 2) for group in groups]
     _check_logarithms(x, np.concatenate(of_x))
     centred = np.log(x) - np.log(x).mean()
-    return contrast_interval(centred / (centred @ centred), [np.log(values) for values in of_x], level)
+    weights = centred / (centred @ centred)
+    return _without_rounding(contrast_interval(weights, [np.log(values) for values in of_x], level))
 
 
 def contrast_interval(weights: object, groups: Sequence[object], level: float = 0.95) -> Estimate:
@@ -162,12 +180,12 @@ def contrast_interval(weights: object, groups: Sequence[object], level: float = 
     if weights.shape != (len(groups),):
         raise ValueError(f"expected a weight for each of {len(groups)} groups, got shape {weights.shape}")
     sizes = np.array([samples.size for samples in of_group])
-    value = round(float(weights @ [samples.mean() for samples in of_group]), 12)
+    value = float(weights @ [samples.mean() for samples in of_group])
     parts = weights**2 * [samples.var(ddof=1) for samples in of_group] / sizes
     half = 0.0
     if parts.any():
         freedom = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
-        half = float(stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(parts.sum()))
+        half = float(_quantile(level, freedom) * np.sqrt(parts.sum()))
     return Estimate(value, (value - half, value + half), int(sizes.min()))
 
 
@@ -195,7 +213,7 @@ def bootstrap_interval(
     if np.ptp(array) == 0:
         return Estimate(value, (value, value), array.size)
     interval = stats.bootstrap(
-        (array,), statistic, confidence_level=level, n_resamples=resamples, rng=np.random.default_rng(seed)
+        (array,), statistic, confidence_level=_checked(level), n_resamples=resamples, rng=np.random.default_rng(seed)
     ).confidence_interval
     return Estimate(value, (float(interval.low), float(interval.high)), array.size)
 
@@ -248,6 +266,6 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
         return Trend(value, (-1.0, 1.0), n, float(test.pvalue))
     bound = 1 - 6 / (n * (n**2 - 1))
     held = np.clip(value, -bound, bound)
-    half = stats.norm.ppf(0.5 + level / 2) * np.sqrt((1 + held**2 / 2) / (n - 3))
+    half = stats.norm.ppf(0.5 + _checked(level) / 2) * np.sqrt((1 + held**2 / 2) / (n - 3))
     low, high = np.tanh(np.arctanh(held) - half), np.tanh(np.arctanh(held) + half)
     return Trend(value, (float(min(low, value)), float(max(high, value))), n, float(test.pvalue))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from snn_ntk._files import write_arrays
+from snn_ntk._files import digest, write_arrays
 
-__all__ = ["Checkpoint", "digest", "program_digest"]
+__all__ = ["Checkpoint", "program_digest"]
 
 
 class Checkpoint:
@@ -94,31 +93,8 @@ class Checkpoint:
         return filled(state, "state"), [filled(record, f"records/{i}") for i in range(int(arrays["records"]))]
 
 
-def digest(*parts: Any) -> str:
-    """A hash of texts and arrays, the arrays' types and shapes included.
-
-    Args:
-        parts: Texts, and numbers or arrays.
-
-    Returns:
-        SHA-256 in hexadecimal digits.
-
-    Example:
-        >>> digest("a", [1, 2]) == digest("a", np.array([1, 2])), digest([1, 2]) == digest([1.0, 2.0])
-        (True, False)
-    """
-    found = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, str):
-            found.update(part.encode())
-        else:
-            array = np.asarray(part)
-            found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    return found.hexdigest()
-
-
 def program_digest(function: Callable, *arguments: Any) -> str:
-    """A hash of what a function computes: its jaxpr and the constants in it.
+    """A hash of what a function computes: its jaxpr and the constants in it, those of functions inside it included.
 
     Args:
         function: Any function that JAX can trace.
@@ -127,10 +103,26 @@ def program_digest(function: Callable, *arguments: Any) -> str:
     Returns:
         SHA-256 in hexadecimal digits.
 
+    Raises:
+        ValueError: If it calls back to Python, of whose functions nothing is known.
+
     Example:
         >>> program_digest(lambda x: x + 1, 2.0) == program_digest(lambda y: y + 1, 3.0)
         True
     """
     program = jax.make_jaxpr(function)(*arguments)
     # Addresses in the printed program change from process to process and say nothing.
-    return digest(re.sub(r"0x[0-9a-f]+", "", str(program)), *program.consts)
+    return digest(re.sub(r"0x[0-9a-f]+", "", str(program)), *_constants(program))
+
+
+def _constants(program: Any) -> Iterator[Any]:
+    """The arrays that a program holds, and those of the programs in its equations."""
+    yield from getattr(program, "consts", ())
+    for equation in program.eqns:
+        if "callback" in equation.primitive.name:
+            raise ValueError(
+                f"expected a program without calls to Python, got {equation.primitive.name}: leave the checkpoint away"
+            )
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda value: hasattr(value, "eqns")):
+            if hasattr(inner, "eqns"):
+                yield from _constants(inner)

@@ -16,8 +16,9 @@ from jaxtyping import Array, Int, PyTree
 from tqdm import tqdm
 
 from snn_ntk import _validation as validation
+from snn_ntk._files import digest
 from snn_ntk._precision import full_precision
-from snn_ntk.training.checkpoint import Checkpoint, digest, program_digest
+from snn_ntk.training.checkpoint import Checkpoint, program_digest
 
 __all__ = ["Trajectory", "gradient_descent", "log_spaced_steps"]
 
@@ -151,8 +152,9 @@ def gradient_descent(
         A run that diverges shows it in its records.
 
     Raises:
-        ValueError: If `record_at` is not increasing or out of range, if `batched` leading axes differ, or if
-            `checkpoint` belongs to another configuration.
+        ValueError: If `record_at` is not increasing or out of range, if `batched` leading axes differ, if there are several
+            learning rates, or if `checkpoint` belongs to another configuration or cannot know whether it does, as
+            with a loss that calls back to Python.
 
     Example:
         >>> import jax.numpy as jnp
@@ -176,6 +178,8 @@ def gradient_descent(
 
     start = jax.tree.map(lambda leaf: jnp.array(leaf), params)  # a copy: the loop overwrites it
     rate = jnp.asarray(learning_rate)
+    if rate.ndim:
+        raise ValueError(f"expected one learning_rate for all runs, got shape {rate.shape}")
     observe = partial(_observe, loss if record is None else record, batched=batched, keyed=record is None)
     every = max(1, -(-steps // 16))
     if checkpoint_every is not None:
@@ -184,7 +188,9 @@ def gradient_descent(
     if checkpoint is not None:
         store = Checkpoint(
             checkpoint,
-            _configuration(loss, start, args, key, rate=rate, steps=steps, record_at=record_at, batched=batched),
+            _configuration(
+                loss, record, start, args, key, rate=rate, steps=steps, record_at=record_at, batched=batched
+            ),
         )
         like = jax.eval_shape(lambda p: observe(p, args, key, jnp.int32(0)), start)
         if (found := store.read((0, start), like)) is not None:
@@ -214,13 +220,14 @@ def gradient_descent(
     return Trajectory(record_at, records, current, _not_finite(current, records, batched))
 
 
-def _configuration(loss, params, args, key, *, rate, steps, record_at, batched):
-    """What has to be the same for a run to go on from a checkpoint."""
+def _configuration(loss, record, params, args, key, *, rate, steps, record_at, batched):
+    """What has to be the same for a run to go on from a checkpoint: of the loss, its slope, which alone is descended."""
     first = jax.tree.map(lambda leaf: leaf[0], (params, args, key)) if batched else (params, args, key)
     if key is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
     return {
-        "loss": program_digest(lambda p, a, k: _call(loss, p, a, k), *first),
+        "loss": program_digest(jax.value_and_grad(lambda p, a, k: _call(loss, p, a, k)), *first),
+        "record": "the loss" if record is None else program_digest(lambda p, a: _call(record, p, a, None), *first[:2]),
         "initial parameters": digest(str(jax.tree.structure(params)), *jax.tree.leaves(params)),
         "args": digest(*jax.tree.leaves(args)),
         "key": digest(*jax.tree.leaves(key)),

@@ -84,7 +84,7 @@ def gradient_flow(
         The times, the records stacked over them, and the parameters at the last time.
 
     Raises:
-        ValueError: If `times` does not increase from 0 or later.
+        ValueError: If `times` does not increase from 0 or later, or is not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -95,8 +95,12 @@ def gradient_flow(
     Source: wang2024vae, Section 4.
     """
     times = jnp.asarray(times, dtype=float)
-    if times.ndim != 1 or times.size == 0 or times[0] < 0 or np.any(np.diff(times) <= 0):
-        raise ValueError(f"expected increasing times from 0 or later, got {times}")
+    if (
+        times.ndim != 1
+        or times.size == 0
+        or not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all())
+    ):
+        raise ValueError(f"expected finite increasing times from 0 or later, got {times}")
     records, last = _flow(
         loss, loss if record is None else record, params, times, rtol=rtol, atol=atol, max_steps=max_steps
     )

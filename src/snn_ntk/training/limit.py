@@ -48,8 +48,14 @@ def _filters(values, times, learning_rate, n):
     # What is left of each eigenmode at each time, and (1 − left)/λ. Without error a mode of eigenvalue 0 has no part in
     # the kernel of test points either, which is then a multiple of 0 that rounding has moved: it must not grow with t.
     left, gained = _all_filters(values, times, learning_rate, n)
-    null = (values == 0) & (values.max() > 0)
-    return np.where(null, 1.0, left), np.where(null, 0.0, gained)
+    # Where the kernel is 0 altogether nothing is known of them, and they move along a line.
+    null = values == 0
+    return np.where(null, 1.0, left), np.where(null & (values.max() > 0), 0.0, gained)
+
+
+def _check_line(gained):
+    if not np.isfinite(gained).all():
+        raise ValueError("expected finite times for a kernel that is 0, got infinity: what it moves, moves for ever")
 
 
 @np.errstate(invalid="ignore")  # 0 · ∞, in modes that are not looked at
@@ -58,6 +64,8 @@ def _all_filters(values, times, learning_rate, n):
     if times.ndim != 1 or not (times >= 0).all():
         raise ValueError(f"expected times of shape (r,), each at least 0, got {times}")
     times = times[:, None]
+    if learning_rate is not None and not learning_rate > 0:
+        raise ValueError(f"expected a learning rate > 0, got {learning_rate}")
     if learning_rate is None:
         exponent = -values * times / n
         slope = times / n
@@ -111,7 +119,7 @@ def limit_flow(
 
     Raises:
         ValueError: If shapes do not fit together, the kernel is not symmetric and positive, a number is not finite, a time is
-            negative, descent diverges beyond the range of floats, or only one of `kernel_test` and `f0_test` is given.
+            negative, the learning rate is not positive, descent diverges beyond the range of floats, or only one of `kernel_test` and `f0_test` is given.
 
     Example:
         >>> import numpy as np
@@ -134,6 +142,7 @@ def limit_flow(
             f"expected kernel_test (k, {len(values)}) and f0_test (k, {train.shape[2]}), "
             f"got {kernel_test.shape} and {f0_test.shape}"
         )
+    _check_line(gained)
     across = kernel_test @ vectors
     test = f0_test + np.einsum("ik,rk,kd->rid", across, gained, modes)
     return LimitFlow(train, test)
@@ -175,6 +184,7 @@ def limit_movement(
     """
     values, vectors, modes = _spectrum(kernel, f0, y)
     _, gained = _filters(values, times, learning_rate, len(values))
+    _check_line(gained)
     layer_kernel = np.asarray(layer_kernel, np.float64)
     if layer_kernel.shape != vectors.shape:
         raise ValueError(f"expected layer_kernel of shape {vectors.shape} like kernel, got {layer_kernel.shape}")

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from snn_ntk import _validation as validation
-from snn_ntk.training.checkpoint import Checkpoint, digest
-from snn_ntk.vae.training import Log, State, stretch
+from snn_ntk.training.checkpoint import Checkpoint
+from snn_ntk.vae.training import Log, State, check_choices, configuration, stretch
 
 __all__ = ["train_vaes"]
 
@@ -54,8 +53,9 @@ def train_vaes(
         Each model's state at step `steps`, and its log.
 
     Raises:
-        ValueError: If images are not bytes of the models' shape, states are at different steps, or the checkpoint
-            belongs to another configuration.
+        TypeError: As `train_vae` raises it.
+        ValueError: As `train_vae` raises it, or if there is no state, or states are of several architectures or at
+            different steps.
         FloatingPointError: If a loss or a parameter is no longer finite; the checkpoint keeps the row before.
 
     Example:
@@ -68,10 +68,23 @@ def train_vaes(
 
     Source: higgins2017beta, Eq. 4.
     """
-    images = jnp.asarray(validation.image_bytes(images, states[0].model.shape))
+    if not states:
+        raise ValueError("expected at least one state, got none")
+    if len({str(jax.tree.structure(state)) for state in states}) != 1:
+        raise ValueError("expected states of one architecture and optimizer, got several")
     if len(firsts := {int(state.step) for state in states}) != 1:
         raise ValueError(f"expected states at one step, got steps {sorted(firsts)}")
-    (first,) = firsts
+    rows, batch, first = check_choices(
+        states[0],
+        images,
+        beta,
+        steps,
+        learning_rate=learning_rate,
+        horizon=horizon,
+        batch=batch,
+        optimizer=optimizer,
+        rows=rows,
+    )
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
     kept: list[Any] = []
     arrays, static = eqx.partition(
@@ -80,19 +93,15 @@ def train_vaes(
     store = None
     if checkpoint is not None:
         settings = f"{float(beta)} {float(learning_rate)} {horizon} {batch} {optimizer}"
-        configuration = {
-            "models": digest(*(f"{leaf.shape} {leaf.dtype}" for leaf in jax.tree.leaves(arrays))),
-            "seeds": digest(jax.random.key_data(arrays.key)),
-            "images": digest(images[:: -(-len(images) // 64)], str(images.shape)),  # of millions, a few
-            "settings": settings,
-            "steps": f"{first} to {steps}",
-            "rows": str(rows),
-        }
-        store = Checkpoint(checkpoint, configuration)
+        store = Checkpoint(
+            checkpoint,
+            configuration(states[0].model, _plain(arrays), images, settings=settings, steps=(first, steps), rows=rows),
+        )
         if (found := store.read(_plain(arrays), (0.0, 0.0))) is not None:
             arrays = jax.tree.map(jnp.asarray, found[0])
             arrays = arrays._replace(key=jax.random.wrap_key_data(arrays.key))
             kept = found[1]
+    images = jnp.asarray(images)
     done = first if not kept else int(stops[len(kept)])
     numbers = (jnp.float32(beta), jnp.float32(learning_rate), jnp.float32(horizon or np.inf))
     for stop in stops[len(kept) + 1 :]:

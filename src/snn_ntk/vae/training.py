@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
 from snn_ntk import _validation as validation
-from snn_ntk.training.checkpoint import Checkpoint, digest
+from snn_ntk._files import digest
+from snn_ntk.training.checkpoint import Checkpoint
 from snn_ntk.vae.model import VAE, loss_terms
 
 __all__ = ["Log", "State", "start_vae", "train_vae"]
@@ -197,36 +198,29 @@ def train_vae(
     Source: higgins2017beta, Eq. 4; loshchilov2017sgdr, Eq. 5 (for the falling rate).
     """
     state.model.check_not_consumed()
-    images = jnp.asarray(validation.image_bytes(images, state.model.shape))
-    validation.non_negative(beta, "beta")
-    validation.non_negative(learning_rate, "learning_rate")
-    rows, batch = validation.positive_integer(rows, "rows"), validation.positive_integer(batch, "batch")
-    first = int(state.step)
-    if not hasattr(steps, "__index__") or steps < first:
-        raise ValueError(f"expected a whole number of steps >= {first}, the state's own, got {steps}")
-    if horizon is not None and not horizon >= 1:
-        raise ValueError(f"expected a horizon >= 1 or none, got {horizon}")
-    _check_optimizer(optimizer)
-    if _matches(state, optimizer) is False:
-        raise ValueError(f"expected the optimizer that the state was started with, got {optimizer!r}")
+    rows, batch, first = check_choices(
+        state,
+        images,
+        beta,
+        steps,
+        learning_rate=learning_rate,
+        horizon=horizon,
+        batch=batch,
+        optimizer=optimizer,
+        rows=rows,
+    )
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
     kept: list[Any] = []
     store = None
     if checkpoint is not None:
         arrays = _arrays(state)
+        settings = f"{float(beta)} {float(learning_rate)} {horizon} {batch} {optimizer}"
         store = Checkpoint(
-            checkpoint,
-            {
-                "model": digest(*(f"{leaf.shape} {leaf.dtype}" for leaf in jax.tree.leaves(arrays))),
-                "seed": digest(arrays[-1]),
-                "images": digest(images[:: -(-len(images) // 64)], str(images.shape)),  # of millions, a few
-                "settings": f"{float(beta)} {float(learning_rate)} {horizon} {batch} {optimizer}",
-                "steps": f"{first} to {steps}",
-                "rows": str(rows),
-            },
+            checkpoint, configuration(state.model, arrays, images, settings=settings, steps=(first, steps), rows=rows)
         )
         if (found := store.read(arrays, (0.0, 0.0))) is not None:
             state, kept = _state(found[0], state), found[1]
+    images = jnp.asarray(images)
     show = "CI" not in os.environ if progress is None else progress
     numbers = (jnp.float32(beta), jnp.float32(learning_rate), jnp.float32(horizon or np.inf))
     with tqdm(total=steps, initial=int(state.step), delay=5, leave=False, disable=not show, unit="step") as bar:
@@ -247,9 +241,36 @@ def train_vae(
     return state, Log(stops[1:], reconstruction, kl)
 
 
-def _matches(state, optimizer):
+def check_choices(state, images, beta, steps, *, learning_rate, horizon, batch, optimizer, rows):
+    """Raises an error unless a state can be trained so; returns rows, batch and the state's step as Python's integers."""
+    validation.image_bytes(images, state.model.shape)
+    validation.non_negative(beta, "beta")
+    validation.non_negative(learning_rate, "learning_rate")
+    rows, batch = validation.positive_integer(rows, "rows"), validation.positive_integer(batch, "batch")
+    first = int(state.step)
+    if not hasattr(steps, "__index__") or steps < first:
+        raise ValueError(f"expected a whole number of steps >= {first}, the state's own, got {steps}")
+    if horizon is not None and not horizon >= 1:
+        raise ValueError(f"expected a horizon >= 1 or none, got {horizon}")
+    _check_optimizer(optimizer)
     expected = jax.tree.structure(OPTIMIZERS[optimizer].init(eqx.filter(state.model, eqx.is_array)))
-    return jax.tree.structure(state.moments) == expected
+    if jax.tree.structure(state.moments) != expected:
+        raise ValueError(f"expected the optimizer that the state was started with, got {optimizer!r}")
+    return rows, batch, first
+
+
+def configuration(model, arrays, images, *, settings, steps, rows):
+    """What has to be the same for a training to go on from a checkpoint; the keys are the last of the state's arrays."""
+    *parts, keys = jax.tree.leaves(arrays)
+    return {
+        "model": digest(str(jax.tree.structure(model)), *(f"{leaf.shape} {leaf.dtype}" for leaf in parts)),
+        "seed": digest(keys),
+        "initial state": digest(*parts),
+        "images": digest(images),
+        "settings": settings,
+        "steps": f"{steps[0]} to {steps[1]}",
+        "rows": str(rows),
+    }
 
 
 def _arrays(state):
