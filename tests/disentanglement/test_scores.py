@@ -218,6 +218,11 @@ def test_collapsed_coordinates_have_no_vote():
     assert disentanglement.factor_vae(sampler(), collapsed, rng=np.random.default_rng(0), **FEW) == 0
     assert disentanglement.factor_vae(sampler(), collapsed, rng=np.random.default_rng(0), threshold=1e-3, **FEW) == 1
 
+    def constant_first(factors):
+        return np.column_stack([np.ones(len(factors)), perfect(factors)])
+
+    assert disentanglement.factor_vae(sampler(), constant_first, rng=np.random.default_rng(0), threshold=0, **FEW) == 1
+
 
 def test_points_of_any_number_are_encoded_in_parts_of_one_size(monkeypatch):
     monkeypatch.setattr(codes, "CHUNK", 100)

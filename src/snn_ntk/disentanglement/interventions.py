@@ -92,7 +92,7 @@ def factor_vae(
     """The FactorVAE metric: how well the coordinate that varies least names the factor that is held still.
 
     A point is the coordinate whose variance over a batch with one factor held still is the smallest share of its
-    variance over the data; coordinates with a standard deviation below `threshold` over the data have no vote. The
+    variance over the data; coordinates with a standard deviation of 0 or below `threshold` over the data have no vote. The
     score is the held-out accuracy of the majority vote of coordinates. Chance is about one over the number of factors
     that vary; a code without any coordinate above the threshold scores 0.
 
@@ -127,7 +127,7 @@ def factor_vae(
     check_counts(train=train, test=test, batch=batch, variance_codes=variance_codes)
     varying = varying_factors(sampler)
     spread = encoded(encode, sampler.sample_factors(rng, variance_codes)).var(axis=0, ddof=1)
-    voting = np.flatnonzero(spread >= threshold**2)
+    voting = np.flatnonzero((spread >= threshold**2) & (spread > 0))
     if not len(voting):
         return 0.0
 
