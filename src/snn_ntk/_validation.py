@@ -72,11 +72,11 @@ def finite(value: Any, name: str) -> np.ndarray:
 
 
 def non_negative(value: Any, name: str) -> Any:
-    """A finite scalar ≥ 0 (traced values are let through)."""
-    if not _is_concrete(value):
-        return value
+    """A finite scalar ≥ 0 (of a traced one the shape is known alone)."""
     if isinstance(value, (bool, str)) or jnp.ndim(value) != 0:
         raise TypeError(f"expected {name} to be one number, got {value!r}")
+    if not _is_concrete(value):
+        return value
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
@@ -87,11 +87,11 @@ def non_negative(value: Any, name: str) -> Any:
 
 
 def below_infinity(value: Any, name: str) -> Any:
-    """A scalar that is finite or −inf (traced values are let through)."""
-    if not _is_concrete(value):
-        return value
+    """A scalar that is finite or −inf (of a traced one the shape is known alone)."""
     if isinstance(value, (bool, str)) or jnp.ndim(value) != 0:
         raise TypeError(f"expected {name} to be one number, got {value!r}")
+    if not _is_concrete(value):
+        return value
     if not float(value) < math.inf:
         raise ValueError(f"expected {name} to be finite or -inf, got {value}")
     return value

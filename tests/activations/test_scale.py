@@ -10,7 +10,7 @@ import pytest
 from scipy import integrate
 
 from snn_ntk import stax, tangent_kernels, tangent_kernels_batched
-from snn_ntk.activations import dual, dual_derivatives
+from snn_ntk.activations import dual, dual_derivatives, resolve
 
 VARIANCES = np.array([1e-8, 1e-4, 0.3, 7.0, 300.0, 1e4, 1e6, 1e8])
 CORRELATIONS = (-1.0, -0.999, -0.6, 0.0, 0.5, 0.97, 1 - 1e-6, 1 - 1e-12, 1.0)
@@ -213,3 +213,60 @@ def test_weights_of_scale_0(layer, x64):
     constant = float(layer[1]((), jnp.zeros(()))) ** 2
     for kernel, want in zip(kernels, (0, 0, constant), strict=True):
         np.testing.assert_allclose(kernel, want, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("q", [1e-12, 1e-8, 1e-4, 1.0, 10.0])
+@pytest.mark.parametrize("rho", [-1.0, -0.3, 0.0, 1e-5, 0.3, 1.0])
+def test_sine_and_cosine_keep_their_digits_at_small_variances(rho, q, dtype):
+    """E sin sin = E cos' cos' = e^{−q} sinh c and E cos cos = E sin' sin' = e^{−q} cosh c, in Python's arithmetic."""
+    q, c = dtype(q), dtype(dtype(rho) * dtype(q))
+    sinh, cosh = (math.exp(-float(q)) * f(float(c)) for f in (math.sinh, math.cosh))
+    rtol = 30 * np.finfo(dtype).eps * max(1.0, float(q))
+    with jax.enable_x64(dtype == np.float64):
+        np.testing.assert_allclose(dual_derivatives(stax.Sin(), c, q, q), [sinh, cosh, sinh], rtol=rtol, atol=1e-30)
+        np.testing.assert_allclose(dual_derivatives(stax.Cos(), c, q, q), [cosh, sinh, cosh], rtol=rtol, atol=1e-30)
+
+
+def test_a_sine_of_small_noise_varies_by_it():
+    """E sin²(s g) = (1 − e^{−2 s²})/2, of which a difference in single precision leaves nothing."""
+    found = resolve(stax.Sin()).second_moment(jnp.float32(0), jnp.float32(1e-4))
+    assert float(found) == pytest.approx(1e-8, rel=1e-6, abs=0)
+
+
+def test_orthogonal_inputs_have_a_sines_slope():
+    assert float(jax.grad(lambda c: dual(stax.Sin(), c, 1.0, 1.0))(0.0)) == pytest.approx(math.exp(-1))
+
+
+def test_a_gaussian_that_grows_is_refused_where_its_mean_is_infinite():
+    """E exp(b a² + b d²) exists where I − 2b Σ is positive definite: at b = 1 for variances below 1/2."""
+    value = dual(stax.Gaussian(1.0, 1.0), 0.0, 0.2, 0.2)
+    assert float(value) == pytest.approx(1 / (1 - 0.4))
+    for point in ((0.0, 1.0, 1.0), (0.0, 0.5, 0.1), (0.39, 0.4, 0.4)):
+        with pytest.raises(ValueError, match="expected"):
+            dual_derivatives(stax.Gaussian(1.0, 1.0), *point)
+    with pytest.raises(ValueError, match="expected"):
+        tangent_kernels(jnp.eye(3), activation=stax.Gaussian(1.0, 1.0), sigma0=1.0)
+
+
+def test_gabor_is_exact_or_refused_in_single_precision():
+    point = np.array([0.3, 1.0, 1.0])
+    for q in (1e2, 1e4, 1e6):
+        single = dual_derivatives(stax.Gabor(), *(q * point).astype(np.float32))
+        with jax.enable_x64(True):
+            double = dual_derivatives(stax.Gabor(), *(q * point))
+        np.testing.assert_allclose(single, double, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"Gabor, in float32 at variances up to 1e\+08"):
+        dual_derivatives(stax.Gabor(), *(1e8 * point).astype(np.float32))
+
+
+@pytest.mark.parametrize("point", [(0.1, -0.2, 1.0), (2.0, 1.0, 1.0), (-1.2, 1.0, 1.0), (0.1, 0.0, 1.0)])
+def test_covariances_that_no_two_numbers_have_are_refused(point):
+    for function in (dual, dual_derivatives):
+        with pytest.raises(ValueError, match=r"expected variances >= 0 and covariances"):
+            function(stax.Erf(), *point)
+
+
+def test_a_width_of_a_radial_kernel_is_positive():
+    with pytest.raises(ValueError, match="expected gamma > 0, got -1"):
+        stax.Rbf(-1.0)

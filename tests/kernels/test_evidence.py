@@ -45,3 +45,23 @@ def test_its_gradient_in_every_parameter(x):
 def test_a_matrix_that_is_none_is_refused():
     with pytest.raises(ValueError, match="expected nngp \\+ ridge to be positive definite in float32"):
         log_marginal_likelihood(jnp.array([[1.0, 2.0], [2.0, 1.0]]), jnp.ones((2, 1)), 0.0)
+
+
+def test_a_kernel_of_integers_leaves_targets_and_noise_as_they_are():
+    y = jnp.array([[0.5], [0.7], [-0.3]])
+    found = log_marginal_likelihood(2 * jnp.eye(3, dtype=int), y, 0.5)
+    assert float(found) == pytest.approx(scipy.stats.norm.logpdf(y[:, 0], scale=2.5**0.5).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((3, 3), (3,), ()), ((3, 3), (2, 1), ()), ((3, 2), (3, 1), ()), ((3, 3), (3, 1), (2,))]
+)
+def test_shapes_of_evidence_fit(unchecked, shapes):
+    with pytest.raises(ValueError, match=r"expected nngp \(n, n\), y \(n, d_out\) and ridge"):
+        log_marginal_likelihood(*map(jnp.ones, shapes))
+
+
+def test_evidence_is_of_an_array(unchecked):
+    kernel = stax.serial(stax.Dense(8), stax.Erf(), stax.Dense(1))[2](jnp.eye(3))
+    with pytest.raises(TypeError, match="got a Kernel: give its nngp"):
+        log_marginal_likelihood(kernel, jnp.ones((3, 1)), 0.1)

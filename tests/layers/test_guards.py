@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from snn_ntk import StochasticDense, nt, predictive_variance, stax
+from snn_ntk import StochasticDense, nt, predictive_variance, stax, tangent_kernels
+from snn_ntk.layers import StochasticDropout
 
 
 @pytest.fixture
@@ -54,3 +55,31 @@ def test_dropout_before_noise_is_refused(x):
         want = network(stax.Dense(1), mode)
         np.testing.assert_allclose(network(StochasticDense(1, sigma0=0.0), mode).ntk, want.ntk, rtol=1e-6)
     assert bool(jnp.isfinite(network(StochasticDense(1, sigma0=0.5), "test").ntk).all())
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda s: StochasticDense(3, sigma0=s),
+        lambda s: StochasticDense(3, s, sigma0=0.5),
+        lambda s: StochasticDense(3, sigma0=0.5, b_std=s),
+        lambda s: stax.serial(stax.Dense(8), stax.Relu(), StochasticDropout(s), stax.Dense(8)),
+    ],
+)
+def test_a_scale_is_one_number_within_a_trace_too(unchecked, network):
+    def total(s):
+        return stax.serial(network(s), stax.Erf(), stax.Dense(1))[2](jnp.eye(3)).ntk.sum()
+
+    assert np.isfinite(jax.grad(total)(0.5))
+    for program in (jax.jit(total), jax.grad(total)):
+        with pytest.raises(TypeError, match="to be one number"):
+            program(jnp.array([0.1, 0.5, 1.0]))
+
+
+def test_a_scale_of_one_hidden_layer_is_one_number_within_a_trace_too(unchecked):
+    def total(s):
+        return tangent_kernels(jnp.eye(3), activation=stax.Erf(), sigma0=s).total.sum()
+
+    for program in (jax.jit(total), jax.grad(total)):
+        with pytest.raises(TypeError, match="expected sigma0 to be one number"):
+            program(jnp.array([0.1, 0.5, 1.0]))

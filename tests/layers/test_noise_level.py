@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from snn_ntk import StochasticDense, sigma0_for, stax
+from snn_ntk.layers import Nonlinearity
 
 X = jnp.eye(2)
 
@@ -43,3 +44,22 @@ def test_a_peak_gives_two(x64):
         assert len(level.others) == 1
         np.testing.assert_allclose([variance(level.sigma0), variance(level.others[0])], share * peak, rtol=1e-6)
         assert level.sigma0 < grid[variance(grid).argmax()] < level.others[0]
+
+
+def test_a_function_without_a_closed_form_has_the_same_noise_levels():
+    x = np.random.default_rng(0).normal(size=(3, 3))
+
+    def network(layer):
+        return lambda sigma0: stax.serial(StochasticDense(8, sigma0=sigma0), layer, stax.Dense(1))
+
+    for variance in (0.003, 0.03):
+        known = sigma0_for(network(stax.Gaussian(1.0, -1.0)), x, variance)
+        found = sigma0_for(network(Nonlinearity(lambda z: jnp.exp(-z * z))), x, variance)
+        assert found.sigma0 == pytest.approx(known.sigma0, rel=1e-3)
+        assert found.others == pytest.approx(known.others, rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"between": (0, 10)}, {"between": (2, 1)}, {"variance": -1.0}])
+def test_what_no_noise_gives_is_refused(unchecked, options):
+    with pytest.raises(ValueError, match="expected"):
+        sigma0_for(network(stax.Erf()), X, **{"variance": 0.1} | options)

@@ -2,13 +2,26 @@
 
 from typing import Any
 
-from jaxtyping import ArrayLike
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike
 
 from snn_ntk.activations.base import Scalars, as_floats
 from snn_ntk.activations.refusal import is_unresolved, refuse
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["dual", "dual_derivatives"]
+
+
+def _point(c: ArrayLike, q1: ArrayLike, q2: ArrayLike) -> list[Array]:
+    """Covariances and variances as floats, where they are there those of two numbers, or nearly: rounding is left room."""
+    point = as_floats(c, q1, q2)
+    if any(isinstance(value, Tracer) for value in point):
+        return point
+    c_, q1_, q2_ = (np.asarray(value, np.float64) for value in point)
+    if (q1_ < 0).any() or (q2_ < 0).any() or (np.abs(c_) > 1.1 * np.sqrt(q1_) * np.sqrt(q2_)).any():
+        raise ValueError("expected variances >= 0 and covariances |c| <= √(q1 q2), got others among them")
+    return point
 
 
 def dual(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike) -> Scalars:
@@ -27,8 +40,9 @@ def dual(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike) -> Scalars
 
     Raises:
         TypeError: If `activation` is not an activation.
-        ValueError: If `activation` is one without a dual for every variance (`stax.Hermite`), or if it overflows or is
-            not resolved at one of these variances, which the message names. Inside of `jax.jit` that is NaN.
+        ValueError: If a variance is negative, or a covariance larger than two numbers of these variances have; if
+            `activation` is one without a dual for every variance (`stax.Hermite`); or if it overflows or is not resolved
+            at one of these variances, which the message names. Inside of `jax.jit` that is NaN.
 
     Example:
         >>> from snn_ntk import stax
@@ -37,7 +51,7 @@ def dual(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike) -> Scalars
 
     Source: book, chapter 5; daniely2016toward; lee2019wide (neural-tangents' closed forms).
     """
-    activation, point = resolve(activation), as_floats(c, q1, q2)
+    activation, point = resolve(activation), _point(c, q1, q2)
     value = activation.dual(*point)
     if is_unresolved(value):
         refuse(activation, *point[1:])
@@ -69,8 +83,9 @@ def dual_derivatives(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike
 
     Raises:
         TypeError: If `activation` is not an activation.
-        ValueError: If `activation` is one without a dual for every variance (`stax.Hermite`), or if it overflows or is
-            not resolved at one of these variances, which the message names. Inside of `jax.jit` that is NaN.
+        ValueError: If a variance is negative, or a covariance larger than two numbers of these variances have; if
+            `activation` is one without a dual for every variance (`stax.Hermite`); or if it overflows or is not resolved
+            at one of these variances, which the message names. Inside of `jax.jit` that is NaN.
 
     Example:
         >>> from snn_ntk import stax
@@ -79,7 +94,7 @@ def dual_derivatives(activation: Any, c: ArrayLike, q1: ArrayLike, q2: ArrayLike
 
     Source: book, chapter 5; price1958useful (Price's theorem).
     """
-    activation, point = resolve(activation), as_floats(c, q1, q2)
+    activation, point = resolve(activation), _point(c, q1, q2)
     values = activation.derivatives(*point)
     if is_unresolved(*values):
         refuse(activation, *point[1:])

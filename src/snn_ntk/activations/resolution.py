@@ -35,8 +35,9 @@ def resolve(activation: Any) -> Activation:
 
     Closed forms are used for erf, ReLU and its relatives, sign, GELU, sin, cos, exp, Gaussian, Gabor, Rbf and
     polynomials, given as layers (`stax.Erf()`) or as functions (`jax.scipy.special.erf`). Any other function is
-    integrated by quadrature and must be smooth: a kink or a jump is refused where it is used, give it as a layer. A
-    parameter that the function closes over may be differentiated in.
+    integrated by quadrature and must be smooth: a kink or a jump is refused where it is used, give it as a layer (in
+    single precision one below a thousandth of the function is not seen). A parameter that the function closes over may
+    be differentiated in. It is read once, as by `jax.jit`: what it closes over must not change later.
 
     Args:
         activation: An `Activation`, a nonlinearity layer of neural-tangents, or a function from arrays to arrays that

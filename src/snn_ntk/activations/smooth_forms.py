@@ -93,19 +93,28 @@ def _sin_name(a: float | Array, b: float | Array, c: float | Array) -> str:
 def sin_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 0.0) -> Activation:
     """φ(z) = a sin(b z + c)."""
     phase = c
+    # Of 1 ∓ cos(2c); as Python's numbers, since an activation serves both precisions.
+    sine, cosine = jnp.sin(phase), jnp.cos(phase)
+    if not isinstance(phase, Tracer):
+        sine, cosine = math.sin(phase), math.cos(phase)
 
     def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
-        difference, total = half_squared_distance(c, q1, q2, rest), half_squared_distance(-c, q1, q2, rest)
-        doubled = jnp.cos(2 * jnp.asarray(phase, total.dtype))  # here: an activation serves both precisions
-        same = a * a / 2 * jnp.exp(-b * b * difference)
-        opposite = a * a / 2 * doubled * jnp.exp(-b * b * total)
-        return same - opposite, b**2 * (same + opposite), b**4 * (same - opposite)
+        c, q1, q2 = jnp.broadcast_arrays(c, q1, q2)
+        same = jnp.exp(-b * b * half_squared_distance(c, q1, q2, rest))
+        opposite = jnp.exp(-b * b * half_squared_distance(-c, q1, q2, rest))
+        # Their difference keeps its digits where the two are nearly equal.
+        near = b * b * jnp.abs(c) < 0.5
+        small = 2 * jnp.exp(-b * b * (q1 / 2 + q2 / 2)) * jnp.sinh(b * b * jnp.where(near, c, 0))
+        odd = jnp.where(near, small, same - opposite)
+        value = a * a / 2 * (odd + 2 * sine**2 * opposite)
+        return value, a * a / 2 * b**2 * (odd + 2 * cosine**2 * opposite), b**4 * value
 
     def damped(u: Array, s: Array) -> Array:
         return a * jnp.exp(-((b * s) ** 2) / 2) * jnp.sin(b * u + phase)
 
     def second_moment(u: Array, s: Array) -> Array:
-        return a * a / 2 * (1 - jnp.exp(-2 * (b * s) ** 2) * jnp.cos(2 * (b * u + phase)))
+        exponent = -2 * (b * s) ** 2
+        return a * a / 2 * (2 * jnp.exp(exponent) * jnp.sin(b * u + phase) ** 2 - jnp.expm1(exponent))
 
     return make_activation(
         _sin_name(a, b, c),
@@ -119,6 +128,8 @@ def sin_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 
 
 def rbf_form(gamma: float | Array = 1.0) -> Activation:
     """φ(z) = √2 sin(√(2γ) z + π/4), whose dual is the Gaussian kernel."""
+    if not isinstance(gamma, Tracer) and not gamma > 0:
+        raise ValueError(f"expected gamma > 0, got {gamma}")
     root: Any = jnp.sqrt(2 * gamma) if isinstance(gamma, Tracer) else math.sqrt(2 * gamma)
     return sin_form(math.sqrt(2), root, math.pi / 4)
 
@@ -142,7 +153,10 @@ def gaussian_form(a: float | Array = 1.0, b: float | Array = -1.0) -> Activation
     """φ(z) = a exp(b z²)."""
 
     def kappa(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
-        return a * a / jnp.sqrt(1 - 2 * b * (q1 + q2) + 4 * b * b * determinant(*jnp.broadcast_arrays(c, q1, q2), rest))
+        c, q1, q2 = jnp.broadcast_arrays(c, q1, q2)
+        gap = 1 - 2 * b * (q1 + q2) + 4 * b * b * determinant(c, q1, q2, rest)
+        finite = (gap > 0) & (2 * b * jnp.maximum(q1, q2) < 1)  # where I - 2 b Σ is positive definite
+        return jnp.where(finite, a * a / jnp.sqrt(jnp.where(finite, gap, 1)), jnp.inf)
 
     def smoothed(u: Array, s: Array, a: float | Array = a, b: float | Array = b) -> Array:
         spread = 1 - 2 * b * s * s
@@ -235,6 +249,9 @@ def gabor_form() -> Activation:
 
     def kappa(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
         gap = 1 + 2 * (q1 + q2) + 4 * determinant(*jnp.broadcast_arrays(c, q1, q2), rest)
+        # Beyond, what its second derivative is made of overflows or vanishes.
+        within = gap < jnp.finfo(gap.dtype).max ** (1 / 3)
+        gap = jnp.where(within, gap, jnp.nan)
         return jnp.exp((1 + q1 + q2) / (2 * gap) - 0.5) * jnp.sinh(c / gap) / jnp.sqrt(gap)
 
     def smoothed(u: Array, s: Array) -> Array:

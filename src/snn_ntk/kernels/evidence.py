@@ -15,7 +15,7 @@ __all__ = ["log_marginal_likelihood"]
 
 @full_precision
 def log_marginal_likelihood(
-    nngp: Float[ArrayLike, "n n"], y: Num[ArrayLike, "n d_out"], ridge: Num[ArrayLike, ""] | Num[ArrayLike, " n"]
+    nngp: Num[ArrayLike, "n n"], y: Num[ArrayLike, "n d_out"], ridge: Num[ArrayLike, ""] | Num[ArrayLike, " n"]
 ) -> Float[Array, ""]:
     """The log marginal likelihood of targets under the Gaussian process with the covariance `nngp`, noise added.
 
@@ -35,7 +35,9 @@ def log_marginal_likelihood(
         The log marginal likelihood, summed over outputs.
 
     Raises:
-        ValueError: If K + R is not positive definite in its precision (within a trace the result is NaN).
+        TypeError: If `nngp` is no array.
+        ValueError: If shapes do not fit, or K + R is not positive definite in its precision (within a trace the result is
+            NaN).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -49,9 +51,16 @@ def log_marginal_likelihood(
 
     Source: book, chapter 8 (ridge regression, of which this is the evidence).
     """
-    K = jnp.asarray(nngp)
+    if hasattr(nngp, "nngp"):
+        raise TypeError("expected nngp as an array, got a Kernel: give its nngp")
+    K = validation.inputs(nngp, "nngp")
     y = jnp.asarray(y, K.dtype)
-    n, outputs = y.shape
+    n, ridges = len(K), jnp.shape(ridge)
+    if K.shape != (n, n) or y.ndim != 2 or len(y) != n or ridges not in ((), (n,)):
+        raise ValueError(
+            f"expected nngp (n, n), y (n, d_out) and ridge () or (n,), got shapes {K.shape}, {y.shape} and {ridges}"
+        )
+    outputs = y.shape[1]
     factor = jnp.linalg.cholesky(K + jnp.diag(jnp.broadcast_to(jnp.asarray(ridge, K.dtype), (n,))))
     white = jax.scipy.linalg.solve_triangular(factor, y, lower=True)
     log_det = 2 * jnp.log(jnp.diagonal(factor)).sum()

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk.layers.variance import predictive_variance
 
 __all__ = ["NoiseLevel", "sigma0_for"]
@@ -54,7 +55,9 @@ def sigma0_for(
         `NoiseLevel`.
 
     Raises:
-        ValueError: If no σ0 between the two does, with the variances that there are.
+        TypeError: If `variance` is not one number.
+        ValueError: If no σ0 between the two does, with the variances that there are; or if the network is not resolved at
+            one of them, as its kernel says.
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,14 +72,21 @@ def sigma0_for(
     """
     from scipy.optimize import brentq, minimize_scalar  # beside JAX, which needs it; not loaded with the package
 
-    @jax.jit
+    if not 0 < between[0] < between[1] < math.inf:
+        raise ValueError(f"expected between to be two increasing sigma0 > 0, got {between}")
+    variance = float(validation.non_negative(variance, "variance"))
+
     def mean_variance(t: Any) -> Any:
         network = make(jnp.exp(t))
         kernel_fn = network[2] if isinstance(network, tuple) else network
         return predictive_variance(kernel_fn(jnp.asarray(x))).mean()
 
+    compiled = jax.jit(mean_variance)
+
     def gap(t: float) -> float:
-        return float(mean_variance(float(t))) - variance
+        found = float(compiled(float(t)))
+        # Some integrals are not compiled; by itself the network gives the number, or an error that names it.
+        return (float(mean_variance(float(t))) if math.isnan(found) else found) - variance
 
     # Dense enough for the variances of networks, which change on a scale of a factor in σ0; a peak or a valley between
     # the points that reaches the wanted value is looked for.

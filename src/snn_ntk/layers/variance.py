@@ -16,7 +16,8 @@ def predictive_variance(kernel: Any) -> Float[Array, " n"]:
     Var_ζ f(x, ζ) = cov1(x) - nngp(x, x)
 
     Where that is a small difference it is computed by itself through dense layers and nonlinearities, so that it keeps
-    its digits however small the noise is; behind other layers (sums, products, normalisation) it is the difference.
+    its digits however small the noise is; behind other layers (sums, products, normalisation) it is the difference, and
+    so of a kernel from `nt.batch`, or of a part of one, which do not carry it: no digit where it is rounding of cov1.
     It is the same whichever inputs share their noise, but with shared noise `nngp` is no covariance of f̂: refused.
 
     Args:
