@@ -16,12 +16,14 @@ from jaxtyping import Array
 __all__ = [
     "below_infinity",
     "finite",
+    "floats",
     "generator",
     "image_bytes",
     "image_shape",
     "inputs",
     "matching_inputs",
     "non_negative",
+    "of_shape",
     "optional_non_negative",
     "positive_integer",
     "unit_rows",
@@ -61,6 +63,18 @@ def matching_inputs(x1: Any, x2: Any | None) -> tuple[Array, Array | None]:
     if x1.shape[1] != x2.shape[1]:
         raise ValueError(f"expected x2 with {x1.shape[1]} features like x1, got {x2.shape[1]}")
     return x1, x2
+
+
+def floats(x: Any) -> Array:
+    """Integers as the floats that they are: products and squares of uint8 are taken modulo 256."""
+    return jnp.asarray(x, jnp.result_type(x, float))
+
+
+def of_shape(value: Any, shape: tuple[int, ...], name: str) -> Any:
+    """An array of this very shape: another one would be broadcast, and give a number."""
+    if np.shape(value) != shape:
+        raise ValueError(f"expected {name} of shape {shape}, got {np.shape(value)}")
+    return value
 
 
 def finite(value: Any, name: str) -> np.ndarray:

@@ -279,6 +279,7 @@ GOOD = (np.ones((4, 2)), np.arange(8).reshape(4, 2))
         (lambda: disentanglement.modularity(GOOD[0], GOOD[1][:, :1]), "at least two factors"),
         (lambda: disentanglement.sap(*GOOD, GOOD[0][:, :1], GOOD[1]), "a test set of 2 latents and 2 factors"),
         (lambda: disentanglement.sap(*GOOD, GOOD[0][:1], GOOD[1]), "factors_test as integers"),
+        (lambda: disentanglement.read_factors(*GOOD, *GOOD, hidden=-1), "random features >= 0, got -1"),
         (lambda: disentanglement.sap(*GOOD, *GOOD, C=0.0), "a positive C"),
         (lambda: disentanglement.dci(*GOOD, *GOOD, model="lasso"), "model 'forest' or 'boosting', got 'lasso'"),
         (

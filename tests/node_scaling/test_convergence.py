@@ -217,13 +217,21 @@ def test_bounds_vanish_only_without_asymmetry():
     [
         ({"gamma": 0.0}, ValueError, "0 < gamma"),
         ({"kappa_n": 0.0}, DegenerateKernelError, "kappa_n > 0"),
+        ({"kappa_n": np.inf}, DegenerateKernelError, "finite kappa_n > 0"),
         ({"delta": 1.0}, ValueError, "0 < delta < 1"),
+        ({"residual": np.nan}, ValueError, "finite residual >= 0"),
+        ({"residual": np.inf}, ValueError, "finite residual >= 0"),
+        ({"residual": -1.0}, ValueError, "finite residual >= 0"),
     ],
 )
 def test_bad_arguments(change, error, message):
     choices = dict(gamma=0.5, kappa_n=0.1, residual=1.0, delta=0.1) | change
     with pytest.raises(error, match=message):
         theorem41(X, np.full(4, 0.25), **choices)
+    with pytest.raises(error, match=message):
+        theorem41_width(X, **choices)
+    with pytest.raises(error, match=message):
+        theorem42(X, np.full(4, 0.25), **choices, constants="tanh")
     with pytest.raises(error, match=message):
         theorem42_width(X, **choices, constants="tanh")
 
@@ -240,3 +248,29 @@ def test_bad_data():
         lemma_d1(X, np.ones(1), residual=1.0, eigenvalue=0.0)
     with pytest.raises(ValueError, match="0 < delta <= 1"):
         residual_bound(X, Y, activation=RELU, delta=0.0)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_numbers_that_are_no_sizes(bad):
+    with pytest.raises(ValueError, match="finite eigenvalue > 0"):
+        lemma_d1(X, np.ones(1), residual=1.0, eigenvalue=bad)
+    with pytest.raises(ValueError, match="finite residual >= 0"):
+        lemma_d1(X, np.ones(1), residual=bad, eigenvalue=1.0)
+    with pytest.raises(ValueError, match="finite L >= 0"):
+        lemma_d1(X, np.ones(1), residual=1.0, eigenvalue=1.0, L=bad)
+    with pytest.raises(ValueError, match="finite L >= 0"):
+        proposition_c1_width(X, kappa_n=0.1, delta=0.1, L=bad)
+
+
+def test_a_residual_of_zero_asks_for_the_first_eigenvalue_alone():
+    choices = dict(gamma=0.5, kappa_n=0.1, residual=0.0, delta=0.1)
+    assert theorem42_width(X, **choices, constants="tanh") == proposition_c1_width(X, kappa_n=0.1, delta=0.05)
+    assert theorem41(X, np.full(4, 0.25), **choices).movement.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("wrong", [Y[:, None], Y[:1], np.append(Y, 1.0), np.outer(Y, Y)])
+def test_targets_are_one_for_each_input(wrong):
+    with pytest.raises(ValueError, match=r"expected y of shape \(6,\), got"):
+        residual_bound(X, wrong, activation=RELU, delta=1.0)
+    with pytest.raises(ValueError, match=r"expected y of shape \(6,\), got"):
+        theorem51_size(X, wrong, np.full(6, 1 / 6), activation=RELU)

@@ -181,6 +181,26 @@ def test_a_pruned_network_is_the_network_with_scales_set_to_zero(net, x):
         node_scaling.pruned_risk(net, x, y, [65])
 
 
+def test_targets_of_another_shape_are_not_broadcast(net, x, unchecked):
+    y = jnp.arange(6.0)
+    two = net._replace(signs=jnp.stack([net.signs, -net.signs], axis=1))
+    for network, wrong in ((net, y[:, None]), (net, y[:1]), (two, y), (two, y[:, None]), (two, y[:2])):
+        for call in (
+            lambda y, network=network: node_scaling.risk(network, x, y),
+            jax.jit(lambda y, network=network: node_scaling.risk(network, x, y)),
+            lambda y, network=network: node_scaling.pruned_risk(network, x, y, [0, 3]),
+        ):
+            with pytest.raises(ValueError, match=r"expected y of shape \(6,.*\), got \("):
+                call(wrong)
+
+
+@pytest.mark.parametrize("variance", [-1.0, np.nan])
+def test_a_variance_that_is_none_is_refused(x, variance):
+    for function in (node_scaling.mean_gram, node_scaling.gram_variance):
+        with pytest.raises(ValueError, match="variance >= 0"):
+            function(x, variance=variance)
+
+
 def test_transferred_features_reassemble_the_output(net, x):
     features = node_scaling.transfer_features(net, x, 64)
     order = np.argsort(-np.asarray(net.scalings), kind="stable")

@@ -85,3 +85,8 @@ def test_bad_arguments():
         rescaled(params, np.ones(5))
     with pytest.raises(ValueError, match="unit norm"):
         node_variance(2 * X, activation=ERF, sigma0=0.5)
+    with pytest.raises(ValueError, match="sigma0 >= 0"):
+        node_variance(X, activation=ERF, sigma0=-0.5)
+    for gamma in (1.5, -0.5, np.nan):
+        with pytest.raises(ValueError, match="gamma"):
+            limiting_kernels(jax.random.key(0), X, gamma=gamma, alpha=0.5, activation=ERF, sigma0=0.5)

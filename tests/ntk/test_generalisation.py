@@ -61,6 +61,32 @@ def test_network_complexity_found_by_ascent_stays_below_the_bound():
     assert 0.5 * linear < found < sum(rademacher_bound(0.3, 2.0, 400, len(x), delta=0.1))
 
 
+def test_ascent_where_nothing_can_move_stays_at_the_start():
+    """The class of radius 0 is the start alone, and a network that answers to no input has no slope."""
+    x, _ = data()
+    start, signs = init_two_layer(jax.random.key(1), 20, 6), jnp.ones(len(x))
+    here = float(jnp.mean(signs * two_layer_output(start, x)))
+    for per_neuron, total in ((0.3, 0.0), (0.0, 2.0), (0.0, 0.0)):
+        assert float(rademacher_ascent(start, x, signs, per_neuron, total)) == pytest.approx(here, rel=1e-12)
+    assert float(rademacher_ascent(start, x, signs, 0.3, 0.1)) > here
+    silent = start._replace(w=-jnp.abs(start.w))
+    assert float(rademacher_ascent(silent, jnp.abs(x), signs, 0.3, 2.0)) == 0.0
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_radii_and_signs_are_checked(bad, unchecked):
+    x, y = data(4)
+    start = init_two_layer(jax.random.key(1), 20, 6)
+    with pytest.raises(ValueError, match="finite total >= 0"):
+        rademacher_ascent(start, x, y, 0.3, bad)
+    with pytest.raises(ValueError, match="finite per_neuron >= 0"):
+        rademacher_ascent(start, x, y, bad, 2.0)
+    with pytest.raises(ValueError, match=r"expected signs of shape \(4,\), got \(4, 1\)"):
+        rademacher_ascent(start, x, y[:, None], 0.3, 2.0)
+    with pytest.raises(ValueError, match=r"expected y of shape \(4,\), got \(4, 2\)"):
+        generalisation_bound(first_layer_gram(x), jnp.stack([y, y], axis=1))
+
+
 def test_rademacher_terms():
     first, second, third = rademacher_bound(0.1, 2.0, 10_000, 50, delta=0.5)
     log_term = 2 * np.log(4)
@@ -94,6 +120,15 @@ def test_logistic_path_is_optimal_in_its_ball():
 def test_logistic_path_refuses(labels, penalties):
     with pytest.raises(ValueError, match="expected"):
         logistic_path(np.eye(2), np.array(labels), np.array(penalties))
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0], [1.0, 2.0], [1.0, np.nan]])
+def test_margin_norm_refuses_other_labels(labels):
+    with pytest.raises(ValueError, match="expected labels -1 and 1"):
+        margin_norm(np.eye(2), np.array(labels))
+    with pytest.raises(ValueError, match="finite values in kernel"):
+        margin_norm(np.full((2, 2), np.nan), np.array([1, -1]))
+    assert margin_norm(np.eye(2), np.array([1, -1])) == pytest.approx(2**0.5)
 
 
 def test_margin_norm_is_the_constrained_infimum():

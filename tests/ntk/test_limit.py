@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from snn_ntk import nt, stax
+from snn_ntk.activations import dual_derivatives
 from snn_ntk.ntk import (
     MLP,
     erf_dual,
@@ -15,6 +16,7 @@ from snn_ntk.ntk import (
     mlp_output,
     principal_components,
     recursion,
+    relu_dual,
     tangent_kernel_row,
 )
 
@@ -123,6 +125,48 @@ def test_bad_input_is_refused():
         layer_kernels(init_mlp(jax.random.key(0), (3, 4, 2)), POINTS)
     with pytest.raises(ValueError, match="non-negative"):
         feature_map(POINTS, hidden=-1)
+    with pytest.raises(ValueError, match="count >= 1, got 0"):
+        principal_components(np.eye(3), 0)
+    with pytest.raises(ValueError, match="count of at most 3, got 4"):
+        principal_components(np.eye(3), 4)
+    assert principal_components(np.eye(3), 3)[0].shape == (3,)
+
+
+def test_relu_of_nothing():
+    """No variance, no kernel; φ'(0) = 1/2 is the step's mean of its two sides."""
+    value, slope = relu_dual(jnp.zeros(3), jnp.asarray([0.0, 0.0, 2.0]), jnp.asarray([0.0, 2.0, 0.0]))
+    assert value.tolist() == [0.0] * 3
+    assert slope.tolist() == [0.25] * 3
+    np.testing.assert_array_equal(slope, dual_derivatives(stax.Relu(), 0.0, jnp.asarray([0.0, 0.0, 2.0]), 2.0)[1])
+    small = jnp.float32(1e-25)  # whose square is 0
+    np.testing.assert_allclose(relu_dual(small, small, small), [0.5e-25, 0.5], rtol=1e-6)
+
+
+def test_a_row_of_zeros_has_a_kernel_of_zeros():
+    x = POINTS.at[2].set(0)
+    for layer, other in zip(recursion(x, depth=3), recursion(x, x, depth=3), strict=True):
+        for kernel in (layer.nngp, layer.ntk, other.ntk):
+            assert (kernel[2] == 0).all()
+            assert (kernel[:, 2] == 0).all()
+            assert (jnp.diagonal(kernel)[:2] > 0).all()
+    gradient = jax.grad(lambda x: recursion(x, depth=3)[-1].ntk.sum())(x)
+    assert np.isfinite(gradient).all()
+
+
+def test_erf_keeps_its_digits_at_any_variance():
+    """E φ'(a)² = (4/π)/√(1 + 4q): 4c² is taken from (1 + 2q)², in which float32 loses the 1 + 4q."""
+    for q in (1.0, 1e4, 1e8, 1e12):
+        value, slope = erf_dual(*[jnp.float32(q)] * 3)
+        np.testing.assert_allclose(slope, 4 / np.pi / np.sqrt(1 + 4 * q), rtol=1e-6)
+        np.testing.assert_allclose(1 - value, 2 / np.pi * np.arccos(2 * q / (1 + 2 * q)), atol=2e-7)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e4])
+def test_recursion_with_erf_tells_no_input_from_itself(scale):
+    x = np.asarray(scale * POINTS)
+    with jax.enable_x64(True):
+        exact = np.asarray(recursion(jnp.asarray(x, jnp.float64), depth=2, dual=erf_dual)[-1].ntk)
+    np.testing.assert_allclose(recursion(jnp.asarray(x), depth=2, dual=erf_dual)[-1].ntk, exact, rtol=1e-5)
 
 
 def test_an_input_of_zeros_has_features_of_zeros():

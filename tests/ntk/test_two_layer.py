@@ -196,3 +196,18 @@ def test_online_logistic_learns_and_counts_before_learning():
     assert bool(online_logistic(silent, x, y, learning_rate=1.0)[1].all())  # an output of zero is no correct guess
     assert not bool(wrong[-20:].any())
     assert bool(jnp.all(jnp.sign(two_layer_output(net, x[:2])) == y[:2]))
+
+
+def test_targets_of_another_shape_are_not_broadcast(unchecked):
+    x, y = problem(0)
+    net = init_two_layer(jax.random.key(1), N, D)  # as many neurons as inputs: (N, N) differences would fit
+    calls = [
+        lambda y: gradient_step(net, x, y, learning_rate=0.1),
+        lambda y: stochastic_step(net, x, y, jax.random.key(0), learning_rate=0.1, batch_size=3),
+        lambda y: natural_gradient_step(net, x, y, learning_rate=0.1),
+        lambda y: online_logistic(net, x, y, learning_rate=0.1),
+    ]
+    for call in calls:
+        call(y)
+        with pytest.raises(ValueError, match="expected y of shape"):
+            call(y[:, None])

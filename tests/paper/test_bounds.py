@@ -87,6 +87,17 @@ def test_setting_refuses_what_the_theorem_does_not_cover():
         paper.setting(2 * x, latent_kernel=eye, d_kernel=eye, sigma0=0.1, constants="erf")
     with pytest.raises(ValueError, match="expected one of"):
         paper.setting(x, latent_kernel=eye, d_kernel=eye, sigma0=0.1, constants="relu")
+    for sigma0 in (-0.1, math.nan):
+        with pytest.raises(ValueError, match="sigma0 >= 0"):
+            paper.setting(x, latent_kernel=eye, d_kernel=eye, sigma0=sigma0, constants="erf")
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (2, 2), (5, 5)])
+@pytest.mark.parametrize("name", ["latent_kernel", "d_kernel"])
+def test_kernels_of_other_inputs_are_refused(name, shape, unchecked):
+    kernels = {"latent_kernel": np.eye(4), "d_kernel": np.eye(4)} | {name: np.ones(shape)}
+    with pytest.raises(ValueError, match=rf"expected {name} of shape \(4, 4\), got"):
+        paper.setting(sphere(4, 3), **kernels, sigma0=0.1, constants="erf")
 
 
 def test_duplicated_inputs_are_refused_by_every_bound_that_divides_by_lambda0():
@@ -124,10 +135,32 @@ def test_other_bad_arguments_are_refused():
     s = make(sphere(4, 3))
     with pytest.raises(ValueError, match="width"):
         paper.lemma2(s, 0, delta=DELTA)
-    with pytest.raises(ValueError, match="radii"):
-        paper.lemma3(s, R_mu=-1, R_sigma=0, R_d=0, alpha=1)
     with pytest.raises(ValueError, match="route"):
         paper.theorem1_holds(s, 100, delta=DELTA, route="sideways")
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
+def test_a_bound_of_what_is_no_size_is_refused(bad):
+    s = make(sphere(4, 3))
+    radii = {"R_mu": 0.0, "R_sigma": 0.0, "R_d": 0.0}
+    calls = [(lambda name=name: paper.lemma3(s, **radii | {name: bad}, alpha=1.0), "radii") for name in radii]
+    calls += [
+        (lambda: paper.lemma2(s, bad, delta=DELTA), "width"),
+        (lambda: paper.lemma3(s, **radii, alpha=bad), "alpha"),
+        (lambda: paper.lemma3(s, **radii, alpha=1.0, norm=bad), "norm"),
+        (lambda: paper.lemma4(s, 100, residual=bad, row_norm=1.0), "residual"),
+        (lambda: paper.lemma4(s, 100, residual=1.0, row_norm=bad), "row_norm"),
+        (lambda: paper.lemma4_path(s, residual=bad), "residual"),
+        (lambda: paper.lemma5_residual(s, delta=DELTA, targets=bad), "targets"),
+        (lambda: paper.theorem1_width(s, delta=DELTA, targets=bad), "targets"),
+    ]
+    for call, name in calls:
+        with pytest.raises(ValueError, match=f"expected .*{name}"):
+            call()
+    if not bad > 0:
+        with pytest.raises(ValueError, match="times and losses of at least 0"):
+            paper.theorem1(s, [0.0, bad])
+    assert paper.theorem1(s, [0.0, math.inf]).tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 16])

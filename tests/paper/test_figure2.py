@@ -159,3 +159,14 @@ def test_a_basis_keeps_the_products_of_dependent_inputs(x):
     reduced = np.asarray(in_basis(jnp.asarray(x)))
     assert reduced.shape == (len(x), len(x))
     np.testing.assert_allclose(reduced @ reduced.T, x @ x.T, atol=1e-5)
+
+
+def test_targets_of_another_shape_are_not_broadcast(unchecked):
+    x, options = points(3, 4), dict(width=8, sigma0=0.5, **TANH)
+    for y in (x[:1, :2], x[:, 0]):
+        with pytest.raises(ValueError, match=r"expected y of shape \(3, "):
+            draw_figure2_problem(jax.random.key(0), x, y, **options)
+    problem = draw_figure2_problem(jax.random.key(0), x, x[:, :2], **options)
+    assert figure2_objective(problem.start, problem, **TANH) > 0
+    with pytest.raises(ValueError, match=r"expected targets of shape \(3, 2\), got \(3, 1\)"):
+        figure2_objective(problem.start, problem._replace(targets=x[:, :1]), **TANH)

@@ -64,3 +64,11 @@ def test_the_first_change_is_of_order_one_over_m():
     x, keys = sphere(2, 3, 2), jax.random.split(jax.random.key(3), 200)
     narrow, wide = (float(np.mean(first_changes(keys, x, width))) for width in (64, 1024))
     assert np.log(narrow / wide) / np.log(16) == pytest.approx(2, abs=0.3)
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 6), (3, 3)])
+def test_a_reference_of_another_shape_is_refused(shape, unchecked):
+    net = paper.init_parameters(jax.random.key(1), 4, 2, sigma0=0.7)
+    times = jax.tree.map(lambda leaf: leaf[None], net)
+    with pytest.raises(ValueError, match=r"expected reference of shape \(6, 6\), got"):
+        paper.kernel_path(times, sphere(0, 3, 2), activation=ERF, reference=np.ones(shape))

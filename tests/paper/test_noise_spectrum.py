@@ -96,6 +96,7 @@ def test_harmonics_sum_to_the_trace_and_obey_the_bound():
     ("call", "message"),
     [
         (lambda: degree_weights(np.sin, variance=0.0), "variance > 0"),
+        (lambda: degree_weights(np.tanh, variance=np.inf), "finite variance"),
         (lambda: degree_weights(np.sin, degrees=-1), "degrees ≥ 0"),
         (lambda: noise_factors(np.sin, sigma0=-1.0), "sigma0 ≥ 0"),
     ],
@@ -103,6 +104,22 @@ def test_harmonics_sum_to_the_trace_and_obey_the_bound():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("phi", "variance", "near", "exact"),
+    [
+        (np.sin, 1e4, 2e3, 0.0),  # 191 waves for 200 nodes
+        (np.cos, 1e4, 2e3, 0.0),
+        (np.exp, 100.0, 36.0, 36.0 * math.exp(36.0)),  # its weight is where the rule ends, around 10
+        (lambda z: np.clip(z, -1, 1), 1.0, 1e-4, 1e-4),  # kinks that are not at 0, and none within reach
+    ],
+)
+def test_what_quadrature_does_not_resolve_is_refused(phi, variance, near, exact):
+    """And a_1² is right where it is resolved: q exp(∓q), and q for the identity."""
+    with pytest.raises(ValueError, match="expected phi that quadrature resolves at variance"):
+        degree_weights(phi, variance=variance, degrees=1)
+    assert degree_weights(phi, variance=near, degrees=1)[1] == pytest.approx(exact, rel=1e-7, abs=1e-25)
 
 
 def test_psd_order_on_points():

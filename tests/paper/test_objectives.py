@@ -108,3 +108,21 @@ def test_frobenius_equals_the_kl_only_for_isotropic_inputs(net):
     assert ratio == pytest.approx(1 / (5 * SIGMA0**2), rel=1e-4)
     one = float(jnp.mean(paper.kl(now, net, isotropic[:1])))  # a single input sees a fifth of the step
     assert abs(one / penalty - ratio) > 0.01
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_targets_of_another_shape_are_not_broadcast(unchecked, x, compiled):
+    """Targets (n,) beside outputs (n, 1) would make n² differences of n."""
+    net, y = paper.init_parameters(jax.random.key(0), 16, 5, 1, sigma0=SIGMA0), x[:, :1]
+    calls = [
+        lambda y: paper.mse(net, x, y, activation=ERF),
+        lambda y: paper.sampled_mse(net, x, y, jax.random.key(1), activation=ERF),
+        lambda y: paper.expected_sampled_mse(net, x, y, activation=ERF),
+        lambda y: paper.kl_objective(net, net, x, y, activation=ERF, beta=0.1),
+        lambda y: paper.frobenius_objective(net, net, x, y, activation=ERF, beta=0.1),
+    ]
+    for call in map(jax.jit, calls) if compiled else calls:
+        assert call(y).shape == ()
+        for wrong in (y[:, 0], y[:1], x):
+            with pytest.raises(ValueError, match=r"expected y of shape \(7, 1\), got "):
+                call(wrong)

@@ -95,8 +95,8 @@ def read_factors(
         Accuracy, interval and chance for each factor, in order; all are 1 for a factor of one level.
 
     Raises:
-        ValueError: If shapes do not fit, a level is not both among those to fit and those held out, or `level` is not
-            between 0 and 1.
+        ValueError: If shapes do not fit, a level is not both among those to fit and those held out, `level` is not
+            between 0 and 1, or `hidden` is negative.
 
     Example:
         >>> import numpy as np
@@ -108,6 +108,8 @@ def read_factors(
     codes, factors, codes_test, factors_test = checked_split(codes, factors, codes_test, factors_test)
     if not 0 < level < 1:
         raise ValueError(f"expected a level of confidence between 0 and 1, got {level}")
+    if hidden < 0:
+        raise ValueError(f"expected a number of random features >= 0, got {hidden}")
     levels = [np.unique(factors[:, k]) for k in range(factors.shape[1])]
     for k, found in enumerate(levels):
         if not np.array_equal(found, np.unique(factors_test[:, k])):

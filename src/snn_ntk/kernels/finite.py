@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray, PyTree
 
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
-from snn_ntk.kernels.monte_carlo import contract, floats, mean_jacobian
+from snn_ntk.kernels.monte_carlo import contract, mean_jacobian
 
 __all__ = ["FiniteKernels", "finite_tangent_kernels"]
 
@@ -103,7 +103,7 @@ def finite_tangent_kernels(
         i = np.arange(start, min(start + batch_size, len(rows)))
         for other in range(start if x2 is None else 0, len(columns), batch_size):
             j = np.arange(other, min(other + batch_size, len(columns)))
-            pair = (floats(rows[i]), jnp.asarray(i)), (floats(columns[j]), jnp.asarray(j))
+            pair = (validation.floats(rows[i]), jnp.asarray(i)), (validation.floats(columns[j]), jnp.asarray(j))
             values = _block(params, *pair, keys, apply_fn=apply_fn, samples=samples, repeats=repeats)
             for place, value in zip((0, 2), values, strict=True):
                 value = np.asarray(value, np.float64)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray, PyTree
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 
 __all__ = ["NoiseMoments", "expected_tangent_kernel", "noise_moments"]
@@ -35,11 +36,6 @@ class NoiseMoments(NamedTuple):
 
     mean: Float[Array, "n d_out"]
     variance: Float[Array, "n d_out"]
-
-
-def floats(x: ArrayLike) -> Array:
-    """Integers as the floats that they are: an `apply_fn` that squares uint8 would do so modulo 256."""
-    return jnp.asarray(x, jnp.result_type(x, float))
 
 
 def _check(samples: int, least: int) -> None:
@@ -83,7 +79,7 @@ def noise_moments(
     Source: book, chapter 12 (predictive variance).
     """
     _check(samples, 2)
-    x = floats(x)
+    x = validation.floats(x)
     draws = jax.lax.map(lambda k: apply_fn(params, x, rng=k), jax.random.split(key, samples))
     return NoiseMoments(draws.mean(0), draws.var(0, ddof=1))
 
@@ -152,6 +148,6 @@ def expected_tangent_kernel(
     def jacobian(x: Array, key: PRNGKeyArray) -> PyTree:
         return mean_jacobian(apply_fn, params, x, jax.random.split(key, len(x)), samples)
 
-    left, right = jacobian(floats(x1), first), jacobian(floats(x1 if x2 is None else x2), second)
+    left, right = jacobian(validation.floats(x1), first), jacobian(validation.floats(x1 if x2 is None else x2), second)
     kernel = jax.tree.map(contract, left, right)
     return jax.tree.map(lambda k: (k + k.T) / 2, kernel) if x2 is None else kernel

@@ -153,7 +153,7 @@ def _conv(
         W_sigma = stored.sigma(rho)
         inputs = masked_array(inputs, kwargs.pop("mask_constant", None))
         # Integers as the floats that they are: uint8 would square them modulo 256.
-        x = jnp.asarray(inputs.masked_value, jnp.result_type(inputs.masked_value, float))
+        x = validation.floats(inputs.masked_value)
 
         def with_filter(W: Array, x: Array) -> Array:
             return bare_apply((W, None), x)

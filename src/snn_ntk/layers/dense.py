@@ -119,7 +119,7 @@ def _dense(
         W_mu, rho, b = params
         W_sigma = stored.sigma(rho)
         # Integers as the floats that they are: uint8 would square them modulo 256.
-        inputs = jnp.asarray(inputs, jnp.result_type(inputs, float))
+        inputs = validation.floats(inputs)
         if noise == "shared":
             outputs = inputs @ (W_mu + W_sigma * jax.random.normal(rng, W_mu.shape, W_mu.dtype))
         elif inputs.ndim > 2 and noise == "independent":

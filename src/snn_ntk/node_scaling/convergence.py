@@ -104,8 +104,8 @@ def theorem41(
         The promise, a `Convergence`.
 
     Raises:
-        DegenerateKernelError: If κ_n is not positive.
-        ValueError: If γ or δ is out of range, the masses do not sum to 1 or an input is zero.
+        DegenerateKernelError: If κ_n is not positive and finite.
+        ValueError: If γ, δ or the residual is out of range, the masses do not sum to 1 or an input is zero.
 
     Example:
         >>> import numpy as np
@@ -116,7 +116,7 @@ def theorem41(
     Source: caron2023overparameterised, Theorem 4.1, Eq. 14, Lemma D.2, Lemma D.3 (with smaller constants); book,
         chapter 13.
     """
-    check_promise(gamma, kappa_n, delta)
+    check_promise(gamma, kappa_n, delta, residual)
     x, norm, frobenius, _ = checked_data(x)
     lambdas = checked_masses(lambdas)
     m, radius = len(lambdas), _radius(x, norm, residual, gamma, kappa_n, 1.0)
@@ -148,8 +148,8 @@ def theorem41_width(
         The width, a float.
 
     Raises:
-        DegenerateKernelError: If κ_n is not positive.
-        ValueError: If γ or δ is out of range or an input is zero.
+        DegenerateKernelError: If κ_n is not positive and finite.
+        ValueError: If γ, δ or the residual is out of range or an input is zero.
 
     Example:
         >>> import numpy as np
@@ -160,7 +160,7 @@ def theorem41_width(
 
     Source: caron2023overparameterised, Theorem 4.1 (with smaller constants and less dependence on δ); book, chapter 13.
     """
-    check_promise(gamma, kappa_n, delta)
+    check_promise(gamma, kappa_n, delta, residual)
     x, norm, frobenius, _ = checked_data(x)
     flips = frobenius**2 / x.shape[1] * _flips(_radius(x, norm, residual, gamma, kappa_n, 1.0), 1.0, delta / 4)
     # A hair above equality, because the theorem asks for strict inequality.
@@ -196,8 +196,8 @@ def theorem42(
         The promise, a `Convergence`.
 
     Raises:
-        DegenerateKernelError: If κ_n is not positive.
-        ValueError: If γ or δ is out of range, the masses do not sum to 1, an input is zero or the activation unknown.
+        DegenerateKernelError: If κ_n is not positive and finite.
+        ValueError: If γ, δ or the residual is out of range, the masses do not sum to 1, an input is zero or the activation unknown.
 
     Example:
         >>> import numpy as np
@@ -211,7 +211,7 @@ def theorem42(
     Source: caron2023overparameterised, Theorem 4.2, Eq. 14, Lemma D.4, Lemma D.5 (with smaller constants); book,
         chapter 13.
     """
-    check_promise(gamma, kappa_n, delta)
+    check_promise(gamma, kappa_n, delta, residual)
     x, norm, _, longest = checked_data(x)
     lambdas, c = checked_masses(lambdas), constants_of(constants)
     radius = _radius(x, norm, residual, gamma, kappa_n, c.L)
@@ -247,8 +247,8 @@ def theorem42_width(
         The width, a float.
 
     Raises:
-        DegenerateKernelError: If κ_n is not positive.
-        ValueError: If γ or δ is out of range, an input is zero or the activation unknown.
+        DegenerateKernelError: If κ_n is not positive and finite.
+        ValueError: If γ, δ or the residual is out of range, an input is zero or the activation unknown.
 
     Example:
         >>> import numpy as np
@@ -257,7 +257,7 @@ def theorem42_width(
 
     Source: caron2023overparameterised, Theorem 4.2 (with smaller constants); book, chapter 13.
     """
-    check_promise(gamma, kappa_n, delta)
+    check_promise(gamma, kappa_n, delta, residual)
     x, norm, _, longest = checked_data(x)
     c = constants_of(constants)
     b = c.beta * norm * longest * _radius(x, norm, residual, gamma, kappa_n, c.L) / x.shape[1]

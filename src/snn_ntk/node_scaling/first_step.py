@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from snn_ntk import _validation as validation
 from snn_ntk._gaussian import gauss_hermite_rule
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
@@ -80,7 +81,7 @@ def theorem51_size(
         Root mean squares over the initialisation, shape (m,), float64.
 
     Raises:
-        ValueError: If the masses do not sum to 1 or an input is zero.
+        ValueError: If the masses do not sum to 1, an input is zero, or `y` is not of shape (n,) or not finite.
 
     Example:
         >>> import numpy as np
@@ -92,7 +93,7 @@ def theorem51_size(
     Source: book, chapter 13; caron2023overparameterised, Theorem 5.1 (which states the mean only).
     """
     x, *_ = checked_data(x)
-    y, lambdas = np.asarray(y, np.float64), checked_masses(lambdas)
+    y, lambdas = validation.finite(validation.of_shape(y, x.shape[:1], "y"), "y"), checked_masses(lambdas)
     inner = x @ x.T / x.shape[1]
     q1, q2 = np.diag(inner)[:, None], np.diag(inner)[None, :]
     k, slope_dual = (np.asarray(v, np.float64) for v in _duals(activation, inner, q1, q2))

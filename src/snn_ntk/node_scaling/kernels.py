@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.duals import dual, dual_derivatives
@@ -51,6 +52,7 @@ def tangent_gram(
 
     Source: caron2023overparameterised, Eq. 6, Eq. 7.
     """
+    x1, x2 = validation.floats(x1), None if x2 is None else validation.floats(x2)
     left = slopes_at(activation, node_pre_activations(network.weights, x1))
     right = left if x2 is None else slopes_at(activation, node_pre_activations(network.weights, x2))
     x2 = x1 if x2 is None else x2
@@ -61,7 +63,8 @@ def tangent_gram(
 @full_precision
 def covariances(x1: Array, x2: Array, variance: Any) -> tuple[Array, Array, Array]:
     """Covariances of the pre-activations at two sets of inputs, and their variances at each."""
-    scale = variance / x1.shape[1]
+    x1, x2 = validation.floats(x1), validation.floats(x2)
+    scale = validation.non_negative(variance, "variance") / x1.shape[1]
     c = scale * jnp.matmul(x1, x2.T)
     return c, scale * (x1**2).sum(1)[:, None], scale * (x2**2).sum(1)[None, :]
 
@@ -170,7 +173,7 @@ def limiting_gram(
 
     Source: caron2023overparameterised, Proposition 3.3, Eq. 11.
     """
-    gamma = checked_share(gamma)
+    x, gamma = validation.floats(x), checked_share(gamma)
     mean = mean_gram(x, activation=activation, variance=variance)
     if gamma == 1:
         return mean

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from snn_ntk import _validation as validation
 from snn_ntk._gaussian import trapezoidal_rule
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.settings import DegenerateKernelError
@@ -24,13 +25,14 @@ def checked_data(x: Float[Array | np.ndarray, "n d"]) -> tuple[np.ndarray, float
     return x, float(np.linalg.norm(x, 2)), float(np.linalg.norm(x)), float(np.linalg.norm(x, axis=1).max())
 
 
-def check_promise(gamma: float, kappa_n: float, delta: float) -> None:
+def check_promise(gamma: float, kappa_n: float, delta: float, residual: float = 0.0) -> None:
     if not 0 < gamma <= 1:
         raise ValueError(f"expected 0 < gamma <= 1 (the theorem says nothing at gamma = 0), got {gamma}")
-    if not kappa_n > 0:
-        raise DegenerateKernelError(f"expected kappa_n > 0 (Proposition 3.1), got {kappa_n}")
+    if not 0 < kappa_n < math.inf:
+        raise DegenerateKernelError(f"expected a finite kappa_n > 0 (Proposition 3.1), got {kappa_n}")
     if not 0 < delta < 1:
         raise ValueError(f"expected 0 < delta < 1, got {delta}")
+    validation.non_negative(residual, "residual")
 
 
 def checked_masses(lambdas: Float[Array | np.ndarray, " m"]) -> np.ndarray:
@@ -64,7 +66,7 @@ def residual_bound(x: Float[Array | np.ndarray, "n d"], y: Any, *, activation: A
         The radius √(E‖y − f_0‖²/δ).
 
     Raises:
-        ValueError: If δ is outside (0, 1] or an input is zero.
+        ValueError: If δ is outside (0, 1], an input is zero, or `y` is not of shape (n,) or not finite.
 
     Example:
         >>> import numpy as np
@@ -78,8 +80,9 @@ def residual_bound(x: Float[Array | np.ndarray, "n d"], y: Any, *, activation: A
         raise ValueError(f"expected 0 < delta <= 1, got {delta}")
     x, *_ = checked_data(x)
     phi = resolve(activation).phi
+    y = validation.finite(validation.of_shape(y, x.shape[:1], "y"), "y")
     initial = expect(lambda z: phi(z) ** 2, np.linalg.norm(x, axis=1) / math.sqrt(x.shape[1])).sum()
-    return float(np.sqrt((np.sum(np.asarray(y, np.float64) ** 2) + initial) / delta))
+    return float(np.sqrt((np.sum(y**2) + initial) / delta))
 
 
 def proposition_c1_width(x: Float[Array | np.ndarray, "n d"], *, kappa_n: float, delta: float, L: float = 1.0) -> float:
@@ -98,7 +101,7 @@ def proposition_c1_width(x: Float[Array | np.ndarray, "n d"], *, kappa_n: float,
 
     Raises:
         DegenerateKernelError: If κ_n is not positive.
-        ValueError: If δ is outside (0, 1) or an input is zero.
+        ValueError: If δ is outside (0, 1), an input is zero, or L is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -108,6 +111,7 @@ def proposition_c1_width(x: Float[Array | np.ndarray, "n d"], *, kappa_n: float,
     Source: caron2023overparameterised, Proposition A.1, Proposition C.1; oymak2020moderate, Lemma 4.
     """
     check_promise(1.0, kappa_n, delta)
+    validation.non_negative(L, "L")
     x, norm, _, _ = checked_data(x)
     return 8 * (L * norm) ** 2 * math.log(len(x) / delta) / (x.shape[1] * kappa_n)
 
@@ -136,7 +140,8 @@ def lemma_d1(
         The bounds, shape (m,), float64.
 
     Raises:
-        ValueError: If ξ is not positive, the masses do not sum to 1 or an input is zero.
+        ValueError: If ξ is not positive, the residual or L negative, either not finite, the masses do not sum to 1 or an
+            input is zero.
 
     Example:
         >>> import numpy as np
@@ -145,7 +150,8 @@ def lemma_d1(
 
     Source: caron2023overparameterised, Lemma D.1, Eq. 21.
     """
-    if not eigenvalue > 0:
-        raise ValueError(f"expected eigenvalue > 0, got {eigenvalue}")
+    if not 0 < eigenvalue < math.inf:
+        raise ValueError(f"expected a finite eigenvalue > 0, got {eigenvalue}")
+    residual, L = validation.non_negative(residual, "residual"), validation.non_negative(L, "L")
     x, norm, _, _ = checked_data(x)
     return np.sqrt(checked_masses(lambdas) / x.shape[1]) * L * norm * residual / eigenvalue

@@ -137,6 +137,9 @@ def risk(
     Returns:
         The risk, a scalar.
 
+    Raises:
+        ValueError: If `y` is not of the output's shape.
+
     Example:
         >>> import jax.numpy as jnp
         >>> net = ScaledNetwork(jnp.eye(2), jnp.ones(2), jnp.full(2, 0.5))
@@ -145,7 +148,8 @@ def risk(
 
     Source: caron2023overparameterised, Eq. 5, Section 6.
     """
-    return jnp.mean((scaled_output(network, x, activation=activation) - y) ** 2)
+    output = scaled_output(network, x, activation=activation)
+    return jnp.mean((output - validation.of_shape(y, output.shape, "y")) ** 2)
 
 
 def node_movement(weights: Float[Array, "*batch m d"], start: Float[Array, "*batch m d"]) -> Float[Array, "*batch m"]:

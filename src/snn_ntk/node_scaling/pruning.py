@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.node_scaling.network import RELU, ScaledNetwork, node_amplitudes, node_pre_activations
@@ -101,7 +102,7 @@ def pruned_risk(
         Risks, shape (k,), float64.
 
     Raises:
-        ValueError: If a count is not between 0 and m.
+        ValueError: If a count is not between 0 and m, or `y` is not of the output's shape.
 
     Example:
         >>> import jax.numpy as jnp
@@ -111,7 +112,8 @@ def pruned_risk(
 
     Source: caron2023overparameterised, Section 6.2.
     """
-    errors = pruned_outputs(network, x, removed, activation=activation) - np.asarray(y, np.float64)
+    outputs = pruned_outputs(network, x, removed, activation=activation)
+    errors = outputs - np.asarray(validation.of_shape(y, outputs.shape[1:], "y"), np.float64)
     return (errors**2).mean(axis=tuple(range(1, errors.ndim)))
 
 

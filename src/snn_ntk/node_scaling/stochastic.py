@@ -19,7 +19,7 @@ from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, tangent_kernels
-from snn_ntk.node_scaling.scalings import node_scalings
+from snn_ntk.node_scaling.scalings import checked_share, node_scalings
 from snn_ntk.paper.empirical_kernels import empirical_tangent_kernels
 from snn_ntk.paper.network import Parameters, expected_output, init_parameters
 
@@ -50,8 +50,7 @@ def rescaled(params: Parameters, scalings: Float[Array | np.ndarray, " m"]) -> P
     Source: book, chapter 13.
     """
     m = params.d.shape[-2]
-    if jnp.shape(scalings) != (m,):
-        raise ValueError(f"expected scalings of shape ({m},), got {jnp.shape(scalings)}")
+    scalings = validation.of_shape(scalings, (m,), "scalings")
     return params._replace(d=params.d * jnp.sqrt(m * jnp.asarray(scalings, params.d.dtype))[:, None])
 
 
@@ -116,6 +115,7 @@ def scaled_tangent_kernels(
     """
     kernels = empirical_tangent_kernels(rescaled(params, scalings), x, activation=activation)
     # The decoder's gradient is √λ_j φ̂_j: in it the scale cannot be moved into the decoder.
+    x = validation.floats(x)
     variance = (x * x) @ (params.sigma**2).T
     features = resolve(activation).smoothed(x @ params.mu.T, jnp.sqrt(variance))
     weights = jnp.asarray(scalings, features.dtype)
@@ -151,7 +151,7 @@ def limiting_kernels(
         Three kernels of shape (n, n).
 
     Raises:
-        ValueError: If α is not between 0 and 1, σ0 is negative, or `x` has a wrong shape.
+        ValueError: If γ or α is not between 0 and 1, σ0 is negative, or `x` has a wrong shape.
 
     Example:
         >>> import jax
@@ -163,6 +163,7 @@ def limiting_kernels(
     Source: book, chapter 13; caron2023overparameterised, Proposition 3.3 (without noise); wang2024vae, Lemma 1
         (at γ = 1).
     """
+    gamma = checked_share(gamma)
     mean = tangent_kernels(x, activation=activation, sigma0=sigma0)
     if gamma == 1:
         return mean
@@ -191,7 +192,7 @@ def node_variance(
         Variances, three arrays of shape (n, n).
 
     Raises:
-        ValueError: If the rows of `x` are not of unit norm.
+        ValueError: If the rows of `x` are not of unit norm, or σ0 is negative.
 
     Example:
         >>> from snn_ntk import stax
@@ -201,8 +202,8 @@ def node_variance(
 
     Source: book, chapter 13; caron2023overparameterised, Eq. 12 (without noise).
     """
-    validation.unit_rows(x)
-    smoothed = resolve(activation).smoothed
+    x = validation.floats(validation.unit_rows(x))
+    sigma0, smoothed = validation.non_negative(sigma0, "sigma0"), resolve(activation).smoothed
 
     def value(u: Array) -> Array:
         return smoothed(u, jnp.full_like(u, sigma0))

@@ -5,15 +5,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Num, PRNGKeyArray
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.ntk.two_layer import TwoLayer, pull_back, two_layer_gram, two_layer_output
 
 __all__ = ["descend", "gradient_step", "natural_gradient_step", "online_logistic", "predicted_loss", "stochastic_step"]
 
 
-def gradient_step(net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float) -> TwoLayer:
+def gradient_step(net: TwoLayer, x: Num[Array, "n d"], y: Num[Array, " n"], *, learning_rate: float) -> TwoLayer:
     """One step of gradient descent on Φ(W) = ½ Σ_i (y_i − f(x_i))²: W ← W − η Jᵀ(u − y).
 
     Args:
@@ -25,6 +26,9 @@ def gradient_step(net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], 
     Returns:
         The network after the step.
 
+    Raises:
+        ValueError: If `y` is not of shape (n,).
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from snn_ntk.ntk import init_two_layer
@@ -35,13 +39,14 @@ def gradient_step(net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], 
 
     Source: lecture, slide "Setup"; du2019gradient.
     """
+    y = validation.of_shape(y, x.shape[:1], "y")
     return net._replace(w=net.w - learning_rate * pull_back(net, x, two_layer_output(net, x) - y))
 
 
 def stochastic_step(
     net: TwoLayer,
-    x: Float[Array, "n d"],
-    y: Float[Array, " n"],
+    x: Num[Array, "n d"],
+    y: Num[Array, " n"],
     key: PRNGKeyArray,
     *,
     learning_rate: float,
@@ -61,7 +66,7 @@ def stochastic_step(
         The network after the step.
 
     Raises:
-        ValueError: If the batch is larger than the data set.
+        ValueError: If the batch is larger than the data set, or `y` is not of shape (n,).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -81,7 +86,7 @@ def stochastic_step(
 
 @full_precision
 def natural_gradient_step(
-    net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float
+    net: TwoLayer, x: Num[Array, "n d"], y: Num[Array, " n"], *, learning_rate: float
 ) -> TwoLayer:
     """One step of natural gradient descent for the squared loss, W ← W − η Jᵀ (J Jᵀ)⁺ (u − y).
 
@@ -98,6 +103,9 @@ def natural_gradient_step(
     Returns:
         The network after the step.
 
+    Raises:
+        ValueError: If `y` is not of shape (n,).
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from snn_ntk.ntk import init_two_layer
@@ -109,6 +117,7 @@ def natural_gradient_step(
 
     Source: lecture, slide "Natural Gradient Descent", Theorem 1; zhang2019fast.
     """
+    y = validation.of_shape(y, x.shape[:1], "y")
     gram = two_layer_gram(net, x)
     inverse = jnp.linalg.pinv(gram, rtol=len(gram) * jnp.finfo(gram.dtype).eps, hermitian=True)
     solved = inverse @ (two_layer_output(net, x) - y)
@@ -116,7 +125,7 @@ def natural_gradient_step(
 
 
 def online_logistic(
-    net: TwoLayer, x: Float[Array, "n d"], y: Float[Array, " n"], *, learning_rate: float
+    net: TwoLayer, x: Num[Array, "n d"], y: Num[Array, " n"], *, learning_rate: float
 ) -> tuple[TwoLayer, Array]:
     """One pass of SGD on ℓ(y f(x)) = log(1 + exp(−y f(x))), each sample predicted before it is learnt from.
 
@@ -131,6 +140,9 @@ def online_logistic(
 
     Returns:
         The last network and, for each sample, whether the network before it was wrong, booleans of shape (n,).
+
+    Raises:
+        ValueError: If `y` is not of shape (n,).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -149,7 +161,8 @@ def online_logistic(
         slope = -y * jax.nn.sigmoid(-margin)
         return net._replace(w=net.w - learning_rate * pull_back(net, x, slope[None])), margin <= 0
 
-    return jax.lax.scan(body, net, (x, y))
+    y = validation.of_shape(y, x.shape[:1], "y")
+    return jax.lax.scan(body, net, (validation.floats(x), validation.floats(y)))
 
 
 def descend(
@@ -192,7 +205,7 @@ def descend(
 
 @full_precision
 def predicted_loss(
-    kernel: Float[Array, "n n"], residual: Float[Array, " n"], steps: int, *, learning_rate: float
+    kernel: Num[Array, "n n"], residual: Num[Array, " n"], steps: int, *, learning_rate: float
 ) -> Float[Array, " steps_plus_one"]:
     """Loss of gradient descent in the limit of infinite width, ½‖(I − ηH∞)^k (y − u(0))‖², k = 0 … steps.
 
@@ -212,7 +225,7 @@ def predicted_loss(
 
     Source: lecture, Theorem 3.2 (the one on generalisation); arora2019fine, Theorem 4.1.
     """
-    eigenvalues, vectors = jnp.linalg.eigh(kernel)
+    eigenvalues, vectors = jnp.linalg.eigh(validation.floats(kernel))
     exponents = 2 * jnp.arange(steps + 1, dtype=eigenvalues.dtype)
     powers = (1 - learning_rate * eigenvalues)[None, :] ** exponents[:, None]
     return powers @ (vectors.T @ residual) ** 2 / 2

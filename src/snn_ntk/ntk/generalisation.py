@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
@@ -14,7 +14,7 @@ __all__ = ["generalisation_bound", "rademacher_ascent", "rademacher_bound", "rad
 
 
 def generalisation_bound(
-    kernel: Float[Array, "n n"], y: Float[Array, " n"], *, delta: float | None = None
+    kernel: Num[Array, "n n"], y: Num[Array, " n"], *, delta: float | None = None
 ) -> Float[Array, ""]:
     """Bound on the expected loss of the trained network for any 1-Lipschitz loss with values in [0, 1].
 
@@ -30,7 +30,8 @@ def generalisation_bound(
         The bound, a scalar.
 
     Raises:
-        ValueError: If the kernel is not finite or not positive definite. Inside of `jax.jit` that is NaN.
+        ValueError: If the kernel is not finite or not positive definite (inside of `jax.jit` that is NaN), or `y` is not of
+            shape (n,).
 
     Example:
         >>> import jax.numpy as jnp
@@ -39,6 +40,7 @@ def generalisation_bound(
 
     Source: lecture, Theorem 3.3, Eq. 4, Theorem 6, Eq. 18; arora2019fine, Theorem 5.1.
     """
+    kernel, y = validation.floats(kernel), validation.floats(validation.of_shape(y, kernel.shape[:1], "y"))
     factor = jnp.linalg.cholesky(kernel)
     if not isinstance(factor, Tracer) and not jnp.isfinite(factor).all():
         lowest = np.linalg.eigvalsh(validation.finite(kernel, "kernel"))[0]
@@ -82,7 +84,7 @@ def rademacher_bound(
 
 
 @full_precision
-def rademacher_linearised(kernel: Float[Array, "n n"], total: float, signs: Float[Array, "s n"]) -> Float[Array, " s"]:
+def rademacher_linearised(kernel: Num[Array, "n n"], total: float, signs: Num[Array, "s n"]) -> Float[Array, " s"]:
     """Complexity of the linearised class {f_0 + ⟨∇f, Δ⟩ : ‖Δ‖ ≤ B} for given signs, (B/n) √(εᵀGε).
 
     Args:
@@ -100,14 +102,14 @@ def rademacher_linearised(kernel: Float[Array, "n n"], total: float, signs: Floa
 
     Source: book, chapter 3.
     """
-    quadratic = jnp.einsum("si,ij,sj->s", signs, kernel, signs)
+    quadratic = jnp.einsum("si,ij,sj->s", signs, validation.floats(kernel), signs)
     return total / signs.shape[1] * jnp.sqrt(jnp.maximum(quadratic, 0))
 
 
 def rademacher_ascent(
     start: TwoLayer,
-    x: Float[Array, "n d"],
-    signs: Float[Array, " n"],
+    x: Num[Array, "n d"],
+    signs: Num[Array, " n"],
     per_neuron: float | Array,
     total: float | Array,
     *,
@@ -126,6 +128,10 @@ def rademacher_ascent(
     Returns:
         The largest value met; its mean over ε bounds the Rademacher complexity from below.
 
+    Raises:
+        TypeError: If a radius is not one number.
+        ValueError: If a radius is negative or not finite, or `signs` is not of shape (n,).
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from snn_ntk.ntk import init_two_layer
@@ -135,16 +141,22 @@ def rademacher_ascent(
 
     Source: lecture, slide "Where do these bounds come from?" (the class F_{A,B}).
     """
+    signs = validation.of_shape(signs, x.shape[:1], "signs")
+    per_neuron = validation.non_negative(per_neuron, "per_neuron")
+    total = validation.non_negative(total, "total")
 
     def correlation(net):
         return jnp.mean(signs * two_layer_output(net, x))
 
     def body(move, _):
         ascent = pull_back(start._replace(w=start.w + move), x, signs)
-        move = move + total / 4 * ascent / jnp.linalg.norm(ascent)
+        # Without a slope, or with B = 0, nothing moves.
+        move = move + total / 4 * ascent / jnp.maximum(jnp.linalg.norm(ascent), 1e-30)
         lengths = jnp.linalg.norm(move, axis=-1, keepdims=True)
         move = move * jnp.minimum(1, per_neuron / jnp.maximum(lengths, 1e-30))
-        move = move * jnp.minimum(1, total / jnp.linalg.norm(move))  # shrinking keeps every neuron within A
+        move = move * jnp.minimum(
+            1, total / jnp.maximum(jnp.linalg.norm(move), 1e-30)
+        )  # shrinking keeps every neuron within A
         return move, correlation(start._replace(w=start.w + move))
 
     return jnp.max(jax.lax.scan(body, jnp.zeros_like(start.w), length=steps)[1])

@@ -11,10 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from jaxtyping import Array, Float
+from jax.scipy.special import erf
+from jaxtyping import Array, Float, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
+from snn_ntk.activations.base import as_floats, standard_deviation
+from snn_ntk.activations.duals import dual_derivatives
 from snn_ntk.ntk.relu_kernel import kappa0, kappa1
 
 __all__ = ["LimitLayer", "erf_dual", "feature_map", "principal_components", "recursion", "relu_dual"]
@@ -40,7 +43,8 @@ class LimitLayer(NamedTuple):
 def relu_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[Array, Array]:
     """E[φφ] and E[φ'φ'] of the ReLU for (a, b) ~ N(0, [[q1, c], [c, q2]]), in closed form.
 
-    E[φ(a)φ(b)] = √(q1 q2) κ1(ρ)/2, E[φ'(a)φ'(b)] = κ0(ρ)/2, ρ = c/√(q1 q2).
+    E[φ(a)φ(b)] = √(q1 q2) κ1(ρ)/2, E[φ'(a)φ'(b)] = κ0(ρ)/2, ρ = c/√(q1 q2). Where a variance is 0, ρ = 0, and with it
+    E[φφ] = 0 and E[φ'φ'] = 1/4: φ'(0) = 1/2, as in `activations.dual_derivatives`.
 
     Args:
         c: Covariance, any shape.
@@ -56,8 +60,9 @@ def relu_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[A
 
     Source: cho2009kernel.
     """
-    scale = jnp.sqrt(jnp.asarray(q1) * q2)
-    rho = c / scale
+    c, q1, q2 = as_floats(c, q1, q2)
+    scale = standard_deviation(q1) * standard_deviation(q2)
+    rho = c / jnp.where(scale > 0, scale, 1)
     # κ0 turns an error ε at ρ = ±1 into √ε: a correlation within rounding of ±1 is taken to be ±1, so that equal and
     # opposite inputs keep the exact ranks of their Gram matrices.
     rho = jnp.where(1.0 - jnp.abs(rho) < 8 * jnp.finfo(rho.dtype).eps, jnp.sign(rho), rho)
@@ -85,14 +90,12 @@ def erf_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[Ar
 
     Source: williams1998computation, Eq. 11; price1958useful.
     """
-    product = (1 + 2 * jnp.asarray(q1)) * (1 + 2 * jnp.asarray(q2))
-    value = 2 / jnp.pi * jnp.arcsin(2 * c / jnp.sqrt(product))
-    return value, 4 / jnp.pi / jnp.sqrt(product - 4 * jnp.asarray(c) ** 2)
+    return dual_derivatives(erf, c, q1, q2)[:2]
 
 
 def recursion(
-    x1: Float[Array, "n1 d_in"],
-    x2: Float[Array, "n2 d_in"] | None = None,
+    x1: Num[Array, "n1 d_in"],
+    x2: Num[Array, "n2 d_in"] | None = None,
     *,
     depth: int,
     dual: Dual = relu_dual,
@@ -106,7 +109,8 @@ def recursion(
 
     Args:
         x1: Inputs, shape (n1, n_0).
-        x2: Further inputs, shape (n2, n_0); `x1` again if left out.
+        x2: Further inputs, shape (n2, n_0); `x1` again if left out. In float32 an input of both sets is told from itself
+            by a rounding, which erf multiplies by its variance: above 1e3, leave `x2` out or take float64.
         depth: Number L of weight matrices, so L − 1 hidden layers.
         dual: Function of (c, q1, q2) that returns (E[φφ], E[φ'φ']); the ReLU's if left out.
         W_std: Scale of the weights.
@@ -127,16 +131,21 @@ def recursion(
     """
     if depth < 1:
         raise ValueError(f"expected a positive depth, got {depth}")
-    return _recursion(x1, x1 if x2 is None else x2, depth, dual, W_std, b_std)
+    x2 = None if x2 is None else validation.floats(x2)
+    return _recursion(validation.floats(x1), x2, depth, dual, W_std, b_std)
 
 
 @full_precision
 @partial(jax.jit, static_argnums=(2, 3))
 def _recursion(x1, x2, depth, dual, W_std, b_std):
     n_0 = x1.shape[1]
-    nngp = W_std**2 / n_0 * x1 @ x2.T + b_std**2
-    q1 = W_std**2 / n_0 * jnp.sum(x1**2, axis=1)[:, None] + b_std**2
-    q2 = W_std**2 / n_0 * jnp.sum(x2**2, axis=1)[None, :] + b_std**2
+    nngp = W_std**2 / n_0 * x1 @ (x1 if x2 is None else x2).T + b_std**2
+    if x2 is None:
+        # Not by another sum: its rounding would tell an input from itself, which a large variance multiplies.
+        q1, q2 = jnp.diagonal(nngp)[:, None], jnp.diagonal(nngp)[None, :]
+    else:
+        q1 = W_std**2 / n_0 * jnp.sum(x1**2, axis=1)[:, None] + b_std**2
+        q2 = W_std**2 / n_0 * jnp.sum(x2**2, axis=1)[None, :] + b_std**2
     layers = [LimitLayer(nngp, jnp.ones_like(nngp), nngp)]
     for _ in range(depth - 1):
         value, slope = dual(nngp, q1, q2)
@@ -146,7 +155,7 @@ def _recursion(x1, x2, depth, dual, W_std, b_std):
     return layers
 
 
-def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
+def feature_map(x: Num[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
     """An explicit feature map of the ReLU tangent kernel on finitely many points.
 
     Ψ_k = φ1(Ψ_{k−1}), Φ_k = [φ0(Ψ_{k−1}) ⊗ Φ_{k−1}, φ1(Ψ_{k−1})], Φ_0 = Ψ_0 = x.
@@ -174,7 +183,7 @@ def feature_map(x: Float[Array, "n d"], *, hidden: int) -> Float[Array, "n p"]:
     """
     if hidden < 0:
         raise ValueError(f"expected a non-negative number of hidden layers, got {hidden}")
-    return _feature_map(x, hidden)
+    return _feature_map(validation.floats(x), hidden)
 
 
 @full_precision
@@ -216,7 +225,8 @@ def principal_components(
         the entry of largest size positive.
 
     Raises:
-        ValueError: If the kernel is not finite.
+        TypeError: If `count` is not an integer.
+        ValueError: If the kernel is not finite, or `count` not between 1 and n.
 
     Example:
         >>> import jax.numpy as jnp
@@ -227,7 +237,9 @@ def principal_components(
     Source: jacot2018ntk, Section 5.
     """
     n = kernel.shape[0]
-    first = 0 if count is None else n - count
+    first = 0 if count is None else n - validation.positive_integer(count, "count")
+    if first < 0:
+        raise ValueError(f"expected count of at most {n}, got {count}")
     # On the host: asking LAPACK for the wanted end of the spectrum alone is several times cheaper than XLA's full one.
     values, vectors = scipy.linalg.eigh(validation.finite(kernel, "kernel") / n, subset_by_index=(first, n - 1))
     values, vectors = values[::-1], vectors[:, ::-1]

@@ -109,13 +109,19 @@ def margin_norm(kernel: np.ndarray, y: np.ndarray) -> float:
     Returns:
         The norm; at most √(yᵀK⁻¹y).
 
+    Raises:
+        ValueError: If a label is not ±1, or the kernel not finite.
+
     Example:
         >>> round(margin_norm(np.eye(4), np.array([1, -1, 1, -1.0])), 4)
         2.0
 
     Source: lecture, Corollary 3.10; cao2019generalization, Corollary 3.10.
     """
-    q = np.asarray(kernel, dtype=np.float64) * np.outer(y, y)
+    y = np.asarray(y, dtype=np.float64)
+    if not np.all(np.abs(y) == 1):
+        raise ValueError(f"expected labels -1 and 1, got {np.unique(y)}")
+    q = validation.finite(kernel, "kernel") * np.outer(y, y)
 
     def negative_dual(alpha):
         product = q @ alpha

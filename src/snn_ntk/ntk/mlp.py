@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from snn_ntk._precision import full_precision
 
@@ -83,7 +83,7 @@ def _forward(params, x, phi, W_std, b_std):
 
 def mlp_output(
     params: MLP,
-    x: Float[Array, "n d_in"],
+    x: Num[Array, "n d_in"],
     *,
     phi: Callable = jax.nn.relu,
     W_std: float = 1.0,
@@ -126,8 +126,8 @@ def _inputs_and_errors(params, x, phi, W_std, b_std):
 @full_precision
 def layer_kernels(
     params: MLP,
-    x1: Float[Array, "n1 d_in"],
-    x2: Float[Array, "n2 d_in"] | None = None,
+    x1: Num[Array, "n1 d_in"],
+    x2: Num[Array, "n2 d_in"] | None = None,
     *,
     phi: Callable = jax.nn.relu,
     W_std: float = 1.0,
@@ -171,8 +171,8 @@ def layer_kernels(
 def tangent_kernel_row(
     function: Callable[[object, Array], Array],
     params: object,
-    x0: Float[Array, " d_in"],
-    x: Float[Array, "n d_in"],
+    x0: Num[Array, " d_in"],
+    x: Num[Array, "n d_in"],
 ) -> Float[Array, " n"]:
     """One row Θ(x0, x) of a tangent kernel: the derivative of f(x) along the gradient of f(x0).
 

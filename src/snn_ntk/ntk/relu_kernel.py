@@ -1,8 +1,9 @@
 """The tangent kernels of two-layer ReLU networks in closed form."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 
 __all__ = ["first_layer_gram", "kappa0", "kappa1", "relu_ntk", "relu_ntk_profile"]
@@ -75,11 +76,12 @@ def cosines(x1: Array, x2: Array) -> tuple[Array, Array]:
     """Products of norms and cosines of all pairs of rows."""
     if x1.shape[-1] != x2.shape[-1]:
         raise ValueError(f"expected inputs of equal dimension, got {x1.shape} and {x2.shape}")
+    x1, x2 = validation.floats(x1), validation.floats(x2)
     norms = jnp.linalg.norm(x1, axis=-1)[:, None] * jnp.linalg.norm(x2, axis=-1)[None, :]
     return norms, x1 @ x2.T / jnp.where(norms == 0, 1, norms)
 
 
-def relu_ntk(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
+def relu_ntk(x1: Num[Array, "n1 d"], x2: Num[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
     """Tangent kernel of f(x) = √(2/m) Σⱼ vⱼ (wⱼ·x)₊ with both layers trained, in the limit of infinite width.
 
     K(x, x') = ‖x‖ ‖x'‖ (u κ0(u) + κ1(u)), u = ⟨x, x'⟩ / ‖x‖‖x'‖.
@@ -105,7 +107,7 @@ def relu_ntk(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -
     return norms * relu_ntk_profile(u)
 
 
-def first_layer_gram(x1: Float[Array, "n1 d"], x2: Float[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
+def first_layer_gram(x1: Num[Array, "n1 d"], x2: Num[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:
     """Gram matrix H∞ of f(x) = (1/√m) Σ a_r (w_r·x)₊, a_r = ±1, with the first layer alone trained.
 
     H∞(x, x') = E[⟨x, x'⟩ 1{w·x ≥ 0, w·x' ≥ 0}] = ⟨x, x'⟩ (π − arccos cos∠(x, x')) / 2π.

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk._gaussian import gauss_hermite_rule
 
 __all__ = [
@@ -37,7 +38,7 @@ class FeatureDistances(NamedTuple):
     phi: Array
 
 
-def feature_distances(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> FeatureDistances:
+def feature_distances(x: Num[Array, "*b d"], y: Num[Array, "*b d"]) -> FeatureDistances:
     """Distances ‖x − y‖, ‖φ0(x) − φ0(y)‖, ‖φ1(x) − φ1(y)‖ and ‖Φ(x) − Φ(y)‖, Φ = (φ0 ⊗ x, φ1), exactly.
 
     With θ the angle: ‖φ0(x) − φ0(y)‖² = 2θ/π and ‖Φ(x) − Φ(y)‖² = ‖x − y‖² + 2⟨x, y⟩θ/π + ‖φ1(x) − φ1(y)‖².
@@ -58,6 +59,7 @@ def feature_distances(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> Featu
 
     Source: lecture, slide "Feature Maps", slide "Smoothness", Proposition 3; bietti2019inductive, Section 3.1.
     """
+    x, y = validation.floats(x), validation.floats(y)
     nx, ny = jnp.linalg.norm(x, axis=-1), jnp.linalg.norm(y, axis=-1)
     ex, ey = x / nx[..., None], y / ny[..., None]
     # Kahan's formula: accurate for angles near 0 and near π alike
@@ -69,7 +71,7 @@ def feature_distances(x: Float[Array, "*b d"], y: Float[Array, "*b d"]) -> Featu
     return FeatureDistances(inputs, jnp.sqrt(2 * theta / jnp.pi), jnp.sqrt(phi1_squared), jnp.sqrt(phi_squared))
 
 
-def phi0_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: bool = False) -> Float[Array, "*b"]:
+def phi0_bound(x: Num[Array, "*b d"], y: Num[Array, "*b d"], *, as_printed: bool = False) -> Float[Array, "*b"]:
     """Part 2 of Proposition 4: a bound on ‖φ0(x) − φ0(y)‖ for inputs of any norm.
 
     Corrected: √(‖x − y‖ / min(‖x‖, ‖y‖)). As the lecture was transcribed: √(1 / min(‖x‖, ‖y‖)) ‖x − y‖.
@@ -89,12 +91,13 @@ def phi0_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: 
 
     Source: lecture, Proposition 4 (its root as in the next); bietti2019inductive, Proposition 4; book, chapter 3 (corrected).
     """
+    x, y = validation.floats(x), validation.floats(y)
     distance = jnp.linalg.norm(x - y, axis=-1)
     smaller = jnp.minimum(jnp.linalg.norm(x, axis=-1), jnp.linalg.norm(y, axis=-1))
     return distance / jnp.sqrt(smaller) if as_printed else jnp.sqrt(distance / smaller)
 
 
-def phi_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: bool = False) -> Float[Array, "*b"]:
+def phi_bound(x: Num[Array, "*b d"], y: Num[Array, "*b d"], *, as_printed: bool = False) -> Float[Array, "*b"]:
     """Part 3 of Proposition 4: a bound on ‖Φ(x) − Φ(y)‖ for inputs of any norm.
 
     Corrected: √(min(‖x‖, ‖y‖) ‖x − y‖) + 2‖x − y‖. As the lecture was transcribed: √min(‖x‖, ‖y‖) ‖x − y‖ + 2‖x − y‖.
@@ -114,6 +117,7 @@ def phi_bound(x: Float[Array, "*b d"], y: Float[Array, "*b d"], *, as_printed: b
 
     Source: lecture, Proposition 4 (its root as in the next); bietti2019inductive, Proposition 4; book, chapter 3 (corrected).
     """
+    x, y = validation.floats(x), validation.floats(y)
     distance = jnp.linalg.norm(x - y, axis=-1)
     smaller = jnp.minimum(jnp.linalg.norm(x, axis=-1), jnp.linalg.norm(y, axis=-1))
     first = jnp.sqrt(smaller) * distance if as_printed else jnp.sqrt(smaller * distance)

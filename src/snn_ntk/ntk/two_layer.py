@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Num, PRNGKeyArray
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 
 __all__ = [
@@ -72,7 +73,7 @@ def init_two_layer(
 
 
 @full_precision
-def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"]:
+def two_layer_output(net: TwoLayer, x: Num[Array, "n d"]) -> Float[Array, " n"]:
     """Network function f(x) = (1/√m) Σ_r a_r (w_r·x)₊.
 
     Args:
@@ -93,7 +94,7 @@ def two_layer_output(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, " n"
 
 
 @full_precision
-def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"]) -> Float[Array, "m d"]:
+def pull_back(net: TwoLayer, x: Num[Array, "n d"], residual: Num[Array, " n"]) -> Float[Array, "m d"]:
     """Jᵀv, the gradient of ⟨v, f(X)⟩ in the first layer: row r is (1/√m) a_r Σ_i v_i 1{w_r·x_i > 0} x_i.
 
     Args:
@@ -111,12 +112,13 @@ def pull_back(net: TwoLayer, x: Float[Array, "n d"], residual: Float[Array, " n"
 
     Source: du2019gradient, Eq. 4.
     """
+    x = validation.floats(x)
     active = (x @ net.w.T > 0).astype(x.dtype) * residual[:, None]
     return net.a[:, None] * (active.T @ x) / jnp.sqrt(net.a.size)
 
 
 @full_precision
-def two_layer_gram(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
+def two_layer_gram(net: TwoLayer, x: Num[Array, "n d"]) -> Float[Array, "n n"]:
     """Gram matrix G = J Jᵀ of the finite network, G_ij = ⟨x_i, x_j⟩ (1/m) Σ_r 1{w_r·x_i > 0, w_r·x_j > 0}.
 
     Args:
@@ -133,12 +135,13 @@ def two_layer_gram(net: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, "n n"]
 
     Source: lecture, Condition 1.
     """
+    x = validation.floats(x)
     active = (x @ net.w.T > 0).astype(x.dtype)
     return (x @ x.T) * (active @ active.T) / net.a.size
 
 
 @full_precision
-def pattern_changes(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
+def pattern_changes(net: TwoLayer, start: TwoLayer, x: Num[Array, "n d"]) -> Float[Array, ""]:
     """Fraction of changed activations, (1/mn) Σ_{i≤n} Σ_{r≤m} 1{sign w_r(0)·x_i ≠ sign w_r(k)·x_i}.
 
     Args:
@@ -203,7 +206,7 @@ def total_distance(net: TwoLayer, start: TwoLayer) -> Float[Array, ""]:
 
 
 @full_precision
-def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> Float[Array, ""]:
+def jacobian_change(net: TwoLayer, start: TwoLayer, x: Num[Array, "n d"]) -> Float[Array, ""]:
     """The constant C of the stable-Jacobian condition, 3 ‖J(θ) − J(0)‖_2 / √λ_min(G(0)), at one θ.
 
     Args:
@@ -223,6 +226,7 @@ def jacobian_change(net: TwoLayer, start: TwoLayer, x: Float[Array, "n d"]) -> F
 
     Source: lecture, Condition 2; zhang2019fast, Condition 2.
     """
+    x = validation.floats(x)
     change = (x @ net.w.T > 0).astype(x.dtype) - (x @ start.w.T > 0).astype(x.dtype)
     squared = jnp.linalg.eigvalsh((x @ x.T) * (change @ change.T) / net.a.size)[-1]
     values = jnp.linalg.eigvalsh(two_layer_gram(start, x))

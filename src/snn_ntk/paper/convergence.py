@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from snn_ntk import _validation as validation
 from snn_ntk.paper.concentration import lemma2_entrywise, lemma2_lambda_min
 from snn_ntk.paper.movement import allowed_jacobian_change, lemma3, lemma4, lemma4_path
 from snn_ntk.paper.settings import Setting, check_width_and_delta, positive_lambda0, smallest_width
@@ -31,7 +32,7 @@ def lemma5_residual(s: Setting, *, delta: float, targets: float | None = None) -
         The bound of the Frobenius norm.
 
     Raises:
-        ValueError: If δ is outside (0, 1).
+        ValueError: If δ is outside (0, 1), or `targets` is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -43,7 +44,7 @@ def lemma5_residual(s: Setting, *, delta: float, targets: float | None = None) -
     Source: wang2024vae, Lemma 5 (its proof, corrected); book, chapter 7.
     """
     check_width_and_delta(1, delta)
-    y = math.sqrt(s.n) if targets is None else targets
+    y = math.sqrt(s.n) if targets is None else validation.non_negative(targets, "targets")
     return y + math.sqrt(s.n) * s.constants.B * (math.sqrt(s.d) + math.sqrt(2 * math.log(1 / delta)))
 
 
@@ -114,6 +115,7 @@ def theorem1(s: Setting, t: ArrayLike, *, loss0: ArrayLike = 1.0) -> np.ndarray:
 
     Raises:
         DegenerateKernelError: If λ0 is not positive: the theorem then promises no rate.
+        ValueError: If a time or L(0) is negative or NaN.
 
     Example:
         >>> import numpy as np
@@ -124,8 +126,10 @@ def theorem1(s: Setting, t: ArrayLike, *, loss0: ArrayLike = 1.0) -> np.ndarray:
 
     Source: wang2024vae, Theorem 1, Eq. 11; book, chapter 7.
     """
-    decay = np.exp(-positive_lambda0(s) / s.n * np.asarray(t, np.float64))
-    return np.asarray(decay * np.asarray(loss0, np.float64))
+    t, loss0 = np.asarray(t, np.float64), np.asarray(loss0, np.float64)
+    if not ((t >= 0).all() and (loss0 >= 0).all()):
+        raise ValueError(f"expected times and losses of at least 0, got {t.min()} and {loss0.min()}")
+    return np.asarray(np.exp(-positive_lambda0(s) / s.n * t) * loss0)
 
 
 _ROUTES = ("path", "rows", "paper")
@@ -147,7 +151,7 @@ def theorem1_holds(s: Setting, m: float, *, delta: float, route: str = "path", t
 
     Raises:
         DegenerateKernelError: If λ0 is not positive.
-        ValueError: If `route` is unknown, m < 1 or δ is outside (0, 1).
+        ValueError: If `route` is unknown, m < 1, δ is outside (0, 1), or `targets` is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -197,7 +201,7 @@ def theorem1_width(s: Setting, *, delta: float, route: str = "path", targets: fl
 
     Raises:
         DegenerateKernelError: If λ0 is not positive.
-        ValueError: If `route` is unknown or δ is outside (0, 1).
+        ValueError: If `route` is unknown, δ is outside (0, 1), or `targets` is negative or not finite.
 
     Example:
         >>> import numpy as np

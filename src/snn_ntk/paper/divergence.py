@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk.paper.network import Parameters, preactivation_law
 
 __all__ = ["frobenius_penalty", "gaussian_kl", "kl"]
 
 
 def gaussian_kl(
-    mean: Float[Array, "*shape"],
-    variance: Float[Array, "*shape"],
-    mean0: Float[Array, "*shape"],
-    variance0: Float[Array, "*shape"],
+    mean: Num[Array, "*shape"],
+    variance: Num[Array, "*shape"],
+    mean0: Num[Array, "*shape"],
+    variance0: Num[Array, "*shape"],
 ) -> Float[Array, "*shape"]:
     """Divergence of two normals on the line, KL(N(a, v) ‖ N(a₀, v₀)) = ½[v/v₀ + (a − a₀)²/v₀ − 1 − log(v/v₀)].
 
@@ -34,11 +35,12 @@ def gaussian_kl(
 
     Source: wang2024vae, Eq. 4 (which asks for the textbook formula); book, chapter 8.
     """
+    mean, variance, mean0, variance0 = map(validation.floats, (mean, variance, mean0, variance0))
     ratio = variance / variance0
     return 0.5 * (ratio + (mean - mean0) ** 2 / variance0 - 1 - jnp.log(ratio))
 
 
-def kl(params: Parameters, initial: Parameters, x: Float[Array, "n d_in"]) -> Float[Array, " n"]:
+def kl(params: Parameters, initial: Parameters, x: Num[Array, "n d_in"]) -> Float[Array, " n"]:
     """Divergence of the latent law from the one at initialisation, KL(P(z_i(t)) ‖ P(z_i(0))).
 
     Exact for means and variances that both moved. With W_σ unmoved at the constant σ0 it is ‖ΔW_μ x‖²/(2σ0²‖x‖²).

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
@@ -18,7 +18,7 @@ __all__ = ["exact_kl_kernel", "whitened_product"]
 
 @full_precision
 def whitened_product(
-    x1: Float[ArrayLike, "n1 _"], x: Float[ArrayLike, "n _"], *, rtol: float | None = None
+    x1: Num[ArrayLike, "n1 _"], x: Num[ArrayLike, "n _"], *, rtol: float | None = None
 ) -> Float[np.ndarray, "n1 n"]:
     """Products in which the training inputs look isotropic, ⟨x₁, (UᵀU)⁺ x⟩ with u_i = x_i/‖x_i‖.
 
@@ -28,7 +28,8 @@ def whitened_product(
         x1: Inputs to evaluate at, shape (n1, d). Their part outside the span of `x` does not count.
         x: Training inputs, none zero, shape (n, d).
         rtol: Singular values of U at most `rtol` times the largest count as zero, because directions below it would be
-            divided by noise; None is max(n, d) times the epsilon of the dtype of `x`.
+            divided by noise; None is max(n, d) times the epsilon of the dtype of `x`, of float64
+            for integers.
 
     Returns:
         Products, shape (n1, n), float64.
@@ -44,7 +45,7 @@ def whitened_product(
 
     Source: book, chapter 8.
     """
-    tolerance = max(np.shape(x)) * float(np.finfo(np.asarray(x).dtype).eps) if rtol is None else rtol
+    tolerance = _rank_tolerance(x) if rtol is None else rtol
     x1, x = validation.finite(x1, "x1"), validation.finite(x, "x")
     if x1.shape[1] != x.shape[1]:
         raise ValueError(f"expected inputs of dimension {x.shape[1]}, got {x1.shape[1]}")
@@ -56,6 +57,11 @@ def whitened_product(
     return _whitened(x1, x, x / norms, tolerance)
 
 
+def _rank_tolerance(x):
+    """max(n, d) units in the last place of `x`; integers are exact in float64."""
+    return max(np.shape(x)) * float(np.finfo(np.result_type(np.asarray(x), 1.0)).eps)
+
+
 def _whitened(x1, x, rows, rtol):
     """⟨x₁, (RᵀR)⁺ x⟩, R the matrix of the rows; singular values at most `rtol` times the largest count as zero."""
     _, values, basis = np.linalg.svd(rows, full_matrices=False)
@@ -65,8 +71,8 @@ def _whitened(x1, x, rows, rtol):
 
 
 def exact_kl_kernel(
-    x1: Float[ArrayLike, "n1 d"],
-    x: Float[ArrayLike, "n d"],
+    x1: Num[ArrayLike, "n1 d"],
+    x: Num[ArrayLike, "n d"],
     *,
     activation: Any,
     sigma0: float,
@@ -108,7 +114,7 @@ def exact_kl_kernel(
     if not variance_weights:
         return kernel
     squares1, squares = (np.asarray(validation.unit_rows(points), np.float64) ** 2 for points in (x1, x))
-    tolerance = max(squares.shape) * float(np.finfo(np.asarray(x).dtype).eps) if rtol is None else rtol
+    tolerance = _rank_tolerance(x) if rtol is None else rtol
     product = _whitened(squares1, squares, squares, tolerance)
     return kernel + sigma0**2 / 2 * product * _derivatives(x1, x, activation, sigma0)[2]
 
@@ -121,6 +127,6 @@ def _slope_moment(x1, x, activation, sigma0):
 @full_precision
 def _derivatives(x1, x, activation, sigma0):
     """κ, κ' and κ'' at the law of the pre-activations."""
-    x1, x = jnp.asarray(x1), jnp.asarray(x)
+    x1, x = validation.floats(x1), validation.floats(x)
     q1, q = ((1 + sigma0**2) * jnp.sum(points**2, axis=1) for points in (x1, x))
     return [np.asarray(each, np.float64) for each in dual_derivatives(activation, x1 @ x.T, q1[:, None], q)]

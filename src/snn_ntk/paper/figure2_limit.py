@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.resolution import resolve
 
@@ -38,7 +39,7 @@ class Figure2Kernels(NamedTuple):
 
 @full_precision
 def figure2_limit_kernels(
-    x: Float[Array, "n d"], *, activation: Any, sigma0: float = 0.0, samples: int | None = None
+    x: Num[Array, "n d"], *, activation: Any, sigma0: float = 0.0, samples: int | None = None
 ) -> Figure2Kernels:
     """The tangent kernels of the four layers of Figure 2's network as m → ∞.
 
@@ -72,7 +73,7 @@ def figure2_limit_kernels(
     """
     if samples is not None and samples < 1:
         raise ValueError(f"expected samples >= 1, got {samples}")
-    activation = resolve(activation)
+    x, activation = validation.floats(x), resolve(activation)
 
     def layers(c1, q1, q1b, shared):
         # q1b is q1 along the other axis; variances follow the recursion c = q.

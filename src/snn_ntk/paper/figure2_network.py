@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import standard_deviation
@@ -112,7 +112,7 @@ def in_basis(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
 
 @full_precision
 def latent_law(
-    params: Figure2Parameters, x: Float[Array, "n d"], *, activation: Any, sigma0: float | Float[Array, ""]
+    params: Figure2Parameters, x: Num[Array, "n d"], *, activation: Any, sigma0: float | Float[Array, ""]
 ) -> tuple[Float[Array, "n m"], Float[Array, "n _"]]:
     """Mean and standard deviation of the latent pre-activations, n · m independent normal numbers given the weights.
 
@@ -145,7 +145,7 @@ def latent_law(
 @full_precision
 def noisy_outputs(
     params: Figure2Parameters,
-    x: Float[Array, "n d"],
+    x: Num[Array, "n d"],
     noise: Float[Array, "S _ _"] | None,
     *,
     activation: Any,

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk.paper.figure2_network import Figure2Parameters, init_figure2, kl_to_start, latent_law, noisy_outputs
 
 __all__ = ["Figure2Problem", "draw_figure2_problem", "figure2_objective", "initial_norms", "layer_movement"]
@@ -37,8 +38,8 @@ class Figure2Problem(NamedTuple):
 
 def draw_figure2_problem(
     key: Array,
-    x: Float[Array, "n d"],
-    y: Float[Array, "n d_out"],
+    x: Num[Array, "n d"],
+    y: Num[Array, "n d_out"],
     *,
     width: int,
     activation: Any,
@@ -66,6 +67,9 @@ def draw_figure2_problem(
     Returns:
         The run's `Figure2Problem`.
 
+    Raises:
+        ValueError: If there are not as many targets as inputs.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.eye(3)
@@ -75,6 +79,7 @@ def draw_figure2_problem(
 
     Source: wang2024vae, Section 6, Figure 2; book, chapter 9.
     """
+    x, y = validation.floats(x), validation.of_shape(y, (len(x), y.shape[-1]), "y")
     weights, noisy = jax.random.split(key)
     start = init_figure2(weights, width, x.shape[1], y.shape[1], train_sigma=sigma0 if train_sigma else None)
     noise = jax.random.normal(noisy, (samples, len(x), width), x.dtype)
@@ -102,6 +107,9 @@ def figure2_objective(
     Returns:
         The loss, a scalar.
 
+    Raises:
+        ValueError: If the targets are not of the outputs' shape.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.eye(3)
@@ -115,9 +123,9 @@ def figure2_objective(
     x = problem.inputs
     noise = problem.noise
     if key is not None and noise is not None:
-        noise = jax.random.normal(key, noise.shape, x.dtype)
+        noise = jax.random.normal(key, noise.shape, noise.dtype)
     f = noisy_outputs(params, x, noise, activation=activation, sigma0=problem.sigma0)
-    loss = jnp.sum((f - problem.targets) ** 2) / (2 * len(x))
+    loss = jnp.sum((f - validation.of_shape(problem.targets, f.shape, "targets")) ** 2) / (2 * len(x))
     if problem.law is None:
         return loss
     law = latent_law(params, x, activation=activation, sigma0=problem.sigma0)

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.paper.empirical_kernels import empirical_tangent_kernels
@@ -45,10 +46,10 @@ def _kernels(trajectory: Parameters, x: Array, activation: Any) -> Array:
 
 def kernel_path(
     trajectory: Parameters,
-    x: Float[Array, "n d_in"],
+    x: Num[Array, "n d_in"],
     *,
     activation: Any,
-    reference: Float[Array | np.ndarray, "nd nd"] | None = None,
+    reference: Num[Array | np.ndarray, "nd nd"] | None = None,
 ) -> KernelPath:
     """The tangent kernel Θ(t) of f̂ at every recorded time of a training, beside a fixed kernel Θ*.
 
@@ -67,6 +68,9 @@ def kernel_path(
     Returns:
         `KernelPath`, float64.
 
+    Raises:
+        ValueError: If `reference` is of another shape.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from snn_ntk.paper import init_parameters
@@ -79,7 +83,8 @@ def kernel_path(
     Source: wang2024vae, Definition 1, Lemma 3, Lemma 5, Eq. 8, Eq. 9, Eq. 16; book, chapter 7.
     """
     theta = np.asarray(_kernels(trajectory, x, resolve(activation)), np.float64)
-    change = theta - (theta[0] if reference is None else np.asarray(reference, np.float64))
+    reference = theta[0] if reference is None else validation.of_shape(reference, theta.shape[1:], "reference")
+    change = theta - np.asarray(reference, np.float64)
     return KernelPath(
         spectral=np.abs(np.linalg.eigvalsh(change)[:, [0, -1]]).max(axis=1),
         frobenius=np.linalg.norm(change, axis=(1, 2)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from snn_ntk import _validation as validation
 from snn_ntk.paper.settings import Setting, positive_lambda0
 
 __all__ = ["Lemma3", "Movement", "lemma3", "lemma3_radius", "lemma4", "lemma4_path"]
@@ -49,7 +50,7 @@ def lemma3(s: Setting, *, R_mu: float, R_sigma: float, R_d: float, alpha: float,
         `Lemma3`, both bounds.
 
     Raises:
-        ValueError: If a radius is negative.
+        ValueError: If a radius, α or the norm is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -60,8 +61,9 @@ def lemma3(s: Setting, *, R_mu: float, R_sigma: float, R_d: float, alpha: float,
 
     Source: wang2024vae, Lemma 3 (corrected), Eq. 16; book, chapter 6.
     """
-    if min(R_mu, R_sigma, R_d) < 0:
-        raise ValueError(f"expected radii of at least 0, got {(R_mu, R_sigma, R_d)}")
+    if not all(0 <= radius < math.inf for radius in (R_mu, R_sigma, R_d)):
+        raise ValueError(f"expected finite radii of at least 0, got {(R_mu, R_sigma, R_d)}")
+    alpha, norm = validation.non_negative(alpha, "alpha"), validation.optional_non_negative(norm, "norm")
     c = s.constants
     rho = math.hypot(R_mu, R_sigma)
     latent = math.sqrt(s.Lambda_mu + s.Lambda_inf) * (c.beta * rho * alpha + c.L * R_d)
@@ -84,6 +86,7 @@ def lemma3_radius(s: Setting, *, alpha: float, norm_form: bool = False) -> float
 
     Raises:
         DegenerateKernelError: If λ0 is not positive.
+        ValueError: If α is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -141,6 +144,7 @@ def lemma4(s: Setting, m: float, *, residual: float, row_norm: float) -> Movemen
 
     Raises:
         DegenerateKernelError: If λ0 is not positive.
+        ValueError: If the residual or the row norm is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -151,6 +155,7 @@ def lemma4(s: Setting, m: float, *, residual: float, row_norm: float) -> Movemen
 
     Source: wang2024vae, Lemma 4 (corrected: its proof bounds φ' by the constant of φ''), Eq. 17; book, chapter 7.
     """
+    residual, row_norm = validation.non_negative(residual, "residual"), validation.non_negative(row_norm, "row_norm")
     unit = 2 * residual / (math.sqrt(m) * positive_lambda0(s))
     c = s.constants
     R_d = c.B * math.sqrt(s.n) * unit
@@ -170,6 +175,7 @@ def lemma4_path(s: Setting, *, residual: float) -> float:
 
     Raises:
         DegenerateKernelError: If λ0 is not positive.
+        ValueError: If the residual is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -180,4 +186,4 @@ def lemma4_path(s: Setting, *, residual: float) -> float:
 
     Source: book, chapter 7; oymak2019overparameterized (its argument).
     """
-    return math.sqrt(2 / positive_lambda0(s)) * residual
+    return math.sqrt(2 / positive_lambda0(s)) * validation.non_negative(residual, "residual")

@@ -107,7 +107,7 @@ def preactivation_law(
 
     Source: wang2024vae, Eq. 2 (which prints the variance W_σ x, which can be negative), Eq. 3; book, chapter 4.
     """
-    x = jnp.asarray(x, jnp.result_type(x, float))
+    x = validation.floats(x)
     return x @ params.mu.T, (x * x) @ (params.sigma**2).T
 
 

@@ -34,6 +34,20 @@ def _degrees(degrees: int) -> int:
     return degrees
 
 
+_RULES = ((200, 12.0), (240, 14.0))
+"""Points on each half line and its end: what the second changes, the first has not resolved."""
+
+
+def _coefficients(
+    phi: Callable[[np.ndarray], np.ndarray], variance: float, degrees: int, rule: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """E φ h_k and E |φ h_k| for k = 0, …, degrees by a rule; the second is the scale of its errors."""
+    nodes, weights = rule
+    values = np.asarray(phi(math.sqrt(variance) * nodes), dtype=np.float64)
+    terms = _hermite(nodes, degrees) * (weights * values)
+    return terms.sum(axis=1), np.abs(terms).sum(axis=1)
+
+
 def degree_weights(
     phi: Callable[[np.ndarray], np.ndarray], *, variance: float = 1.0, degrees: int = 8
 ) -> Float[np.ndarray, " k"]:
@@ -50,7 +64,8 @@ def degree_weights(
         Weights, shape (degrees + 1,), float64.
 
     Raises:
-        ValueError: If `variance` is not positive or `degrees` is negative.
+        ValueError: If `variance` is not positive and finite, `degrees` is negative, or two rules of quadrature differ by
+            more than 1e-7 E|φ h_k|: φ then grows or changes too fast for them.
 
     Example:
         >>> degree_weights(lambda z: z**2, degrees=3).round(12).tolist()  # z² = 1 + √2 h_2
@@ -58,11 +73,17 @@ def degree_weights(
 
     Source: book, chapter 12 (the Hermite expansion); daniely2016toward (Mehler's formula).
     """
-    if not variance > 0:
-        raise ValueError(f"expected variance > 0, got {variance}")
-    nodes, weights = half_line_rule()
-    values = np.asarray(phi(math.sqrt(variance) * nodes), dtype=np.float64)
-    return (_hermite(nodes, _degrees(degrees)) @ (weights * values)) ** 2
+    if not 0 < variance < math.inf:
+        raise ValueError(f"expected a finite variance > 0, got {variance}")
+    degrees = _degrees(degrees)
+    (found, size), (other, _) = (_coefficients(phi, variance, degrees, half_line_rule(*rule)) for rule in _RULES)
+    error = np.abs(found - other)
+    if not (error <= 1e-7 * size).all():
+        raise ValueError(
+            f"expected phi that quadrature resolves at variance {variance:.4g} up to degree {degrees}, got rules that "
+            f"differ by {error.max():.2g}: it grows or changes too fast"
+        )
+    return found**2
 
 
 def noise_factors(
@@ -87,7 +108,7 @@ def noise_factors(
         Factors, shape (degrees + 1,), float64; nan where the activation has no such degree.
 
     Raises:
-        ValueError: If σ0 or `degrees` is negative, or the comparison is unknown.
+        ValueError: If σ0 or `degrees` is negative, the comparison is unknown, or as `degree_weights`.
 
     Example:
         >>> noise_factors(lambda z: np.maximum(z, 0), sigma0=1.0, degrees=2, against="no noise").round(9).tolist()

@@ -14,21 +14,20 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk.paper.divergence import frobenius_penalty, kl
 from snn_ntk.paper.network import Parameters, expected_output, output_variance, sampled_output
 
 __all__ = ["expected_sampled_mse", "frobenius_objective", "kl_objective", "mse", "sampled_mse"]
 
 
-def _half_mean_square(difference: Float[Array, "n d_out"]) -> Float[Array, ""]:
-    return jnp.sum(difference**2) / (2 * difference.shape[0])
+def _half_mean_square(output: Float[Array, "n d_out"], y: Num[Array, "n d_out"]) -> Float[Array, ""]:
+    return jnp.sum((output - validation.of_shape(y, output.shape, "y")) ** 2) / (2 * output.shape[0])
 
 
-def mse(
-    params: Parameters, x: Float[Array, "n d_in"], y: Float[Array, "n d_out"], *, activation: Any
-) -> Float[Array, ""]:
+def mse(params: Parameters, x: Num[Array, "n d_in"], y: Num[Array, "n d_out"], *, activation: Any) -> Float[Array, ""]:
     """Reconstruction loss of the expected output, L = 1/(2n) Σ_i ‖f̂(x_i) − y_i‖².
 
     Args:
@@ -39,6 +38,10 @@ def mse(
 
     Returns:
         A scalar of the parameters' dtype.
+
+    Raises:
+        TypeError: If `x` is not a real array or the activation is unknown.
+        ValueError: If `x` is of the wrong shape, empty or not finite, or `y` is not of shape (n, d_out).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -51,11 +54,11 @@ def mse(
 
     Source: wang2024vae, Eq. 7; book, chapter 4.
     """
-    return _half_mean_square(expected_output(params, x, activation=activation) - y)
+    return _half_mean_square(expected_output(params, x, activation=activation), y)
 
 
 def sampled_mse(
-    params: Parameters, x: Float[Array, "n d_in"], y: Float[Array, "n d_out"], key: Array, *, activation: Any
+    params: Parameters, x: Num[Array, "n d_in"], y: Num[Array, "n d_out"], key: Array, *, activation: Any
 ) -> Float[Array, ""]:
     """Reconstruction loss of one noise draw, 1/(2n) Σ_i ‖f(x_i, ζ) − y_i‖²: the term that a VAE descends.
 
@@ -69,6 +72,10 @@ def sampled_mse(
     Returns:
         A scalar, an unbiased estimate of `expected_sampled_mse`.
 
+    Raises:
+        TypeError: If `x` is not a real array or the activation is unknown.
+        ValueError: If `x` is of the wrong shape, empty or not finite, or `y` is not of shape (n, d_out).
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from snn_ntk.paper import init_parameters
@@ -81,11 +88,11 @@ def sampled_mse(
 
     Source: wang2024vae, Eq. 1 (its reconstruction term, with a Gaussian likelihood).
     """
-    return _half_mean_square(sampled_output(params, x, key, activation=activation) - y)
+    return _half_mean_square(sampled_output(params, x, key, activation=activation), y)
 
 
 def expected_sampled_mse(
-    params: Parameters, x: Float[Array, "n d_in"], y: Float[Array, "n d_out"], *, activation: Any
+    params: Parameters, x: Num[Array, "n d_in"], y: Num[Array, "n d_out"], *, activation: Any
 ) -> Float[Array, ""]:
     """Average over the noise of `sampled_mse`: the loss of Eq. 7 plus 1/(2n) Σ_i Σ_k Var_ζ f_k(x_i).
 
@@ -99,6 +106,10 @@ def expected_sampled_mse(
 
     Returns:
         A scalar, exact (no sampling).
+
+    Raises:
+        TypeError: If `x` is not a real array or the activation is unknown.
+        ValueError: If `x` is of the wrong shape, empty or not finite, or `y` is not of shape (n, d_out).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -119,8 +130,8 @@ def expected_sampled_mse(
 def kl_objective(
     params: Parameters,
     initial: Parameters,
-    x: Float[Array, "n d_in"],
-    y: Float[Array, "n d_out"],
+    x: Num[Array, "n d_in"],
+    y: Num[Array, "n d_out"],
     *,
     activation: Any,
     beta: float | Float[Array, ""],
@@ -137,6 +148,10 @@ def kl_objective(
 
     Returns:
         A scalar. ℓ is half the squared error, so that β = 0 gives Eq. 7.
+
+    Raises:
+        TypeError: If `x` is not a real array or the activation is unknown.
+        ValueError: If `x` is of the wrong shape, empty or not finite, or `y` is not of shape (n, d_out).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -156,8 +171,8 @@ def kl_objective(
 def frobenius_objective(
     params: Parameters,
     initial: Parameters,
-    x: Float[Array, "n d_in"],
-    y: Float[Array, "n d_out"],
+    x: Num[Array, "n d_in"],
+    y: Num[Array, "n d_out"],
     *,
     activation: Any,
     beta: float | Float[Array, ""],
@@ -174,6 +189,10 @@ def frobenius_objective(
 
     Returns:
         A scalar.
+
+    Raises:
+        TypeError: If `x` is not a real array or the activation is unknown.
+        ValueError: If `x` is of the wrong shape, empty or not finite, or `y` is not of shape (n, d_out).
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
@@ -78,8 +78,8 @@ def ridge_error_bound(
 def path_averaged_kernel(
     initial: Parameters,
     trained: Parameters,
-    x1: Float[Array, "n1 d_in"],
-    x: Float[Array, "n d_in"],
+    x1: Num[Array, "n1 d_in"],
+    x: Num[Array, "n d_in"],
     *,
     activation: Any,
     whitened: bool = False,
@@ -115,6 +115,7 @@ def path_averaged_kernel(
 
     Source: book, chapter 8.
     """
+    x1, x = validation.floats(x1), validation.floats(x)
     nodes, weights = np.polynomial.legendre.leggauss(order)
     step = trained.mu - initial.mu
 

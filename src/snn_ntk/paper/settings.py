@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk.activations.constants import ActivationConstants, constants_of
@@ -70,10 +70,10 @@ class Setting:
 
 
 def setting(
-    x: Float[Array | np.ndarray, "n d"],
+    x: Num[Array | np.ndarray, "n d"],
     *,
-    latent_kernel: Float[Array | np.ndarray, "n n"],
-    d_kernel: Float[Array | np.ndarray, "n n"],
+    latent_kernel: Num[Array | np.ndarray, "n n"],
+    d_kernel: Num[Array | np.ndarray, "n n"],
     sigma0: float,
     constants: ActivationConstants | str,
 ) -> Setting:
@@ -90,7 +90,8 @@ def setting(
         A `Setting`. Its λ0 is 0 where the kernel is singular to rounding. The bounds that divide by it then raise.
 
     Raises:
-        ValueError: If the rows of `x` are not of unit norm, a kernel is not finite, or the activation's constants are unknown.
+        ValueError: If the rows of `x` are not of unit norm, a kernel is not finite or not of shape (n, n), σ0 is negative or
+            not finite, or the activation's constants are unknown.
 
     Example:
         >>> import numpy as np
@@ -103,8 +104,10 @@ def setting(
     """
     x = np.asarray(validation.unit_rows(x), np.float64)
     constants = constants_of(constants)
-    latent_kernel = validation.finite(latent_kernel, "latent_kernel")
-    d_kernel = validation.finite(d_kernel, "d_kernel")
+    sigma0 = validation.non_negative(sigma0, "sigma0")
+    square = (len(x), len(x))
+    latent_kernel = validation.finite(validation.of_shape(latent_kernel, square, "latent_kernel"), "latent_kernel")
+    d_kernel = validation.finite(validation.of_shape(d_kernel, square, "d_kernel"), "d_kernel")
     eigenvalues = np.linalg.eigvalsh(latent_kernel + d_kernel)
     # Below rounding, an eigenvalue is no evidence of being positive.
     floor = len(x) * np.finfo(np.float64).eps * eigenvalues[-1]
@@ -123,7 +126,7 @@ def setting(
 
 
 def setting_of(
-    x: Float[Array | np.ndarray, "n d"],
+    x: Num[Array | np.ndarray, "n d"],
     *,
     activation: Any,
     sigma0: float,
@@ -167,9 +170,9 @@ def positive_lambda0(s: Setting) -> float:
 
 
 def check_width_and_delta(m: float, delta: float) -> None:
-    """An error unless m ≥ 1 and 0 < δ < 1."""
-    if not m >= 1:
-        raise ValueError(f"expected a width of at least 1, got {m}")
+    """An error unless 1 ≤ m < ∞ and 0 < δ < 1."""
+    if not 1 <= m < math.inf:
+        raise ValueError(f"expected a finite width of at least 1, got {m}")
     if not 0 < delta < 1:
         raise ValueError(f"expected 0 < delta < 1, got {delta}")
 

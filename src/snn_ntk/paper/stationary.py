@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.paper.exact_divergence_kernel import _slope_moment
 from snn_ntk.paper.network import Parameters
@@ -61,8 +62,8 @@ def _loss(activation):
 
 def stationary_point(
     initial: Parameters,
-    x: Float[Array, "runs n d_in"],
-    y: Float[Array, "runs n d_out"],
+    x: Num[Array, "runs n d_in"],
+    y: Num[Array, "runs n d_out"],
     *,
     activation: Any,
     sigma0: float,
@@ -93,7 +94,7 @@ def stationary_point(
         `Stationary`.
 
     Raises:
-        ValueError: If the penalty is unknown, or β ≤ 0.
+        ValueError: If the penalty is unknown, β ≤ 0, or `y` is not of shape (runs, n, d_out).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -110,7 +111,8 @@ def stationary_point(
     """
     if penalty not in ("frobenius", "kl"):
         raise ValueError(f"expected penalty 'frobenius' or 'kl', got {penalty!r}")
-    runs, n, d = x.shape
+    x, (runs, n, d) = validation.floats(x), x.shape
+    y = validation.of_shape(y, (runs, n, initial.d.shape[-1]), "y")
     stretch = (1 + (y.shape[2] / initial.mu.shape[1]) ** 0.5) ** 2
     beta = jnp.broadcast_to(jnp.asarray(beta, x.dtype), (runs,))
     if not bool((beta > 0).all()):
