@@ -47,7 +47,7 @@ SMALLEST = 8.5  # points, of any text: 8 where the page is a little narrower tha
 DARK = "#121212"  # the ground of the theme's dark pages
 # What is laid out once need not be for every file. A figure with a layout engine, be it the one called "none", is drawn
 # twice for each, and one without takes a new one from this setting.
-LAID_OUT = {"figure.constrained_layout.use": False}
+LAID_OUT: dict[Any, Any] = {"figure.constrained_layout.use": False}
 
 
 def use_style() -> None:
