@@ -177,7 +177,8 @@ def _spoken(title: str) -> str:
 def _rendered(figure: Figure, kind: str, title: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"Date": None, "Title": _spoken(title)} if kind == "svg" else {}
-    with mpl.rc_context(LAID_OUT | {"svg.fonttype": "path" if kind == "svg" else "none"}):
+    settings: dict[Any, Any] = LAID_OUT | {"svg.fonttype": "path" if kind == "svg" else "none"}
+    with mpl.rc_context(settings):
         figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
 
