@@ -270,3 +270,12 @@ def test_covariances_that_no_two_numbers_have_are_refused(point):
 def test_a_width_of_a_radial_kernel_is_positive():
     with pytest.raises(ValueError, match="expected gamma > 0, got -1"):
         stax.Rbf(-1.0)
+
+
+def test_a_kernel_that_overflows_on_the_way_is_refused():
+    """Θ^(σ) of GELU at inputs of 1e10 is 1.8e19, of which single precision has the number and not what it is made of."""
+    x = 1e10 * jnp.array([[1.0, 2.0, -1.0], [0.5, -1.0, 2.0]])
+    with pytest.raises(ValueError, match="expected variances at which GELU can be integrated, in float32"):
+        tangent_kernels(x, activation=stax.Gelu(), sigma0=0.5)
+    with jax.enable_x64(True):
+        assert np.isfinite(tangent_kernels(np.asarray(x, float), activation=stax.Gelu(), sigma0=0.5).sigma).all()

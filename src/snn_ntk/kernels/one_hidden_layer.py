@@ -153,7 +153,7 @@ def resolved_tangent_kernels(
         raise ValueError(f"expected get to be one of {', '.join(map(str, PARTS))}, got {get!r}")
 
     def is_missing(kernels: Any) -> bool:
-        return is_unresolved(*jax.tree.leaves(kernels)[::-1])  # Θ^(d), which may overflow, first
+        return any(map(is_unresolved, jax.tree.leaves(kernels)))
 
     kernels = compiled_tangent_kernels(x1, x2, sigma0, W_std, b_std, activation=activation, get=get)
     if is_missing(kernels):
