@@ -46,6 +46,7 @@ def test_a_peak_gives_two(x64):
         assert level.sigma0 < grid[variance(grid).argmax()] < level.others[0]
 
 
+@pytest.mark.heavy
 def test_a_function_without_a_closed_form_has_the_same_noise_levels():
     x = np.random.default_rng(0).normal(size=(3, 3))
 

@@ -94,9 +94,8 @@ def sin_form(a: float | Array = 1.0, b: float | Array = 1.0, c: float | Array = 
     """φ(z) = a sin(b z + c)."""
     phase = c
     # Of 1 ∓ cos(2c); as Python's numbers, since an activation serves both precisions.
-    sine, cosine = jnp.sin(phase), jnp.cos(phase)
-    if not isinstance(phase, Tracer):
-        sine, cosine = math.sin(phase), math.cos(phase)
+    here: Any = jnp if isinstance(phase, Tracer) else math
+    sine, cosine = here.sin(phase), here.cos(phase)
 
     def derivatives(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> tuple[Array, Array, Array]:
         c, q1, q2 = jnp.broadcast_arrays(c, q1, q2)
