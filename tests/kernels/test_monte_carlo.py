@@ -60,3 +60,9 @@ def test_two_sets_of_inputs_and_errors(setting):
         expected_tangent_kernel(apply_fn, params, x, None, jax.random.key(0), samples=0)
     with pytest.raises(ValueError, match="samples ≥ 2"):
         noise_moments(apply_fn, params, x, jax.random.key(0), samples=1)
+
+
+@pytest.mark.parametrize(("samples", "kind"), [(2.5, TypeError), (1, ValueError)])
+def test_draws_are_counted(unchecked, samples, kind):
+    with pytest.raises(kind, match="expected samples"):
+        noise_moments(lambda params, x, rng: x, 1.0, jnp.ones((1, 1)), jax.random.key(0), samples=samples)

@@ -39,7 +39,7 @@ class NoiseMoments(NamedTuple):
 
 
 def _check(samples: int, least: int) -> None:
-    if samples < least:
+    if validation.positive_integer(samples, "samples") < least:
         raise ValueError(f"expected samples ≥ {least}, got {samples}")
 
 
