@@ -85,7 +85,8 @@ def test_so_are_their_gradients_in_the_inputs(name, formulas, x64):
             for of in (formulas[0], layer[2])
         )
         accuracy = 1e-3 if name == "ElementwiseNumerical" else 1e-8
-        np.testing.assert_allclose(other, one, atol=accuracy * np.abs(one).max(), err_msg=field)
+        # Of the kernel of an input with itself, which is 1 for Rbf, no gradient but rounding is left.
+        np.testing.assert_allclose(other, one, atol=accuracy * np.abs(one).max() + 1e-14, err_msg=field)
 
 
 @pytest.mark.parametrize(

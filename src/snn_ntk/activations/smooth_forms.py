@@ -247,11 +247,13 @@ def gabor_form() -> Activation:
     """φ(z) = exp(-z²) sin(z), the imaginary part of exp(-z² + i z)."""
 
     def kappa(c: Array, q1: Array, q2: Array, rest: Array | None = None) -> Array:
-        gap = 1 + 2 * (q1 + q2) + 4 * determinant(*jnp.broadcast_arrays(c, q1, q2), rest)
-        # Beyond, what its second derivative is made of overflows or vanishes.
-        within = gap < jnp.finfo(gap.dtype).max ** (1 / 3)
-        gap = jnp.where(within, gap, jnp.nan)
-        return jnp.exp((1 + q1 + q2) / (2 * gap) - 0.5) * jnp.sinh(c / gap) / jnp.sqrt(gap)
+        # 1 + 2 (q1 + q2) + 4 (q1 q2 - c²) over a power of two of its size: derivatives in c neither overflow nor vanish.
+        c, q1, q2 = jnp.broadcast_arrays(c, q1, q2)
+        s1, s2 = (power_of_two(jnp.sqrt(1 + q)) for q in (q1, q2))
+        one, cross, size = 1 / s1**2 / s2**2, q1 / s1**2 / s2**2 + q2 / s1**2 / s2**2, s1 * s2
+        c = c / s1 / s2
+        gap = one + 2 * cross + 4 * determinant(c, q1 / s1**2, q2 / s2**2, rest)
+        return jnp.exp((one + cross) / (2 * gap) - 0.5) * jnp.sinh(c / gap / size) / jnp.sqrt(gap) / size
 
     def smoothed(u: Array, s: Array) -> Array:
         spread = 1 + 2 * s * s
