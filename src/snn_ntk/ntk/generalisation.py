@@ -154,9 +154,8 @@ def rademacher_ascent(
         move = move + total / 4 * ascent / jnp.maximum(jnp.linalg.norm(ascent), 1e-30)
         lengths = jnp.linalg.norm(move, axis=-1, keepdims=True)
         move = move * jnp.minimum(1, per_neuron / jnp.maximum(lengths, 1e-30))
-        move = move * jnp.minimum(
-            1, total / jnp.maximum(jnp.linalg.norm(move), 1e-30)
-        )  # shrinking keeps every neuron within A
+        # Shrinking keeps every neuron within A.
+        move = move * jnp.minimum(1, total / jnp.maximum(jnp.linalg.norm(move), 1e-30))
         return move, correlation(start._replace(w=start.w + move))
 
     return jnp.max(jax.lax.scan(body, jnp.zeros_like(start.w), length=steps)[1])

@@ -119,7 +119,8 @@ def limit_flow(
 
     Raises:
         ValueError: If shapes do not fit together, the kernel is not symmetric and positive, a number is not finite, a time is
-            negative, the learning rate is not positive, descent diverges beyond the range of floats, or only one of `kernel_test` and `f0_test` is given.
+            negative, the learning rate is not positive, descent diverges beyond the range of floats, only one of
+            `kernel_test` and `f0_test` is given, or test points are asked for at infinity under a kernel that is 0.
 
     Example:
         >>> import numpy as np

@@ -82,7 +82,7 @@ def train_vaes(
     )
     store = None
     if checkpoint is not None:
-        settings = f"{float(beta)} {float(learning_rate)} {horizon} {batch} {optimizer}"
+        settings = beta, learning_rate, horizon, batch, optimizer
         store = Checkpoint(
             checkpoint,
             configuration(states[0].model, _plain(arrays), images, settings=settings, steps=(first, steps), rows=rows),

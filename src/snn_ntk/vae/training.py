@@ -204,7 +204,7 @@ def train_vae(
     store = None
     if checkpoint is not None:
         arrays = _arrays(state)
-        settings = f"{float(beta)} {float(learning_rate)} {horizon} {batch} {optimizer}"
+        settings = beta, learning_rate, horizon, batch, optimizer
         store = Checkpoint(
             checkpoint, configuration(state.model, arrays, images, settings=settings, steps=(first, steps), rows=rows)
         )
@@ -252,12 +252,13 @@ def check_choices(state, images, beta, steps, learning_rate, horizon, batch, opt
 def configuration(model, arrays, images, *, settings, steps, rows):
     """What has to be the same for a training to go on from a checkpoint; the keys are the last of the state's arrays."""
     *parts, keys = jax.tree.leaves(arrays)
+    beta, learning_rate, *others = settings
     return {
         "model": digest(str(jax.tree.structure(model)), *(f"{leaf.shape} {leaf.dtype}" for leaf in parts)),
         "seed": digest(keys),
         "initial state": digest(*parts),
         "images": digest(images),
-        "settings": settings,
+        "settings": " ".join(map(str, (float(beta), float(learning_rate), *others))),
         "steps": f"{steps[0]} to {steps[1]}",
         "rows": str(rows),
     }
