@@ -40,7 +40,7 @@ class NoiseMoments(NamedTuple):
 
 def _check(samples: int, least: int) -> None:
     if validation.positive_integer(samples, "samples") < least:
-        raise ValueError(f"expected samples ≥ {least}, got {samples}")
+        raise ValueError(f"expected samples >= {least}, got {samples}")
 
 
 @full_precision

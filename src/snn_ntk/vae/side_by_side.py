@@ -74,7 +74,17 @@ def train_vaes(
         raise ValueError("expected states of one architecture and optimizer, got several")
     if len(firsts := {int(state.step) for state in states}) != 1:
         raise ValueError(f"expected states at one step, got steps {sorted(firsts)}")
-    rows, batch, first = check_choices(states[0], images, beta, steps, learning_rate, horizon, batch, optimizer, rows)
+    rows, batch, first = check_choices(
+        states[0],
+        images,
+        beta=beta,
+        steps=steps,
+        learning_rate=learning_rate,
+        horizon=horizon,
+        batch=batch,
+        optimizer=optimizer,
+        rows=rows,
+    )
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
     kept: list[Any] = []
     arrays, static = eqx.partition(

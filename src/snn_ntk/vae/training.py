@@ -198,7 +198,17 @@ def train_vae(
     Source: higgins2017beta, Eq. 4; loshchilov2017sgdr, Eq. 5 (for the falling rate).
     """
     state.model.check_not_consumed()
-    rows, batch, first = check_choices(state, images, beta, steps, learning_rate, horizon, batch, optimizer, rows)
+    rows, batch, first = check_choices(
+        state,
+        images,
+        beta=beta,
+        steps=steps,
+        learning_rate=learning_rate,
+        horizon=horizon,
+        batch=batch,
+        optimizer=optimizer,
+        rows=rows,
+    )
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
     kept: list[Any] = []
     store = None
@@ -231,7 +241,7 @@ def train_vae(
     return state, Log(stops[1:], reconstruction, kl)
 
 
-def check_choices(state, images, beta, steps, learning_rate, horizon, batch, optimizer, rows):
+def check_choices(state, images, *, beta, steps, learning_rate, horizon, batch, optimizer, rows):
     """Raises an error unless a state can be trained so; returns rows, batch and the state's step as Python's integers."""
     validation.image_bytes(images, state.model.shape)
     validation.non_negative(beta, "beta")
