@@ -3,6 +3,7 @@
 import contextlib
 import math
 
+import equinox as eqx
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -222,6 +223,53 @@ def test_what_a_newcomer_writes_gets_advice():
         resolve(np.tanh)
     with pytest.raises(TypeError, match=r"expected a layer, stax\.Relu\(…\), got the function that makes it"):
         resolve(stax.Relu)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (jax.nn.softmax, "acts entry by entry, got softmax, whose entries depend on each other"),
+        (lambda z: 1.0, r"makes float32 of shape \(\) of inputs of shape \(2, 2\)"),
+        (lambda z: (z > 0).astype(int), r"makes int32 of shape \(2, 2\)"),
+        (lambda z: 1j * z, "makes complex64"),
+        (lambda z: None, "makes NoneType of shape None"),
+    ],
+)
+def test_what_is_no_function_of_each_entry_is_refused(function, message):
+    """Softmax was integrated as the function 1."""
+    with pytest.raises(TypeError, match=message):
+        dual(function, 0.5, 1.0, 1.0)
+    with pytest.raises(TypeError, match=message):
+        stax.ElementwiseNumerical(function, 10)
+
+
+class Steep(eqx.Module):
+    """A function with a parameter, which has no hash."""
+
+    slope: jax.Array
+
+    def __call__(self, z):
+        return jnp.tanh(self.slope * z)
+
+
+def test_an_object_without_a_hash_is_a_function_too(x64):
+    def value(slope):
+        return dual(Steep(slope), 0.5, 1.0, 1.2)
+
+    def plain(slope):
+        return dual(lambda z: jnp.tanh(slope * z), 0.5, 1.0, 1.2)
+
+    slope = jnp.asarray(1.3)
+    np.testing.assert_allclose(value(slope), plain(slope), rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(value)(slope), jax.grad(plain)(slope), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_named_where_it_does_not_suffice(dtype):
+    with pytest.raises(
+        ValueError, match=f"expected single or double precision for the dual of tanh, got {dtype.__name__}"
+    ):
+        dual(jnp.tanh, *(dtype(v) for v in (0.5, 1.0, 1.0)))
 
 
 def test_many_covariances_of_one_large_variance(x64):

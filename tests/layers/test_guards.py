@@ -83,3 +83,13 @@ def test_a_scale_of_one_hidden_layer_is_one_number_within_a_trace_too(unchecked)
     for program in (jax.jit(total), jax.grad(total)):
         with pytest.raises(TypeError, match="expected sigma0 to be one number"):
             program(jnp.array([0.1, 0.5, 1.0]))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
+def test_no_input_is_named(shape):
+    kernel_fn = stax.serial(StochasticDense(1, sigma0=0.5), stax.Erf(), stax.Dense(1))[2]
+    for inputs in ((jnp.ones(shape),), (jnp.ones((2, 3)), jnp.ones(shape))):
+        with pytest.raises(
+            ValueError, match=rf"expected at least one input of at least one number, got .* \({shape[0]}, "
+        ):
+            kernel_fn(*inputs)

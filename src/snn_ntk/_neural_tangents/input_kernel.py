@@ -138,6 +138,9 @@ def remembering_inputs(make: Callable, kernel_class: Any) -> Callable:
     masked = importlib.import_module("neural_tangents._src.stax.requirements")._get_masked_array
 
     def inputs_to_kernel(x1: Any, x2: Any, **requirements: Any) -> Any:
+        for x in (x1, x2):
+            if x is not None and not x.size:
+                raise ValueError(f"expected at least one input of at least one number, got inputs of shape {x.shape}")
         kernel = make(x1, x2, **requirements)
         last = requirements["channel_axis"] in (-1, x1.ndim - 1)
         raw = jnp.zeros(())

@@ -142,8 +142,28 @@ def _expectations(functions: tuple[Function, ...], products: Products, point: tu
     return value(point, theta)
 
 
+def _check_entries(phi: Function, name: str) -> None:
+    """Raises an error unless a function makes one real number of each entry, whatever stands beside it.
+
+    What it closes over may be traced; then only the shape is known.
+    """
+    z = jnp.asarray([[0.4, -1.3], [2.1, 0.7]])
+    found = jax.eval_shape(phi, z)
+    shape, dtype = getattr(found, "shape", None), getattr(found, "dtype", type(found).__name__)
+    if shape != z.shape or not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"expected a function that makes a real number of each entry, got {name}, which makes {dtype} of shape "
+            f"{shape} of inputs of shape {z.shape}"
+        )
+    # The first entry, beside two sets of others.
+    one, two = jax.jit(lambda z: (phi(z)[0, 0], phi(z.at[1].add(1).at[0, 1].add(2))[0, 0]))(z)
+    if not isinstance(one, Tracer) and not np.allclose(one, two, rtol=1e-3, equal_nan=True):
+        raise TypeError(f"expected a function that acts entry by entry, got {name}, whose entries depend on each other")
+
+
 def smooth_form(phi: Callable[[Array], Array], name: str) -> Activation:
     """An activation known only as a smooth function."""
+    _check_entries(phi, name)
 
     def expectations(
         orders: tuple[int, ...], c: Array, q1: Array, q2: Array, rest: Array | None = None

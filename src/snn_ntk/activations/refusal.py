@@ -33,6 +33,10 @@ def refuse(activation: Activation, *variances: Any) -> None:
     """
     q = max(float(jnp.max(jnp.asarray(v))) for v in variances)
     dtype = jnp.result_type(float, *variances)
+    if jnp.finfo(dtype).bits < 32:
+        raise ValueError(
+            f"expected single or double precision for the dual of {activation.name}, got {dtype} at variances up to {q:.4g}"
+        )
     sizes = jnp.asarray([10.0 ** (k / 2) for k in range(-16, 19)], dtype)
     # At equal inputs, where it is resolved last.
     value, *others = activation.derivatives(sizes, sizes, sizes)

@@ -47,7 +47,7 @@ def resolve(activation: Any) -> Activation:
         The activation.
 
     Raises:
-        TypeError: If `activation` is none of these.
+        TypeError: If `activation` is none of these, or does not make one real number of each entry.
         ValueError: If it is `stax.Hermite`, whose dual assumes unit variance whatever the variance is.
 
     Example:
@@ -62,7 +62,15 @@ def resolve(activation: Any) -> Activation:
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
+    if not callable(activation):
         return _resolve.__wrapped__(activation)
+
+    # An object whose parameters are arrays, say: programs are kept by the function that they are made of.
+    def phi(z: Any) -> Any:
+        return activation(z)
+
+    phi.__name__ = type(activation).__name__
+    return _resolve.__wrapped__(phi)
 
 
 def _kept_partial(activation: functools.partial) -> Activation | None:
