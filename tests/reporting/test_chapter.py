@@ -40,6 +40,13 @@ def test_records_are_written_at_the_end_and_read_back(shown, tmp_path):
     assert "**reproduced**" in shown[-1].data
 
 
+def test_no_seeds_are_no_run_whatever_the_estimate_counts(shown):
+    chapter = Chapter("c", "laptop")
+    chapter.record("a", exactly(0.5, 3), seeds=0)
+    chapter.close()
+    assert "**not run**" in shown[-1].data
+
+
 def test_a_verdict_other_than_the_committed_one_is_marked(shown):
     chapter = Chapter("c", "laptop")
     chapter.record("a", exactly(2.0))
@@ -115,6 +122,8 @@ def test_refusals(shown):
         chapter.record("b", 0.0, interval=(0, 0), seeds=1)
     with pytest.raises(ValueError, match="interval and a number of seeds"):
         chapter.record("a", 0.0)
+    with pytest.raises(ValueError, match="seeds >= 0, got -1"):
+        chapter.record("a", exactly(2.0), seeds=-1)
     chapter.record("a", 0.0, interval=(0, 0), seeds=1)
     with pytest.raises(ValueError, match="second"):
         chapter.record("a", 0.0, interval=(0, 0), seeds=1)

@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from snn_ntk.reporting import (
-    bootstrap_interval,
     contrast_interval,
     exactly,
     grouped_slope_interval,
@@ -26,17 +25,6 @@ def coverage(interval_of, draw, truth, runs=400):
 def test_mean_interval_covers_as_often_as_it_says():
     measured = coverage(mean_interval, lambda rng: rng.normal(3.0, 1.0, 5), 3.0)
     assert 0.95 - 3 * 0.011 < measured < 0.95 + 3 * 0.011
-
-
-def test_bootstrap_interval_of_a_median():
-    measured = coverage(
-        lambda s: bootstrap_interval(s, np.median, resamples=300), lambda rng: rng.normal(0, 1, 40), 0.0, 150
-    )
-    assert 0.87 < measured < 1.0
-
-
-def test_bootstrap_of_equal_samples_is_a_point():
-    assert bootstrap_interval([2.0] * 6, np.median) == (2.0, (2.0, 2.0), 6)
 
 
 def test_slope_of_a_noisy_power_law():
@@ -89,7 +77,6 @@ def test_with_as_many_seeds_everywhere_both_slopes_are_one():
         (lambda: slope_interval([1, 2], [[1, 2, 3]]), "seeds, k"),
         (lambda: slope_interval([1, 2], [[1, -2], [1, 1]]), "positive"),
         (lambda: slope_interval([1, 1], [[1, 2], [1, 1]]), "k ≥ 2"),
-        (lambda: bootstrap_interval([1.0, 2.0], np.mean), "at least 5"),
     ],
 )
 def test_refusals(call, message):

@@ -1,15 +1,15 @@
-"""Every interval once by its own formula: Student's, Fisher's, scipy's bootstrap, and the pooled ones of curves."""
+"""Every interval once by its own formula: Student's, Fisher's, Clopper and Pearson's, and the pooled ones of curves."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from snn_ntk.reporting import (
-    bootstrap_interval,
     compare,
     contrast_interval,
     mean_interval,
     monotone_trend,
+    share_interval,
     slope_interval,
     worst_distance,
     worst_shift,
@@ -36,7 +36,7 @@ def test_levels_are_95_percent_where_none_is_given():
     assert mean_interval(samples) == mean_interval(samples, 0.95)
     y = [[1, 0.5], [2, 0.9]]
     assert slope_interval([1, 2], y) == slope_interval([1, 2], y, 0.95)
-    assert bootstrap_interval(samples, np.mean) == bootstrap_interval(samples, np.mean, 0.95, 2000, 0)
+    assert share_interval([True, False]) == share_interval([True, False], 0.95)
     assert monotone_trend(samples, noise) == monotone_trend(samples, noise, level=0.95, resamples=9999, seed=0)
 
 
@@ -73,14 +73,22 @@ def test_no_slope_of_what_has_no_logarithm(x, y, message):
         slope_interval(x, y)
 
 
-def test_the_bootstrap_is_scipys_bca():
-    samples = np.array([1.0, 2.0, 4.0, 8.0, 9.0])  # five are enough
-    found = bootstrap_interval(samples, np.mean, 0.9, resamples=500, seed=3)
-    theirs = stats.bootstrap((samples,), np.mean, confidence_level=0.9, n_resamples=500, rng=np.random.default_rng(3))
-    assert found == (4.8, tuple(theirs.confidence_interval), 5)
-    assert found != bootstrap_interval(samples, np.mean, 0.9, resamples=500, seed=4)
-    with pytest.raises(ValueError, match="at least 5"):
-        bootstrap_interval(samples[:4], np.mean)
+@LEVELS
+@pytest.mark.parametrize(("hits", "n"), [(0, 72), (3, 40), (40, 40)])
+def test_a_share_has_clopper_and_pearsons_interval(level, hits, n):
+    """At each end of it as many hits, or as few, as were seen have half of what is left out for their chance."""
+    found = share_interval(np.arange(n) < hits, level)
+    assert (found.value, found.n) == (hits / n, n)
+    low, high = found.interval
+    assert low == 0 if hits == 0 else stats.binom.sf(hits - 1, n, low) == pytest.approx((1 - level) / 2)
+    assert high == 1 if hits == n else stats.binom.cdf(hits, n, high) == pytest.approx((1 - level) / 2)
+
+
+def test_cases_are_true_or_false():
+    with pytest.raises(TypeError, match="expected truth values, got int64"):
+        share_interval([0, 1])
+    with pytest.raises(ValueError, match="at least one case"):
+        share_interval(np.zeros(0, bool))
 
 
 @LEVELS
@@ -135,7 +143,8 @@ def test_curves_by_hand():
     means = logs.mean(axis=2)  # of each run along its curve
     # Within the two configurations: 2 (3 − 1) degrees of freedom.
     spread = np.sqrt(((means - means.mean(axis=1, keepdims=True)) ** 2).sum() / 4)
-    half = student(0.95, 4) * spread / np.sqrt(3)
+    # Three runs of ours and the published five.
+    half = student(0.95, 4) * spread * np.sqrt(1 / 3 + 1 / 5)
     distance = max(np.mean(np.exp(runs).mean(axis=0) - 1) for runs in logs)
     shift = max(means.mean(axis=1))
     assert worst_distance(found).value == pytest.approx(distance)
@@ -164,7 +173,9 @@ def test_a_level_lies_between_0_and_1():
         lambda level: mean_interval([1.0, 2.0], level),
         lambda level: slope_interval([1, 2], [[1.0, 2.0], [1.0, 3.0]], level),
         lambda level: contrast_interval([1.0], [[1.0, 2.0]], level),
-        lambda level: bootstrap_interval([1.0, 2.0, 3.0, 4.0, 5.0], np.mean, level),
+        lambda level: share_interval([True, False], level),
+        lambda level: share_interval([True, True], level),
+        lambda level: contrast_interval([1.0], [[1.0, 1.0]], level),
         lambda level: monotone_trend([1, 2, 3, 4, 5], [1, 2, 3, 5, 4], level=level),
     ]
     for call in calls:

@@ -12,7 +12,7 @@ however far single nodes go. Proofs are in the book's chapter 13.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -43,6 +43,14 @@ class Convergence(NamedTuple):
     movement: np.ndarray
     kernel_change: float
     applies: bool
+
+
+def _with_symmetrical_part(lambdas: Any, gamma: float) -> np.ndarray:
+    """Masses, checked: the proofs hold on to γ/m of each node."""
+    lambdas = checked_masses(lambdas)
+    if (least := float(lambdas.min())) < (1 - 1e-5) * gamma / len(lambdas):
+        raise ValueError(f"expected masses of at least γ/m = {gamma / len(lambdas):.4g} each, got one of {least:.4g}")
+    return lambdas
 
 
 def _radius(x: np.ndarray, norm: float, residual: float, gamma: float, kappa_n: float, L: float) -> float:
@@ -93,7 +101,7 @@ def theorem41(
 
     Args:
         x: Inputs, shape (n, d), no row zero.
-        lambdas: Masses λ, shape (m,), with sum 1.
+        lambdas: Masses λ, shape (m,), at least γ/m each, with sum 1.
         gamma: Share γ > 0 of the symmetrical scaling.
         kappa_n: κ_n, smallest eigenvalue of the mean Gram matrix `mean_gram`.
         residual: Bound ρ on ‖y − f_0‖, from `residual_bound` at δ/4 (or the residual itself, if it is not to count
@@ -105,7 +113,8 @@ def theorem41(
 
     Raises:
         DegenerateKernelError: If κ_n is not positive and finite.
-        ValueError: If γ, δ or the residual is out of range, the masses do not sum to 1 or an input is zero.
+        ValueError: If γ, δ or the residual is out of range, the masses do not sum to 1, one is below γ/m, or an input is
+            zero.
 
     Example:
         >>> import numpy as np
@@ -118,7 +127,7 @@ def theorem41(
     """
     check_promise(gamma, kappa_n, delta, residual)
     x, norm, frobenius, _ = checked_data(x)
-    lambdas = checked_masses(lambdas)
+    lambdas = _with_symmetrical_part(lambdas, gamma)
     m, radius = len(lambdas), _radius(x, norm, residual, gamma, kappa_n, 1.0)
     energy = frobenius**2 / x.shape[1]
     first = energy * _flips(radius * gamma * float(np.mean(np.sqrt(lambdas))), gamma**2 / m, delta / 4)
@@ -184,7 +193,7 @@ def theorem42(
 
     Args:
         x: Inputs, shape (n, d), no row zero.
-        lambdas: Masses λ, shape (m,), with sum 1.
+        lambdas: Masses λ, shape (m,), at least γ/m each, with sum 1.
         gamma: Share γ > 0 of the symmetrical scaling.
         kappa_n: κ_n, smallest eigenvalue of the mean Gram matrix `mean_gram`.
         residual: Bound ρ on ‖y − f_0‖, from `residual_bound` at δ/2 (or the residual itself, if it is not to count
@@ -197,7 +206,8 @@ def theorem42(
 
     Raises:
         DegenerateKernelError: If κ_n is not positive and finite.
-        ValueError: If γ, δ or the residual is out of range, the masses do not sum to 1, an input is zero or the activation unknown.
+        ValueError: If γ, δ or the residual is out of range, the masses do not sum to 1, one is below γ/m, an input is
+            zero or the activation unknown.
 
     Example:
         >>> import numpy as np
@@ -213,7 +223,7 @@ def theorem42(
     """
     check_promise(gamma, kappa_n, delta, residual)
     x, norm, _, longest = checked_data(x)
-    lambdas, c = checked_masses(lambdas), constants_of(constants)
+    lambdas, c = _with_symmetrical_part(lambdas, gamma), constants_of(constants)
     radius = _radius(x, norm, residual, gamma, kappa_n, c.L)
     b = c.beta * norm * longest * radius / x.shape[1]
     first, whole = b**2 * gamma / len(lambdas), b**2 * float(np.sum(lambdas**2))

@@ -4,7 +4,7 @@
 - `claims`: what a claim and a record are, the one rule that judges them, which verdicts are unexpected or near an edge.
 - `scorecard`: what people read of them: the scorecard, the summary, what prose quotes, what the build says at its end.
 - `numbers`: numbers as people read them, with the digits that their intervals warrant.
-- `estimates`: from samples to a number with its interval: means, slopes, trends; `exactly` where there is no sampling.
+- `estimates`: from samples to a number with its interval: means, shares, slopes, trends; `exactly` where there is no sampling.
 - `comparison`: how far measured curves are from published ones.
 - `figures`: the style of figures, ticks, bands over runs, lines of a slope, and how a figure is saved with its data.
 - `results`: small committed results, full-length runs of ours and numbers that others published.
@@ -16,16 +16,16 @@
 
 from snn_ntk.reporting.chapter import Chapter, load_records
 from snn_ntk.reporting.claims import Claim, Record, judge, load_claims, near_edge, unexpected, verdicts
-from snn_ntk.reporting.comparison import Comparison, compare, worst_distance, worst_end, worst_shift
+from snn_ntk.reporting.comparison import Comparison, compare, log_distance, worst_distance, worst_end, worst_shift
 from snn_ntk.reporting.estimates import (
     Estimate,
     Trend,
-    bootstrap_interval,
     contrast_interval,
     exactly,
     grouped_slope_interval,
     mean_interval,
     monotone_trend,
+    share_interval,
     slope_interval,
 )
 from snn_ntk.reporting.figures import plain_ticks, plot_runs, plot_slope
@@ -49,7 +49,6 @@ __all__ = [
     "Record",
     "Trend",
     "book_root",
-    "bootstrap_interval",
     "committed_runs",
     "compare",
     "contrast_interval",
@@ -63,6 +62,7 @@ __all__ = [
     "load_published",
     "load_records",
     "load_results",
+    "log_distance",
     "mean_interval",
     "monotone_trend",
     "near_edge",
@@ -72,6 +72,7 @@ __all__ = [
     "report",
     "scorecard",
     "scorecard_rows",
+    "share_interval",
     "slope_interval",
     "source_of",
     "substitutions",

@@ -78,17 +78,19 @@ class Chapter:
             detail: Further numbers that prose or tables quote.
 
         Raises:
-            ValueError: If the claim is not this chapter's or already recorded, a number is not finite,
-                or the interval does not contain the value.
+            ValueError: If the claim is not this chapter's or already recorded, a number is not finite, the interval
+                does not contain the value, or the number of seeds is negative.
         """
         if id not in self.claims:
             raise ValueError(f"expected a claim of {self.name}, one of {sorted(self.claims)}, got {id!r}")
         if id in self._records:
             raise ValueError(f"expected one record a claim, got a second of {id!r}")
         if isinstance(value, Estimate):
-            value, interval, seeds = value.value, interval or value.interval, seeds or value.n
+            value, interval, seeds = value.value, interval or value.interval, value.n if seeds is None else seeds
         if interval is None or seeds is None:
             raise ValueError(f"record {id}: expected an interval and a number of seeds, got {interval} and {seeds}")
+        if seeds < 0:
+            raise ValueError(f"record {id}: expected a number of seeds >= 0, got {seeds}")
         bounds = (float(interval[0]), float(interval[1]))
         numbers = {key: item if isinstance(item, str | int | bool) else float(item) for key, item in detail.items()}
         self._records[id] = Record(id, float(value), bounds, int(seeds), note, numbers, self._stamp)
@@ -167,8 +169,9 @@ class Chapter:
         outcome = verdict_texts(records, self._all_claims, self.profile)
         rows = []
         for r in records:
-            value, interval = (show_number(r.value, r.interval), show_interval(r.interval)) if r.seeds else ("–", "–")
             claim = self.claims[r.id]
+            value = show_number(r.value, r.interval, claim.accept) if r.seeds else "–"
+            interval = show_interval(r.interval, claim.accept) if r.seeds else "–"
             verdict = f"**{outcome[r.id]}**{why_open(claim, r)}"
             rows.append(f"| `{r.id}` | {value} | {interval} | {show_region(claim.accept)} | {r.seeds} | {verdict} |")
         head = "| Claim | Measured | 95 % interval | Accepted | Runs | Verdict |\n|---|---|---|---|---|---|\n"

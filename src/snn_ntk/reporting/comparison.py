@@ -9,7 +9,9 @@ from scipy import stats
 
 from snn_ntk.reporting.estimates import Estimate
 
-__all__ = ["Comparison", "compare", "worst_distance", "worst_end", "worst_shift"]
+__all__ = ["Comparison", "compare", "log_distance", "worst_distance", "worst_end", "worst_shift"]
+
+_PUBLISHED = 5  # runs behind a published mean curve; their spread is not published and taken to be ours
 
 
 class Comparison(NamedTuple):
@@ -55,6 +57,39 @@ def compare(at: Any, runs: Any, published_at: Any, published: Any) -> Comparison
     return Comparison(float(np.abs(ratio - 1).mean()), float(ratio[-1] - 1), logs.mean(axis=1), logs[:, -1])
 
 
+def _estimate(value: float, spread: float, freedom: int, runs: int, of: int) -> Estimate:
+    """A distance with the 95 % interval that the scatter of our runs and of the `of` published ones gives it."""
+    half = float(stats.t.ppf(0.975, freedom)) * spread * (1 / runs + 1 / of) ** 0.5
+    return Estimate(value, (max(0.0, value - half), value + half), runs)
+
+
+def log_distance(published: float, runs: Any, of: int = _PUBLISHED) -> Estimate:
+    """|mean over runs of log(run / published)|, with an interval for the scatter of ours and of the published ones.
+
+    Args:
+        published: A mean of published runs, positive.
+        runs: Ours of the same quantity, at least two, positive.
+        of: How many runs the published mean is of; their spread is taken to be ours.
+
+    Returns:
+        The distance and its 95 % interval, by Student's t.
+
+    Raises:
+        ValueError: If a value is not positive, or there are fewer than two runs.
+
+    Example:
+        >>> import numpy as np
+        >>> found = log_distance(1.0, [1.9, 2.0, 2.1])
+        >>> [round(number, 2) for number in (found.value, *found.interval)]
+        [0.69, 0.54, 0.85]
+    """
+    ours = np.asarray(runs, np.float64)
+    if ours.ndim != 1 or ours.size < 2 or not (ours > 0).all() or not published > 0:
+        raise ValueError(f"expected positive values of at least two runs, got {ours.tolist()} and {published}")
+    logs = np.log(ours / published)
+    return _estimate(abs(float(logs.mean())), float(logs.std(ddof=1)), logs.size - 1, logs.size, of)
+
+
 def _pooled(samples: list[np.ndarray]) -> tuple[float, int, int]:
     """Standard deviation within groups, its degrees of freedom and the size of a group."""
     groups = np.stack(samples)
@@ -66,10 +101,10 @@ def _pooled(samples: list[np.ndarray]) -> tuple[float, int, int]:
 
 
 def worst_distance(comparisons: list[Comparison]) -> Estimate:
-    """The largest distance of the configurations, with an interval for the scatter of the runs.
+    """The largest distance of the configurations, with an interval for the scatter of the runs, ours and published.
 
     Three runs say little about the spread of one configuration: it is estimated from all configurations together, on
-    the logarithmic scale, where they are alike.
+    the logarithmic scale, where they are alike. Scatter along a curve counts as distance, in the value too.
 
     Args:
         comparisons: One a configuration, with equally many runs.
@@ -77,27 +112,17 @@ def worst_distance(comparisons: list[Comparison]) -> Estimate:
     Returns:
         The distance and its 95 % interval.
     """
-    spread, freedom, runs = _pooled([c.shifts for c in comparisons])
-    half = float(stats.t.ppf(0.975, freedom)) * spread / runs**0.5
     value = max(c.distance for c in comparisons)
-    return Estimate(value, (max(0.0, value - half), value + half), runs)
+    return _estimate(value, *_pooled([c.shifts for c in comparisons]), _PUBLISHED)
 
 
 def worst_shift(comparisons: list[Comparison]) -> Estimate:
     """As `worst_distance`, for |mean over points and runs of log(run / published)|: scatter along a curve averages out."""
-    spread, freedom, runs = _pooled([c.shifts for c in comparisons])
-    half = float(stats.t.ppf(0.975, freedom)) * spread / runs**0.5
     value = max(abs(float(c.shifts.mean())) for c in comparisons)
-    return Estimate(value, (max(0.0, value - half), value + half), runs)
+    return _estimate(value, *_pooled([c.shifts for c in comparisons]), _PUBLISHED)
 
 
 def worst_end(comparisons: list[Comparison]) -> Estimate:
-    """As `worst_shift`, for |mean over runs of log(run / published)| at the end, where runs scatter most.
-
-    The published curve is a mean over five runs whose spread is not published: it is taken to be ours, and is part of the
-    interval.
-    """
-    spread, freedom, runs = _pooled([c.ends for c in comparisons])
-    half = float(stats.t.ppf(0.975, freedom)) * spread * (1 / runs + 1 / 5) ** 0.5
+    """As `worst_shift`, for |mean over runs of log(run / published)| at the end, where runs scatter most."""
     value = max(abs(float(c.ends.mean())) for c in comparisons)
-    return Estimate(value, (max(0.0, value - half), value + half), runs)
+    return _estimate(value, *_pooled([c.ends for c in comparisons]), _PUBLISHED)

@@ -1,8 +1,8 @@
-"""Measured numbers with their intervals: means, slopes and trends over seeds, and numbers without sampling error."""
+"""Measured numbers with their intervals: means, shares, slopes and trends over seeds, and numbers without sampling error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, SupportsFloat
 
 import numpy as np
@@ -11,12 +11,12 @@ from scipy import stats
 __all__ = [
     "Estimate",
     "Trend",
-    "bootstrap_interval",
     "contrast_interval",
     "exactly",
     "grouped_slope_interval",
     "mean_interval",
     "monotone_trend",
+    "share_interval",
     "slope_interval",
 ]
 
@@ -182,40 +182,37 @@ def contrast_interval(weights: object, groups: Sequence[object], level: float = 
     sizes = np.array([samples.size for samples in of_group])
     value = float(weights @ [samples.mean() for samples in of_group])
     parts = weights**2 * [samples.var(ddof=1) for samples in of_group] / sizes
-    half = 0.0
-    if parts.any():
-        freedom = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
-        half = float(_quantile(level, freedom) * np.sqrt(parts.sum()))
+    # Where nothing scatters any quantile does.
+    freedom = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum() if parts.any() else 1.0
+    half = float(_quantile(level, freedom) * np.sqrt(parts.sum()))
     return Estimate(value, (value - half, value + half), int(sizes.min()))
 
 
-def bootstrap_interval(
-    samples: object, statistic: Callable[..., float], level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Estimate:
-    """Any statistic of independent samples with its bias-corrected bootstrap interval (scipy's BCa).
+def share_interval(hits: object, level: float = 0.95) -> Estimate:
+    """The share of independent cases in which something holds, with Clopper and Pearson's interval.
+
+    It needs no law of what was measured: a few dozen cases, none of them a hit, say that at most a few per cent are. Of
+    cases with different chances of a hit it is the mean chance that is bounded, from above where none is a hit.
 
     Args:
-        samples: Vector of at least five independent measurements.
-        statistic: Function of an array and `axis`, such as `numpy.median`.
+        hits: Vector of truth values, one a case.
         level: Coverage of the interval.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
 
     Raises:
-        ValueError: If there are fewer than five samples, or one is not finite.
+        ValueError: If there is no case, or the level is not between 0 and 1.
+        TypeError: If a case is neither true nor false.
 
-    >>> estimate = bootstrap_interval([1.0, 2.0, 3.0, 4.0, 5.0], np.mean)
-    >>> estimate.interval[0] < estimate.value < estimate.interval[1]
-    True
+    >>> none = share_interval([False] * 72)
+    >>> none.value, round(none.interval[1], 3)
+    (0.0, 0.05)
     """
-    array = _samples(samples, 5)
-    value = float(statistic(array, axis=0))
-    if np.ptp(array) == 0:
-        return Estimate(value, (value, value), array.size)
-    interval = stats.bootstrap(
-        (array,), statistic, confidence_level=_checked(level), n_resamples=resamples, rng=np.random.default_rng(seed)
-    ).confidence_interval
-    return Estimate(value, (float(interval.low), float(interval.high)), array.size)
+    array = np.asarray(hits)
+    if array.dtype != bool:
+        raise TypeError(f"expected truth values, got {array.dtype}")
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"expected a vector of at least one case, got shape {array.shape}")
+    found = stats.binomtest(int(array.sum()), array.size).proportion_ci(_checked(level), "exact")
+    return Estimate(float(array.mean()), (float(found.low), float(found.high)), array.size)
 
 
 def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> Trend:

@@ -44,56 +44,72 @@ def _show(value: float, place: int, scientific: bool) -> str:
     return f"{sign}{size:,.{max(0, -place)}f}"
 
 
-def show_number(value: float, interval: Interval | None = None) -> str:
+def _side(value: float, region: Interval) -> tuple[bool, bool]:
+    return value < region[0], value > region[1]
+
+
+def show_number(value: float, interval: Interval | None = None, region: Interval = (-math.inf, math.inf)) -> str:
     """A number with the digits that its interval warrants; three where it has none, fewer if it is small or they say it all.
+
+    More where it would otherwise seem to lie in a region that it lies outside of, or the reverse.
 
     >>> show_number(0.99953, (0.9961, 1.0039)), show_number(-0.0017, (-0.41, 0.36)), show_number(-0.0017321)
     ('1.000', '0.00', '−0.0017')
+    >>> show_number(-0.004, (-0.004, 0.9), (0, math.inf)), show_number(0.05004, region=(0, 0.05))
+    ('−0.004', '0.05004')
     >>> [show_number(value).replace("\\u00a0", " ") for value in (0.5, 1.23456, 47144, 3e8, 4.21e-5, math.inf)]
     ['0.5', '1.23', '47.1 thousand', '300 million', '4.21 × 10⁻⁵', '∞']
     """
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    if interval and interval[0] < interval[1]:
-        largest = max(map(abs, interval))
-        return _show(value, _place(value, interval), largest < 1e-3)
-    if value == 0:
+    if value == 0 and not (interval and interval[0] < interval[1]):
         return "0"
+    place, scientific = _digits_of(value, interval)
+    while _side(round(value, -place), region) != _side(value, region):
+        place -= 1
+    return _show(value, place, scientific)
+
+
+def _digits_of(value: float, interval: Interval | None) -> tuple[int, bool]:
+    """The power of ten of the last digit to show, and whether the number is shown with one."""
+    if interval and interval[0] < interval[1]:
+        return _place(value, interval), max(map(abs, interval)) < 1e-3
     said = math.isclose(value, float(f"{value:.{_DIGITS}g}"), rel_tol=1e-12)
     digits = _DIGITS if said or abs(value) >= 0.01 else _DIGITS - 1  # a small one has zeros enough
     exponent = _exponent(float(f"{value:.{digits}g}"))
     place = exponent - digits + 1
     while place < exponent and math.isclose(value, round(value, -place - 1), rel_tol=1e-12):
         place += 1
-    return _show(value, place, abs(value) < 1e-3)
+    return place, abs(value) < 1e-3
 
 
-def show_percent(value: float, interval: Interval | None = None) -> str:
+def show_percent(value: float, interval: Interval | None = None, region: Interval = (-math.inf, math.inf)) -> str:
     """A share in per cent.
 
     >>> show_percent(0.0247, (0.02, 0.03)).replace("\\u00a0", " ")
     '2.5 %'
     """
-    return show_number(100 * value, interval and (100 * interval[0], 100 * interval[1])) + "\u00a0%"
+    shares = (interval and (100 * interval[0], 100 * interval[1])), (100 * region[0], 100 * region[1])
+    return show_number(100 * value, *shares) + "\u00a0%"
 
 
-def show_interval(interval: Interval) -> str:
+def show_interval(interval: Interval, region: Interval = (-math.inf, math.inf)) -> str:
     """An interval that was measured, in the digits of the number that it belongs to.
 
     >>> show_interval((0.9961, 1.0039))
     '[0.996, 1.004]'
     """
-    return "[{}, {}]".format(*(show_number(end, interval) for end in interval))
+    return "[{}, {}]".format(*(show_number(end, interval, region) for end in interval))
 
 
-def show_estimate(value: float, interval: Interval) -> str:
+def show_estimate(value: float, interval: Interval, region: Interval = (-math.inf, math.inf)) -> str:
     """A number and its interval; one without sampling error has none to show.
 
     >>> show_estimate(0.99953, (0.9961, 1.0039)), show_estimate(0.25, (0.25, 0.25))
     ('1.000 [0.996, 1.004]', '0.25')
     """
-    shown = show_number(value, interval)
-    return shown if interval[0] == interval[1] else f"{shown} {show_interval(interval)}"
+    shown = show_number(value, interval, region)
+    return shown if interval[0] == interval[1] else f"{shown} {show_interval(interval, region)}"
 
 
 def show_region(region: Interval) -> str:

@@ -97,8 +97,8 @@ def gather_runs(
         A mapping from each name to its "parameters", "result" and "origin", which is "job", "here", "read" or
         "committed". A committed run gives way to one of its name that was made now, and has the difference under
         "repeat" where first steps were made again. And the names of the sweep's runs that are missing. Committed runs
-        whose products were not in full precision are left out, because what is gathered is judged together:
-        `committed_runs` has them.
+        are left out that were made with other parameters than are wanted under their name, or whose products were not
+        in full precision, because what is gathered is judged together: `committed_runs` has them.
 
     Raises:
         ValueError: If there is no run at all.
@@ -136,7 +136,8 @@ def gather_runs(
         write_run(parameters, runs[name]["result"], stamp, name=f"runs/{name}")
     missing = [name for name in wanted if name not in runs]
     for name, found in committed.items():
-        runs.setdefault(name, found | {"origin": "committed"})
+        if name not in wanted or made_with(found, wanted[name]):
+            runs.setdefault(name, found | {"origin": "committed"})
     for name, difference in again.items():
         runs[name]["repeat"] = difference
     if not runs:

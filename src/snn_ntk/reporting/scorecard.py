@@ -83,7 +83,7 @@ def report(records: Iterable[Record], claims: Mapping[str, Claim], profile: str)
         return {
             "claim": name,
             **texts,
-            "measured": show_estimate(by_id[name].value, by_id[name].interval),
+            "measured": show_estimate(by_id[name].value, by_id[name].interval, claims[name].accept),
             "accepted": show_region(claims[name].accept),
         }
 
@@ -109,14 +109,14 @@ def substitutions(records: Iterable[Record], claims: Mapping[str, Claim], profil
     by_id = measured(records)
     texts = {}
     for name, verdict in verdict_texts(by_id.values(), claims, profile).items():
-        record = by_id.get(name)
+        record, accept = by_id.get(name), claims[name].accept
         missing = "*not run*"
         texts[name] = {
-            "value": show_number(record.value, record.interval) if record else missing,
-            "rounded": show_number(record.value) if record else missing,
-            "percent": show_percent(record.value, record.interval) if record else missing,
-            "interval": show_interval(record.interval) if record else missing,
-            "accept": show_region(claims[name].accept),
+            "value": show_number(record.value, record.interval, accept) if record else missing,
+            "rounded": show_number(record.value, region=accept) if record else missing,
+            "percent": show_percent(record.value, record.interval, accept) if record else missing,
+            "interval": show_interval(record.interval, accept) if record else missing,
+            "accept": show_region(accept),
             "verdict": verdict,
             "seeds": str(record.seeds if record else 0),
             "detail": {key: _detail(value) for key, value in (record.detail if record else {}).items()},
@@ -206,7 +206,9 @@ def _row(claim: Claim, record: Record | None, outcome: str, shown: str) -> tuple
         f'<a id="claim-{claim.id}" href="#claim-{claim.id}"><code>{claim.id}</code></a> '
         f"{typeset(claim.source)}: {typeset(' '.join(claim.statement.split()))}{note} [{typeset(why)}]{{.why}}",
         f"[{shown}]{{.verdict .{outcome.replace(' ', '-')}}}{correction}{why_open(claim, record)}",
-        f'<data value="{record.value!r}">{show_estimate(record.value, record.interval)}</data>' if record else "–",
+        f'<data value="{record.value!r}">{show_estimate(record.value, record.interval, claim.accept)}</data>'
+        if record
+        else "–",
         show_region(claim.accept),
         show_number(claim.published) if isinstance(claim.published, int | float) else claim.published or "–",
         str(record.seeds) if record else "–",
