@@ -114,6 +114,24 @@ def test_mutual_information_is_sklearns_on_the_same_bins():
             assert entropy[column] == pytest.approx(mutual_info_score(v[:, k], v[:, k]))
 
 
+def test_codes_on_the_edges_of_bins_are_in_the_bin_above():
+    # The whole numbers 0 to 49 in 49 bins: each in its own, but for the last two, which share the last.
+    v = np.repeat(np.arange(50), 5)[:, None]
+    z = np.hstack([v / 1.0, 0.0 * v])
+    assert disentanglement.mig(z, v, bins=49) == pytest.approx(1 - np.log(2) / 25 / np.log(50), rel=1e-12)
+
+
+def test_a_coordinate_that_knows_nothing_shares_exactly_nothing():
+    # Factors of 3 and 7 levels, and a third in other shares: entropies of sums in two orders differ in the last digits.
+    v = np.stack(np.unravel_index(np.arange(21 * 5), (3, 7, 5)), axis=1) // [1, 1, 3]
+    z = np.stack([np.full(105, 0.3), v[:, 1]], axis=1)  # a constant, and one factor
+    information, _ = disentanglement.mutual_information(z, v)
+    np.testing.assert_array_equal(information[0], 0)
+    np.testing.assert_array_equal(information[1, [0, 2]], 0)
+    assert disentanglement.modularity(z[:, :1], v) == 0
+    assert disentanglement.modularity(z, v) == 1 / 2
+
+
 @pytest.mark.parametrize(("levels", "scale"), [(2, 1.0), (3, 0.02), (3, 4.0), (9, 1.0)])
 def test_sap_machines_are_those_of_liblinear(levels, scale):
     rng = np.random.default_rng(levels)
