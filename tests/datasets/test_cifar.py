@@ -64,6 +64,22 @@ def test_official_files_wherever_they_lie(folder, layout):
     assert found == {image.tobytes() for image in expected.reshape(20, -1)}
 
 
+def test_the_named_folder_comes_before_the_cache_and_batches_are_not_mixed(folder):
+    cache = folder.parent / "cache"
+    cache.mkdir()
+    for i, name in enumerate(NAMES):
+        (cache / name).write_bytes(batch(i + 10).tobytes())
+    write_archive(folder / "cifar-10-binary.tar.gz")
+    expected, _ = read_cifar(batch(5).tobytes())
+    found = (cifar10(split="test").images * 255).round().astype(np.uint8)
+    assert {row.tobytes() for row in found} == {image.tobytes() for image in expected}
+    (folder / "cifar-10-binary.tar.gz").unlink()
+    (folder / NAMES[0]).write_bytes(batch(0).tobytes())
+    expected, _ = read_cifar(np.concatenate([batch(i + 10) for i in range(5)]).tobytes())
+    found = (cifar10().images * 255).round().astype(np.uint8)
+    assert {row.tobytes() for row in found} == {image.tobytes() for image in expected}
+
+
 def test_missing_files_name_what_to_put_where(folder):
     with pytest.raises(FileNotFoundError, match=r"cifar-10-binary.tar.gz.*data_batch_1.bin.*cifar10"):
         cifar10()

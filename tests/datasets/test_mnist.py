@@ -79,6 +79,22 @@ def test_every_usual_name_and_folder_is_read(small, empty, inside, hyphen, compr
     assert mnist().source == "MNIST train set, official files"
 
 
+def test_the_named_folder_comes_before_the_cache_and_a_set_is_not_put_together_from_both(official, monkeypatch):
+    folder, images, _ = official
+    cache = folder.parent / "cache"
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: cache)
+    cache.mkdir()
+    for name, array in (("train-images-idx3-ubyte", 255 - images), ("train-labels-idx1-ubyte", np.arange(20) % 10)):
+        (cache / name).write_bytes(idx_bytes(array))
+    raw = folder.parent / "MNIST" / "raw"  # as torchvision has them
+    raw.parent.mkdir()
+    folder.rename(raw)
+    np.testing.assert_allclose(mnist(unit_norm=False).images.sum(), images.sum() / 255, rtol=1e-5)
+    (raw / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(ValueError, match=r"train images and labels in one folder, got .*MNIST/raw/.* and .*cache/"):
+        mnist()
+
+
 def test_a_fallback_is_said_once_to_who_has_named_a_folder(empty, monkeypatch, caplog):
     for _ in range(2):
         mnist(1)

@@ -79,14 +79,17 @@ def read_cifar(content: bytes, name: str = "CIFAR-10 file") -> tuple[np.ndarray,
 def _contents(names: tuple[str, ...], download: bool) -> dict[str, bytes]:
     """The files' bytes, from loose files or from the archive, with what to call each in an error."""
     size = _PER_FILE * _RECORD
-    loose = [_store.find("cifar10", name) or _store.find("cifar10", f"cifar-10-batches-bin/{name}") for name in names]
-    contents = {}
-    if all(loose):
-        for path in filter(None, loose):
-            with expecting(path, f"CIFAR-10's {size:,} bytes"):
-                contents[str(path)] = read(path, size)
-        return contents
-    archive = _store.find("cifar10", _ARCHIVE)
+    archive = None
+    for top in _store.folders():
+        loose = [_store.find("cifar10", name, inside=("cifar-10-batches-bin",), among=[top]) for name in names]
+        if all(loose):
+            contents = {}
+            for path in filter(None, loose):
+                with expecting(path, f"CIFAR-10's {size:,} bytes"):
+                    contents[str(path)] = read(path, size)
+            return contents
+        if (archive := _store.find("cifar10", _ARCHIVE, among=[top])) is not None:
+            break
     if archive is None and download:
         archive = _store.retrieve("cifar10", _ARCHIVE, _URL, _MD5)
     if archive is None:

@@ -97,6 +97,8 @@ def _official(split: str, download: bool) -> tuple[np.ndarray, np.ndarray, str] 
             f"expected MNIST's images and labels of both sets together, got no {missing[0]} beside {there}"
         )
     image_file, label_file = (path for path in paths.values() if path)
+    if image_file.parent != label_file.parent:
+        raise ValueError(f"expected MNIST's {split} images and labels in one folder, got {image_file} and {label_file}")
     images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
     count = _COUNTS[split]
     for path, array, shape in ((image_file, images, (count, 28, 28)), (label_file, labels, (count,))):
