@@ -19,7 +19,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(module, "_COUNTS", {"train": 20, "test": 20})
+    monkeypatch.setattr(module, "_COUNTS", {"train": (2,) * 10, "test": (2,) * 10})
 
 
 @pytest.fixture
@@ -114,6 +114,9 @@ def test_files_that_are_half_there_or_of_another_data_set_are_refused(official, 
     labels.write_bytes(gzip.compress(idx_bytes(np.arange(20) + 7)))
     with pytest.raises(ValueError, match=r"train-labels.*labels, 0 to 9, got up to 26: a file of EMNIST"):
         mnist()
+    labels.write_bytes(gzip.compress(idx_bytes(np.arange(20) % 9)))
+    with pytest.raises(ValueError, match=r"train-labels.*\(2, .* of each digit, got \(3, 3, .* 0\): another data set"):
+        mnist()
     labels.unlink()
     with pytest.raises(ValueError, match=r"got no train-labels-idx1-ubyte\.gz beside .*train-images"):
         mnist()
@@ -164,6 +167,12 @@ def test_order_norm_and_classes(packaged):
 )
 def test_bad_arguments(packaged, options, message):
     with pytest.raises(ValueError, match=message):
+        mnist(**options)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"n": 3.0}, "n to be an integer"), ({"side": 7.0}, "side to be an")])
+def test_numbers_of_another_kind(packaged, unchecked, options, message):
+    with pytest.raises(TypeError, match=message):
         mnist(**options)
 
 
