@@ -112,7 +112,7 @@ def test_bad_arguments(folder):
         (folder / name).write_bytes(batch(i).tobytes())
     with pytest.raises(ValueError, match="'train' or 'test'"):
         cifar10(split="valid")
-    with pytest.raises(ValueError, match="n ≤ 20"):
+    with pytest.raises(ValueError, match="at most 20 images"):
         cifar10(21)
 
 
@@ -144,5 +144,13 @@ def test_random_convolutional_features():
     # the same filters and scales for images that are not the reference
     again = convolutional_features(jax.random.key(0), pixels[:7], pixels, filters=3, patch=3, side=10)
     np.testing.assert_allclose(again, features[:7], atol=1e-4)
+    with jax.enable_x64(True):
+        wide = convolutional_features(jax.random.key(0), pixels, pixels, filters=3, patch=3, side=10)
+    np.testing.assert_allclose(wide, features, atol=1e-4)
+    # The largest patch has two responses along a side, one for each quarter.
+    assert np.isfinite(convolutional_features(jax.random.key(0), pixels, pixels, filters=3, patch=9, side=10)).all()
+    for patch in (1, 10, 11):
+        with pytest.raises(ValueError, match=f"a patch with a side from 2 to 9, got {patch}"):
+            convolutional_features(jax.random.key(0), pixels, pixels, patch=patch, side=10)
     with pytest.raises(ValueError, match="10 × 10"):
         convolutional_features(jax.random.key(0), pixels[:, :99], pixels[:, :99], side=10)
