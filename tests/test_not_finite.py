@@ -66,7 +66,7 @@ CALLS = {
     "mig": (
         lambda codes: disentanglement.mig(codes, np.arange(3)[:, None]),
         (UNIT,),
-        ["finite codes"],
+        ["finite values in codes"],
     ),
     "mean_interval": (estimates.mean_interval, (np.arange(3.0),), ["finite samples, got 1 not finite"]),
 }

@@ -112,6 +112,14 @@ def test_official_files_are_used(official, kind):
             assert abs(seen.mean() - expected.mean()) < 2
 
 
+def test_meshes_in_the_named_folder_come_before_an_archive_in_the_cache(official):
+    root, meshes = official
+    write_folder(root / "cars", meshes)
+    (root / "cache").mkdir()
+    (root / "cache" / module._ARCHIVE).write_bytes(b"not read")
+    assert len(load()) == 18
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -77,6 +77,14 @@ def test_parts_and_order_do_not_matter(drawn):
     np.testing.assert_array_equal(together[[299, 3]], drawn.pixels(indices[[299, 3]]))
 
 
+def test_attributes_and_images_come_from_one_folder(empty):
+    (empty / "cache" / "Img" / "img_align_celeba").mkdir(parents=True)
+    (empty / "Anno").mkdir()
+    (empty / "Anno" / "list_attr_celeba.txt").write_text("")
+    with pytest.raises(ValueError, match=r"got no img_align_celeba .* beside .*list_attr_celeba\.txt"):
+        load()
+
+
 NAMES = ("Smiling", "Bangs", "Eyeglasses")
 TABLE = np.array([[1, -1, 1], [-1, -1, 1], [1, 1, -1]])
 

@@ -64,6 +64,22 @@ def test_official_files_wherever_they_lie(folder, layout):
     assert found == {image.tobytes() for image in expected.reshape(20, -1)}
 
 
+def test_the_named_folder_comes_before_the_cache_and_batches_are_not_mixed(folder):
+    cache = folder.parent / "cache"
+    cache.mkdir()
+    for i, name in enumerate(NAMES):
+        (cache / name).write_bytes(batch(i + 10).tobytes())
+    write_archive(folder / "cifar-10-binary.tar.gz")
+    expected, _ = read_cifar(batch(5).tobytes())
+    found = (cifar10(split="test").images * 255).round().astype(np.uint8)
+    assert {row.tobytes() for row in found} == {image.tobytes() for image in expected}
+    (folder / "cifar-10-binary.tar.gz").unlink()
+    (folder / NAMES[0]).write_bytes(batch(0).tobytes())
+    expected, _ = read_cifar(np.concatenate([batch(i + 10) for i in range(5)]).tobytes())
+    found = (cifar10().images * 255).round().astype(np.uint8)
+    assert {row.tobytes() for row in found} == {image.tobytes() for image in expected}
+
+
 def test_missing_files_name_what_to_put_where(folder):
     with pytest.raises(FileNotFoundError, match=r"cifar-10-binary.tar.gz.*data_batch_1.bin.*cifar10"):
         cifar10()
@@ -96,7 +112,7 @@ def test_bad_arguments(folder):
         (folder / name).write_bytes(batch(i).tobytes())
     with pytest.raises(ValueError, match="'train' or 'test'"):
         cifar10(split="valid")
-    with pytest.raises(ValueError, match="n ≤ 20"):
+    with pytest.raises(ValueError, match="at most 20 images"):
         cifar10(21)
 
 
@@ -128,5 +144,13 @@ def test_random_convolutional_features():
     # the same filters and scales for images that are not the reference
     again = convolutional_features(jax.random.key(0), pixels[:7], pixels, filters=3, patch=3, side=10)
     np.testing.assert_allclose(again, features[:7], atol=1e-4)
+    with jax.enable_x64(True):
+        wide = convolutional_features(jax.random.key(0), pixels, pixels, filters=3, patch=3, side=10)
+    np.testing.assert_allclose(wide, features, atol=1e-4)
+    # The largest patch has two responses along a side, one for each quarter.
+    assert np.isfinite(convolutional_features(jax.random.key(0), pixels, pixels, filters=3, patch=9, side=10)).all()
+    for patch in (1, 10, 11):
+        with pytest.raises(ValueError, match=f"a patch with a side from 2 to 9, got {patch}"):
+            convolutional_features(jax.random.key(0), pixels, pixels, patch=patch, side=10)
     with pytest.raises(ValueError, match="10 × 10"):
         convolutional_features(jax.random.key(0), pixels[:, :99], pixels[:, :99], side=10)

@@ -19,7 +19,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(module, "_COUNTS", {"train": 20, "test": 20})
+    monkeypatch.setattr(module, "_COUNTS", {"train": (2,) * 10, "test": (2,) * 10})
 
 
 @pytest.fixture
@@ -79,6 +79,22 @@ def test_every_usual_name_and_folder_is_read(small, empty, inside, hyphen, compr
     assert mnist().source == "MNIST train set, official files"
 
 
+def test_the_named_folder_comes_before_the_cache_and_a_set_is_not_put_together_from_both(official, monkeypatch):
+    folder, images, _ = official
+    cache = folder.parent / "cache"
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: cache)
+    cache.mkdir()
+    for name, array in (("train-images-idx3-ubyte", 255 - images), ("train-labels-idx1-ubyte", np.arange(20) % 10)):
+        (cache / name).write_bytes(idx_bytes(array))
+    raw = folder.parent / "MNIST" / "raw"  # as torchvision has them
+    raw.parent.mkdir()
+    folder.rename(raw)
+    np.testing.assert_allclose(mnist(unit_norm=False).images.sum(), images.sum() / 255, rtol=1e-5)
+    (raw / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(ValueError, match=r"train images and labels in one folder, got .*MNIST/raw/.* and .*cache/"):
+        mnist()
+
+
 def test_a_fallback_is_said_once_to_who_has_named_a_folder(empty, monkeypatch, caplog):
     for _ in range(2):
         mnist(1)
@@ -97,6 +113,9 @@ def test_files_that_are_half_there_or_of_another_data_set_are_refused(official, 
         mnist(split="test")
     labels.write_bytes(gzip.compress(idx_bytes(np.arange(20) + 7)))
     with pytest.raises(ValueError, match=r"train-labels.*labels, 0 to 9, got up to 26: a file of EMNIST"):
+        mnist()
+    labels.write_bytes(gzip.compress(idx_bytes(np.arange(20) % 9)))
+    with pytest.raises(ValueError, match=r"train-labels.*\(2, .* of each digit, got \(3, 3, .* 0\): another data set"):
         mnist()
     labels.unlink()
     with pytest.raises(ValueError, match=r"got no train-labels-idx1-ubyte\.gz beside .*train-images"):
@@ -148,6 +167,12 @@ def test_order_norm_and_classes(packaged):
 )
 def test_bad_arguments(packaged, options, message):
     with pytest.raises(ValueError, match=message):
+        mnist(**options)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"n": 3.0}, "n to be an integer"), ({"side": 7.0}, "side to be an")])
+def test_numbers_of_another_kind(packaged, unchecked, options, message):
+    with pytest.raises(TypeError, match=message):
         mnist(**options)
 
 

@@ -70,6 +70,24 @@ def test_energy_from_a_compressed_table_with_one_target(tmp_path, monkeypatch, e
     np.testing.assert_allclose(uci("energy").y, energy[:, 8])
 
 
+def test_energy_in_the_named_folder_comes_before_the_cache_by_whatever_name(empty, energy):
+    (empty / "cache").mkdir()
+    for path, table in ((empty / "energy.csv.gz", energy), (empty / "cache" / "energy.csv", energy + 1)):
+        content = "\n".join(",".join(map(str, row[:9])) for row in table).encode()
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    np.testing.assert_array_equal(uci("energy").y, energy[:, 8])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("header", [",X1,X2,X3,X4,X5,X6,X7,X8,Y1\n", ""])
+def test_a_table_with_the_numbers_of_its_rows_is_refused(empty, energy, header, first):
+    order = np.random.default_rng(0).permutation(768) + first
+    lines = "\n".join(f"{number}," + ",".join(map(str, row[:9])) for number, row in zip(order, energy, strict=True))
+    (empty / "energy.csv").write_text(header + lines)
+    with pytest.raises(ValueError, match=r"energy\.csv: expected the first input .*, got the rows' numbers"):
+        uci("energy")
+
+
 def test_energy_without_its_file_says_what_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setenv("SNN_NTK_DATA", str(tmp_path))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")

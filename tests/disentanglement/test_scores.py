@@ -114,6 +114,24 @@ def test_mutual_information_is_sklearns_on_the_same_bins():
             assert entropy[column] == pytest.approx(mutual_info_score(v[:, k], v[:, k]))
 
 
+def test_codes_on_the_edges_of_bins_are_in_the_bin_above():
+    # The whole numbers 0 to 49 in 49 bins: each in its own, but for the last two, which share the last.
+    v = np.repeat(np.arange(50), 5)[:, None]
+    z = np.hstack([v / 1.0, 0.0 * v])
+    assert disentanglement.mig(z, v, bins=49) == pytest.approx(1 - np.log(2) / 25 / np.log(50), rel=1e-12)
+
+
+def test_a_coordinate_that_knows_nothing_shares_exactly_nothing():
+    # Independent factors; entropies that are summed in different orders differ in the last digits at these sizes.
+    for sizes in ((7, 9), (5, 7)):
+        v = np.stack(np.unravel_index(np.arange(np.prod(sizes)), sizes), axis=1)
+        z = np.stack([np.full(len(v), 0.3), v[:, 0]], axis=1)
+        information, _ = disentanglement.mutual_information(z, v)
+        np.testing.assert_array_equal(information[[0, 0, 1], [0, 1, 1]], 0)
+        assert disentanglement.modularity(z[:, :1], v) == 0
+        assert disentanglement.modularity(z, v) == 1 / 2
+
+
 @pytest.mark.parametrize(("levels", "scale"), [(2, 1.0), (3, 0.02), (3, 4.0), (9, 1.0)])
 def test_sap_machines_are_those_of_liblinear(levels, scale):
     rng = np.random.default_rng(levels)
@@ -264,7 +282,13 @@ def test_active_latents():
     assert disentanglement.active_latents(z, threshold=0.1).tolist() == [True, False, False]
 
 
+def test_a_forest_splits_forty_rows():
+    v = np.stack([np.arange(40) < 20, np.arange(40) >= 20], axis=1)
+    assert disentanglement.dci(v / 1.0, v, v / 1.0, v).informativeness == 1
+
+
 GOOD = (np.ones((4, 2)), np.arange(8).reshape(4, 2))
+FEW_ROWS = (np.ones((39, 2)), np.stack([np.arange(39), np.arange(39)], axis=1))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +296,11 @@ GOOD = (np.ones((4, 2)), np.arange(8).reshape(4, 2))
     [
         (lambda: disentanglement.mig(GOOD[0][:, 0], GOOD[1]), r"codes as real numbers of shape \(N, latent\)"),
         (lambda: disentanglement.mig(GOOD[0][:3], GOOD[1]), r"factors as integers of shape \(3, number of factors\)"),
-        (lambda: disentanglement.mig(GOOD[0] * np.nan, GOOD[1]), "finite codes"),
+        (lambda: disentanglement.mig(GOOD[0] * np.nan, GOOD[1]), "finite values in codes"),
+        (
+            lambda: disentanglement.mutual_information(GOOD[0] * [1e308, -1e308], GOOD[1]),
+            r"codes within single .* got 1e\+308",
+        ),
         (lambda: disentanglement.mig(GOOD[0][:, :1], GOOD[1]), "at least two latents"),
         (lambda: disentanglement.mig(GOOD[0], GOOD[1] * 0), "a factor of at least two levels"),
         (lambda: disentanglement.mig(*GOOD, bins=1), "at least two bins"),
@@ -280,7 +308,10 @@ GOOD = (np.ones((4, 2)), np.arange(8).reshape(4, 2))
         (lambda: disentanglement.sap(*GOOD, GOOD[0][:, :1], GOOD[1]), "a test set of 2 latents and 2 factors"),
         (lambda: disentanglement.sap(*GOOD, GOOD[0][:1], GOOD[1]), "factors_test as integers"),
         (lambda: disentanglement.read_factors(*GOOD, *GOOD, hidden=-1), "random features >= 0, got -1"),
-        (lambda: disentanglement.sap(*GOOD, *GOOD, C=0.0), "a positive C"),
+        (lambda: disentanglement.sap(*GOOD, *GOOD, C=0.0), "a positive, finite C, got 0.0"),
+        (lambda: disentanglement.sap(*GOOD, *GOOD, C=np.inf), "a positive, finite C, got inf"),
+        (lambda: disentanglement.active_latents(GOOD[0], threshold=np.nan), "a finite threshold >= 0, got nan"),
+        (lambda: disentanglement.dci(*FEW_ROWS, *FEW_ROWS), "at least 40 rows of codes for a forest, got 39"),
         (lambda: disentanglement.dci(*GOOD, *GOOD, model="lasso"), "model 'forest' or 'boosting', got 'lasso'"),
         (
             lambda: disentanglement.beta_vae(sampler((1, 5)), perfect, rng=np.random.default_rng(0)),
@@ -289,6 +320,10 @@ GOOD = (np.ones((4, 2)), np.arange(8).reshape(4, 2))
         (
             lambda: disentanglement.factor_vae(sampler(), lambda v: perfect(v)[1:], rng=np.random.default_rng(0)),
             "expected 10000 codes from encode",
+        ),
+        (
+            lambda: disentanglement.factor_vae(sampler(), perfect, rng=np.random.default_rng(0), threshold=np.nan),
+            "a finite threshold >= 0, got nan",
         ),
         (
             lambda: disentanglement.beta_vae(sampler(), perfect, rng=np.random.default_rng(0), train=1),

@@ -53,6 +53,27 @@ def test_data_of_the_other_experiments():
         scaling_data("boston")
 
 
+@pytest.mark.parametrize("name", ["simulated", "airfoil"])
+def test_the_first_points_of_every_part_are_kept(name, unchecked):
+    whole, few = scaling_data(name, seed=3), scaling_data(name, seed=3, n=10)
+    for all_of_them, kept in zip(whole, few, strict=True):
+        assert kept.shape[0] == min(10, all_of_them.shape[0])
+        np.testing.assert_array_equal(kept, all_of_them[:10])
+    for n, error in ((0, ValueError), (-5, ValueError), (2.5, TypeError)):
+        with pytest.raises(error, match="expected n"):
+            scaling_data(name, n=n)
+
+
+@pytest.mark.parametrize("name", ["simulated", "airfoil", "mnist"])
+def test_data_are_the_same_and_float32_in_double_precision(name):
+    single = scaling_data(name, seed=3, n=20)
+    with jax.enable_x64(True):
+        double = scaling_data(name, seed=3, n=20)
+    for one, other in zip(single, double, strict=True):
+        assert one.dtype == other.dtype == jnp.float32
+        np.testing.assert_array_equal(one, other)
+
+
 def test_names_are_those_of_the_published_curves():
     assert [c.name for c in CONFIGURATIONS] == [
         "gamma=1.0",

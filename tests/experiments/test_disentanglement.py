@@ -76,6 +76,8 @@ def test_gaps_of_random_codes_shrink_with_their_size():
 def test_steps_to_a_share_of_the_gain():
     assert steps_to([10, 20, 30, 40], [95.0, 60.0, 52.0, 50.0], 100.0) == 30
     assert steps_to([10, 20, 30, 40], [95.0, 60.0, 52.0, 50.0], 100.0, share=0.5) == 20
+    assert steps_to([10, 20, 30], [120.0, 115.0, 110.0], 100.0) is None
+    assert steps_to([10, 20, 30], [90.0, 105.0, 100.0], 100.0) is None
 
 
 def test_a_run_reports_what_a_chapter_needs_and_goes_on_where_it_was_cut_off(tmp_path):

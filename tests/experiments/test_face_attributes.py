@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from snn_ntk.datasets.stand_ins import drawn_faces
+from snn_ntk.experiments import face_attributes
 from snn_ntk.experiments.face_attributes import ATTRIBUTES, repeat_face_attributes, run_face_attributes
 
 SETTINGS = dict(m=3, beta=0.25, seed=0, steps=30, images=240, held_out=160, rows=3)
@@ -54,6 +55,21 @@ def test_training_beats_the_guess_of_the_mean_image_and_the_same_seed_repeats_it
     assert end["objective"] < end["guess"]
     assert end["error"] < end["mean_image"]
     assert run_face_attributes(**SETTINGS)["read"] == start["read"]
+
+
+def test_an_attribute_in_which_the_faces_agree_does_not_count(monkeypatch):
+    expected = run()["best"]
+    name, source, names, pixels, factors = face_attributes._faces(400, 32, 0)
+    same = np.zeros((400, 1), int)
+    faces = name, source, ("Male", *names), pixels, np.hstack([same, factors])
+    monkeypatch.setattr(face_attributes, "_faces", lambda *_: faces)
+    assert run_face_attributes(**SETTINGS)["best"] == expected
+    # All with one eye style, which has no other name among these faces.
+    alike = factors * (np.array(names) != "eye style")
+    monkeypatch.setattr(face_attributes, "_faces", lambda *_: (name, source, names, pixels, alike))
+    message = "expected faces that differ in eye style or Narrow_Eyes or Bags_Under_Eyes, got none of faces stand-in"
+    with pytest.raises(ValueError, match=message):
+        run_face_attributes(**SETTINGS)
 
 
 def test_first_steps_of_a_run_give_the_same_loss_again():

@@ -95,7 +95,7 @@ def test_something_else_under_the_name_of_a_file(refused, empty, name, kind):
 
 
 def test_a_file_beside_a_folder_of_its_other_name_is_read(empty, monkeypatch):
-    monkeypatch.setattr(MNIST, "_COUNTS", {"train": 4})
+    monkeypatch.setattr(MNIST, "_COUNTS", {"train": (1,) * 4 + (0,) * 6})
     for part, array in (("images-idx3", np.ones((4, 28, 28))), ("labels-idx1", np.arange(4))):
         (empty / f"train-{part}-ubyte").mkdir()  # so an archive on Kaggle unpacks
         (empty / f"train-{part.replace('-idx', '.idx')}-ubyte").write_bytes(idx(array))
@@ -129,6 +129,7 @@ DAMAGED_MNIST = {
     "no label": (LABELS, lambda _, y: idx(y[:0]), "(0,)"),
     "fewer labels": (LABELS, lambda _, y: idx(y[:-1]), "(19,)"),
     "labels above 9": (LABELS, lambda _, y: idx(y + 1), "up to 10"),
+    "another share of digits": (LABELS, lambda _, y: idx(np.maximum(y, 1)), "got (0, 4, 2"),
     "text": (LABELS, lambda *_: b"0\n1\n2\n", "IDX header"),
     "a pickle": (LABELS, lambda _, y: pickle.dumps(y), "IDX header"),
 }
@@ -136,7 +137,7 @@ DAMAGED_MNIST = {
 
 @pytest.mark.parametrize("damage", DAMAGED_MNIST)
 def test_damaged_mnist(refused, empty, monkeypatch, damage):
-    monkeypatch.setattr(MNIST, "_COUNTS", {"train": 20})
+    monkeypatch.setattr(MNIST, "_COUNTS", {"train": (2,) * 10})
     images, labels = np.random.default_rng(0).integers(1, 255, (20, 28, 28)), np.arange(20) % 10
     (empty / IMAGES).write_bytes(idx(images))
     (empty / LABELS).write_bytes(idx(labels))

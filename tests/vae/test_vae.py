@@ -332,8 +332,13 @@ def test_several_models_are_checked_as_one_is():
         run([], steps=2)
     with pytest.raises(ValueError, match="steps >= 0"):
         run([small()], steps=-4)
-    with pytest.raises(ValueError, match="one architecture and optimizer"):
-        run([small(), small(optimizer="adagrad")], steps=2)
+    for other in (small(optimizer="adagrad"), small(latent=5), small(seed=1, latent=3)):
+        with pytest.raises(ValueError, match="one architecture, size and optimizer, got 2 kinds"):
+            run([small(), other], steps=2)
+    consumed = small()
+    vae.train_vae(consumed, bars(), beta=1.0, steps=1, batch=4)
+    with pytest.raises(ValueError, match="gone on from and overwritten"):
+        run([small(), consumed], steps=2)
 
 
 @pytest.mark.parametrize(
@@ -345,13 +350,37 @@ def test_several_models_are_checked_as_one_is():
         ({"steps": 1.5}, "whole number of steps"),
         ({"batch": 0}, "batch >= 1"),
         ({"rows": 0}, "rows >= 1"),
-        ({"horizon": float("nan")}, "expected a horizon"),
         ({"optimizer": "sgd"}, "'adagrad', 'adam'"),
     ],
 )
 def test_numbers_that_cannot_train_are_refused(unchecked, options, message):
     with pytest.raises(ValueError, match=message):
         vae.train_vae(small(), bars(), **{"beta": 1.0, "steps": 1} | options)
+
+
+@pytest.mark.parametrize("horizon", ["5", float("nan"), 5.0])
+def test_a_horizon_is_a_whole_number_of_steps(unchecked, horizon):
+    with pytest.raises(TypeError, match=f"expected horizon to be an integer, got {horizon!r}"):
+        vae.train_vae(small(), bars(), beta=1.0, steps=1, horizon=horizon)
+
+
+def test_keys_of_other_generators_train_alone_and_go_on_from_their_own_checkpoint_only(tmp_path):
+    images, settings = bars(), dict(beta=1.0, steps=4, batch=4, rows=2)
+
+    def start(generator):
+        return small()._replace(key=jax.random.key(0, impl=generator))
+
+    whole, _ = vae.train_vae(start("rbg"), images, **settings)
+    path = tmp_path / "run.npz"
+    vae.train_vae(start("rbg"), images, checkpoint=path, **settings)
+    read, _ = vae.train_vae(start("rbg"), images, checkpoint=path, **settings)
+    assert read.key == whole.key
+    np.testing.assert_array_equal(read.model.decoder[0].weight, whole.model.decoder[0].weight)
+    # The keys of one seed are the same four numbers.
+    with pytest.raises(ValueError, match="a checkpoint of another generator"):
+        vae.train_vae(start("unsafe_rbg"), images, checkpoint=path, **settings)
+    with pytest.raises(ValueError, match="expected keys of the generator 'threefry2x32', got 'rbg'"):
+        vae.train_vaes([small(), start("rbg")], images, learning_rate=1e-3, **settings)
 
 
 def test_a_falling_rate_ends_at_rest_and_is_cut_into_stretches_without_a_trace():
@@ -367,7 +396,7 @@ def test_a_falling_rate_ends_at_rest_and_is_cut_into_stretches_without_a_trace()
     np.testing.assert_array_equal(later.model.decoder[0].weight, weight)
     moved, _ = vae.train_vae(later, images, steps=100, rows=1, **settings | {"horizon": None})
     assert not np.array_equal(moved.model.decoder[0].weight, weight)
-    with pytest.raises(ValueError, match="expected a horizon >= 1 or none, got 0"):
+    with pytest.raises(ValueError, match="expected horizon >= 1, got 0"):
         vae.train_vae(small(), images, steps=1, **settings | {"horizon": 0})
 
 

@@ -28,14 +28,21 @@ def folders() -> list[Path]:
     return ([Path(named).expanduser()] if named else []) + [platformdirs.user_cache_path("snn_ntk")]
 
 
-def find(dataset: str, *names: str, inside: Sequence[str] = (), folder: bool = False) -> Path | None:
-    """The first `<folder>/<dataset>/<name>` or `<folder>/<name>` that exists.
+def find(
+    dataset: str,
+    *names: str,
+    inside: Sequence[str] = (),
+    folder: bool = False,
+    among: Sequence[Path] | None = None,
+) -> Path | None:
+    """The first `<folder>/<dataset>/<name>` or `<folder>/<name>` that exists, looked for in all of a folder before the next one.
 
     Args:
         dataset: Name of the data set's folder.
         names: The file's name, and others that it goes by.
         inside: Folders of that folder in which it may lie as well.
         folder: Whether a folder of that name will do.
+        among: Folders to look in; by default those of `folders`. Files that belong together are looked for in one.
 
     Returns:
         The file, or None.
@@ -43,8 +50,8 @@ def find(dataset: str, *names: str, inside: Sequence[str] = (), folder: bool = F
     Raises:
         ValueError: If there is no such file, but something else of its name.
     """
-    places = [place / part for place in folders() for part in (dataset, ".")]
-    candidates = [place / part / name for part in (".", *inside) for place in places for name in names]
+    places = [Path(first, part) for part in (".", *inside) for first in (dataset, ".")]
+    candidates = [top / place / name for top in among or folders() for place in places for name in names]
     found = next((path for path in candidates if path.is_file() or (folder and path.is_dir())), None)
     other = next((path for path in candidates if os.path.lexists(path)), None)
     if found is None and other is not None:

@@ -96,12 +96,14 @@ def _views(name: str, content: bytes) -> UInt8[np.ndarray, "elevations azimuths 
 
 
 def _find() -> Path | None:
-    archive = _store.find("cars3d", _ARCHIVE)
-    if archive is not None:
-        return archive
-    inside = ("cars3d", "cars3d/cars", "cars3d/data/cars", "data/cars", "cars")
-    places = (folder / name for folder in _store.folders() for name in inside)
-    return next((place for place in places if any(_MESH.fullmatch(file.name) for file in place.glob("car_*"))), None)
+    for top in _store.folders():
+        archive = _store.find("cars3d", _ARCHIVE, among=[top])
+        if archive is not None:
+            return archive
+        for name in ("cars3d", "cars3d/cars", "cars3d/data/cars", "data/cars", "cars"):
+            if any(_MESH.fullmatch(file.name) for file in (top / name).glob("car_*")):
+                return top / name
+    return None
 
 
 def cars3d(*, download: bool = False) -> FactorDataset:

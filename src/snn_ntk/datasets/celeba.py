@@ -183,8 +183,12 @@ def celeba() -> AttributeDataset | FactorDataset:
     Source: liu2015deep.
     """
     inside = ("Anno", "Img", "CelebA", "CelebA/Anno", "CelebA/Img")
-    found = _store.find("celeba", _ATTRIBUTES, _TABLE, inside=inside)
-    images = _store.find("celeba", _IMAGES, f"{_IMAGES}.zip", inside=inside, folder=True)
+    found = images = None
+    for top in _store.folders():
+        found = _store.find("celeba", _ATTRIBUTES, _TABLE, inside=inside, among=[top])
+        images = _store.find("celeba", _IMAGES, f"{_IMAGES}.zip", inside=inside, folder=True, among=[top])
+        if found is not None or images is not None:
+            break
     if found is None and images is None:
         _store.say_fallback(f"{_ATTRIBUTES} and {_IMAGES} of CelebA", "faces drawn from factors")
         levels = tuple(np.arange(len(names)) for names in drawn_faces.LEVELS.values())

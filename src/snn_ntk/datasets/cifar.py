@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.datasets import _store
 from snn_ntk.datasets._reading import expecting, npz_member, read, tar_files, unpacked
@@ -79,14 +80,17 @@ def read_cifar(content: bytes, name: str = "CIFAR-10 file") -> tuple[np.ndarray,
 def _contents(names: tuple[str, ...], download: bool) -> dict[str, bytes]:
     """The files' bytes, from loose files or from the archive, with what to call each in an error."""
     size = _PER_FILE * _RECORD
-    loose = [_store.find("cifar10", name) or _store.find("cifar10", f"cifar-10-batches-bin/{name}") for name in names]
-    contents = {}
-    if all(loose):
-        for path in filter(None, loose):
-            with expecting(path, f"CIFAR-10's {size:,} bytes"):
-                contents[str(path)] = read(path, size)
-        return contents
-    archive = _store.find("cifar10", _ARCHIVE)
+    archive = None
+    for top in _store.folders():
+        loose = [_store.find("cifar10", name, inside=("cifar-10-batches-bin",), among=[top]) for name in names]
+        if all(loose):
+            contents = {}
+            for path in filter(None, loose):
+                with expecting(path, f"CIFAR-10's {size:,} bytes"):
+                    contents[str(path)] = read(path, size)
+            return contents
+        if (archive := _store.find("cifar10", _ARCHIVE, among=[top])) is not None:
+            break
     if archive is None and download:
         archive = _store.retrieve("cifar10", _ARCHIVE, _URL, _MD5)
     if archive is None:
@@ -120,6 +124,7 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
 
     Raises:
         FileNotFoundError: If the files are not there (and, with `download`, cannot be fetched).
+        TypeError: If `n` is not an integer.
         ValueError: If the split is unknown, `n` is below 1 or above what there is, or a file is damaged.
 
     Source: krizhevsky2009learning.
@@ -133,8 +138,8 @@ def cifar10(n: int | None = None, *, split: str = "train", seed: int = 0, downlo
         if len(content) != _PER_FILE * _RECORD:
             raise ValueError(f"{name}: expected CIFAR-10's {_PER_FILE:,} images, got {len(content) // _RECORD:,}")
     images, labels = (np.concatenate(group) for group in zip(*parts, strict=True))
-    if n is not None and not 0 < n <= len(images):
-        raise ValueError(f"expected 0 < n ≤ {len(images)} images of CIFAR-10's {split} set, got n = {n}")
+    if n is not None and validation.positive_integer(n, "n") > len(images):
+        raise ValueError(f"expected at most {len(images)} images of CIFAR-10's {split} set, got n = {n}")
     chosen = np.random.default_rng(seed).permutation(len(images))[:n]
     pixels = images[chosen].reshape(len(chosen), -1).astype(np.float32) / 255
     return Images(pixels, labels[chosen].astype(np.int64), f"CIFAR-10 {split} set, official files")
@@ -215,7 +220,9 @@ def convolutional_features(
         Features of shape (n, 8 · filters), float32.
 
     Raises:
-        ValueError: If an image is not of `side` by `side` pixels in 1 or 3 colours.
+        TypeError: If `filters`, `patch` or `side` is not an integer.
+        ValueError: If an image is not of `side` by `side` pixels in 1 or 3 colours, a patch is not smaller than the
+            image or is a single grey pixel, or a number is below 1.
 
     Example:
         >>> noise = np.random.default_rng(0).random((4, 64), dtype=np.float32)
@@ -224,9 +231,15 @@ def convolutional_features(
 
     Source: coates2012learning (without their whitening).
     """
+    side, filters = validation.positive_integer(side, "side"), validation.positive_integer(filters, "filters")
+    patch = validation.positive_integer(patch, "patch")
     colours = images.shape[1] // side**2
     if images.shape[1] != side * side * colours or colours not in (1, 3):
         raise ValueError(f"expected images of {side} × {side} pixels in 1 or 3 colours, got {images.shape[1]} numbers")
+    # Of one number nothing is left once it is centred; and of one response there are no four quarters.
+    if patch * colours == 1 or patch >= side:
+        least = 2 if colours == 1 else 1
+        raise ValueError(f"expected a patch with a side from {least} to {side - 1}, got {patch}")
     kernels = _filters(key, np.asarray(reference, np.float32).reshape(-1, side, side, colours), filters, patch)
 
     @jax.jit
@@ -258,11 +271,11 @@ def convolutional_features(
 def _filters(key: Array, grid: Array, filters: int, patch: int) -> Array:
     """Random patches of the images and their opposites, (patch, patch, colours, 2 · filters)."""
     which, where, noise = jax.random.split(key, 3)
-    rows = jax.random.randint(which, (filters,), 0, len(grid))
-    corners = jax.random.randint(where, (filters, 2), 0, grid.shape[1] - patch + 1)
+    rows = jax.random.randint(which, (filters,), 0, len(grid), jnp.int32)
+    corners = jax.random.randint(where, (filters, 2), 0, grid.shape[1] - patch + 1, jnp.int32)
 
     def cut(row: Array, corner: Array) -> Array:
-        return jax.lax.dynamic_slice(grid[row], (corner[0], corner[1], 0), (patch, patch, grid.shape[3]))
+        return jax.lax.dynamic_slice(grid[row], jnp.append(corner, 0), (patch, patch, grid.shape[3]))
 
     drawn = jax.vmap(cut)(rows, corners).reshape(filters, -1)
     # An empty patch (a corner of a digit) becomes noise rather than a filter of zeros.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from snn_ntk import _validation as validation
 from snn_ntk.datasets import _store
 from snn_ntk.datasets._reading import expecting, read
 
@@ -29,7 +30,11 @@ _FILES = {
         "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
     },
 }
-_COUNTS = {"train": 60_000, "test": 10_000}
+# Images of each digit, 0 to 9: another data set in the same format has others.
+_COUNTS = {
+    "train": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+    "test": (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+}
 _LARGEST = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
 _TRAIN_SHARE = 4_000  # of the 5,000-image subset, which has no split of its own
 
@@ -97,14 +102,21 @@ def _official(split: str, download: bool) -> tuple[np.ndarray, np.ndarray, str] 
             f"expected MNIST's images and labels of both sets together, got no {missing[0]} beside {there}"
         )
     image_file, label_file = (path for path in paths.values() if path)
+    if image_file.parent != label_file.parent:
+        raise ValueError(f"expected MNIST's {split} images and labels in one folder, got {image_file} and {label_file}")
     images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
-    count = _COUNTS[split]
+    count = sum(_COUNTS[split])
     for path, array, shape in ((image_file, images, (count, 28, 28)), (label_file, labels, (count,))):
         if array.shape != shape:
             raise ValueError(f"{path}: expected MNIST's {split} set of shape {shape}, got shape {array.shape}")
     if labels.max() > 9:
         raise ValueError(
             f"{label_file}: expected MNIST's labels, 0 to 9, got up to {labels.max()}: a file of EMNIST under its name?"
+        )
+    if (each := tuple(np.bincount(labels, minlength=10).tolist())) != _COUNTS[split]:
+        raise ValueError(
+            f"{label_file}: expected MNIST's {_COUNTS[split]} images of each digit, got {each}: "
+            "another data set, such as Fashion-MNIST, under its name?"
         )
     black = ~images.any(axis=(1, 2))
     if black.any():
@@ -158,6 +170,7 @@ def mnist(
         Images of shape (n, side²) with their labels and source.
 
     Raises:
+        TypeError: If `n` or `side` is not an integer.
         ValueError: If the split is unknown, `side` does not divide 28, `n` is below 1 or above what there is, `classes`
             are no digits, or a file is damaged, of another data set, or alone.
         FileNotFoundError: If `download` fails, or `SNN_NTK_DATA` does not exist.
@@ -170,7 +183,8 @@ def mnist(
     """
     if split not in _FILES:
         raise ValueError(f"expected split 'train' or 'test', got {split!r}")
-    if side < 1 or 28 % side:
+    n = None if n is None else validation.positive_integer(n, "n")
+    if 28 % validation.positive_integer(side, "side"):
         raise ValueError(f"expected a side that divides 28, got {side}")
     if classes is not None and not (np.ndim(classes) == 1 and len(classes) and np.isin(classes, range(10)).all()):
         raise ValueError(f"expected classes as digits from 0 to 9, such as (0, 1), got {classes!r}")
@@ -178,8 +192,8 @@ def mnist(
     chosen = np.random.default_rng(seed).permutation(len(images))
     if classes is not None:
         chosen = chosen[np.isin(labels[chosen], list(classes))]
-    if n is not None and not 0 < n <= len(chosen):
-        raise ValueError(f"expected 0 < n ≤ {len(chosen)} images of {source}, got n = {n}")
+    if n is not None and n > len(chosen):
+        raise ValueError(f"expected at most {len(chosen)} images of {source}, got n = {n}")
     chosen = chosen[:n]
     pixels = images[chosen].astype(np.float32) / 255
     if side < 28:

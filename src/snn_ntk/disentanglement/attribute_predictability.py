@@ -42,7 +42,7 @@ def sap(
         A number from 0 to 1.
 
     Raises:
-        ValueError: If shapes or types are wrong, C is not positive, there are fewer than two latents, or no factor
+        ValueError: If shapes or types are wrong, C is not positive and finite, there are fewer than two latents, or no factor
             varies.
 
     Example:
@@ -90,7 +90,7 @@ def sap_accuracies(
         Accuracies of shape (latent, factors that vary).
 
     Raises:
-        ValueError: If shapes or types are wrong, C is not positive, or no factor varies.
+        ValueError: If shapes or types are wrong, C is not positive and finite, or no factor varies.
 
     Example:
         >>> import numpy as np
@@ -105,8 +105,8 @@ def sap_accuracies(
     # threshold. With sums along the sorted coordinate at hand a Newton step needs no pass over the data, only two
     # look-ups: thousands of machines are solved at once and exactly, in seconds.
     codes, factors, codes_test, factors_test = checked_split(codes, factors, codes_test, factors_test)
-    if not C > 0:
-        raise ValueError(f"expected a positive C, got {C}")
+    if not 0 < C < np.inf:
+        raise ValueError(f"expected a positive, finite C, got {C}")
     varying = levels_of(factors)
     accuracies = np.empty((codes.shape[1], len(varying)))
     for j, (z, z_test) in enumerate(zip(codes.T, codes_test.T, strict=True)):

@@ -46,9 +46,10 @@ def checked_codes(codes: Any, name: str = "codes") -> Float[np.ndarray, "n laten
     codes = np.asarray(codes)
     if codes.ndim != 2 or codes.size == 0 or codes.dtype.kind not in "fiu":
         raise ValueError(f"expected {name} as real numbers of shape (N, latent), got {codes.dtype} of {codes.shape}")
-    if not np.isfinite(codes).all():
-        raise ValueError(f"expected finite {name}, got NaN or infinity")
-    return codes.astype(np.float64)
+    codes = validation.finite(codes, name)
+    if (largest := abs(codes).max()) > np.finfo(np.float32).max:  # squares of larger ones would overflow
+        raise ValueError(f"expected {name} within single precision, at most 3.4e+38, got {largest:.2g}")
+    return codes
 
 
 def checked_pair(codes: Any, factors: Any, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +103,8 @@ def active_latents(codes: Any, *, threshold: float = 0.01) -> Bool[np.ndarray, "
         A mask of shape (latent,); its mean is the share of active latents.
 
     Raises:
-        ValueError: If codes are not finite real numbers of that shape.
+        TypeError: If `threshold` is not a number.
+        ValueError: If codes are not finite real numbers of that shape, or `threshold` is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -111,7 +113,7 @@ def active_latents(codes: Any, *, threshold: float = 0.01) -> Bool[np.ndarray, "
 
     Source: burda2016importance, Section 5.2.
     """
-    return checked_codes(codes).var(axis=0) > threshold
+    return checked_codes(codes).var(axis=0) > validation.non_negative(threshold, "threshold")
 
 
 def encoded(encode: Callable[[np.ndarray], np.ndarray], factors: np.ndarray) -> np.ndarray:

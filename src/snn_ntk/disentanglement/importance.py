@@ -15,6 +15,10 @@ from snn_ntk.disentanglement.information import _entropy
 __all__ = ["DCI", "dci"]
 
 
+# Leaves are not small: trees that grow until they have learned the noise find every coordinate important.
+_LEAF = 20
+
+
 class DCI(NamedTuple):
     """Disentanglement, completeness and informativeness.
 
@@ -52,10 +56,11 @@ def dci(
 
     The definition leaves the model open: its authors use lasso and random forests, the reference implementation
     gradient boosting, whose number of trees grows with the levels. The default is a forest of extremely randomised
-    trees that consider every coordinate at every split: seconds where boosting takes hours.
+    trees that consider every coordinate at every split: seconds where boosting takes hours. Its leaves hold 20 rows or
+    more, so that it needs 40 to split at all, and cannot tell levels that are rarer than a leaf.
 
     Args:
-        codes: Codes that the trees are fitted to, shape (n, latent), usually 10,000 rows.
+        codes: Codes that the trees are fitted to, shape (n, latent), usually 10,000 rows; a forest needs 40.
         factors: Their factors' integer levels, shape (n, number of factors).
         codes_test: Held-out codes, shape (n_test, latent), usually 5,000 rows.
         factors_test: Their factors' integer levels, shape (n_test, number of factors).
@@ -67,7 +72,8 @@ def dci(
         The three scores, and the importances they come from.
 
     Raises:
-        ValueError: If shapes or types are wrong, the model is unknown, or fewer than two factors vary.
+        ValueError: If shapes or types are wrong, the model is unknown, fewer than two factors vary, or a forest is to
+            be fitted to fewer than 40 rows.
 
     Example:
         >>> import numpy as np
@@ -83,8 +89,9 @@ def dci(
     if len(varying) < 2:
         raise ValueError("expected at least two factors that vary, got 1")
     if model == "forest":
-        # Leaves are not small: trees that grow until they have learned the noise find every coordinate important.
-        options: dict[str, Any] = {"max_features": None, "min_samples_leaf": 20, "random_state": seed}
+        if len(codes) < 2 * _LEAF:
+            raise ValueError(f"expected at least {2 * _LEAF} rows of codes for a forest, got {len(codes)}")
+        options: dict[str, Any] = {"max_features": None, "min_samples_leaf": _LEAF, "random_state": seed}
         fitted = [ExtraTreesClassifier(trees, **options) for _ in varying]
     elif model == "boosting":
         fitted = [GradientBoostingClassifier(random_state=seed) for _ in varying]

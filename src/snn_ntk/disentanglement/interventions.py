@@ -111,8 +111,10 @@ def factor_vae(
         An accuracy between 0 and 1.
 
     Raises:
-        TypeError: If the data is no grid of factors, `rng` is not a generator, or a count is not an integer.
-        ValueError: If fewer than two factors vary, a count is below two, or `encode` returns another number of codes.
+        TypeError: If the data is no grid of factors, `rng` is not a generator, a count is not an integer, or `threshold`
+            is not a number.
+        ValueError: If fewer than two factors vary, a count is below two, `threshold` is negative or not finite, or
+            `encode` returns another number of codes.
 
     Example:
         >>> import numpy as np
@@ -125,6 +127,7 @@ def factor_vae(
     """
     rng = validation.generator(rng)
     check_counts(train=train, test=test, batch=batch, variance_codes=variance_codes)
+    validation.non_negative(threshold, "threshold")
     varying = varying_factors(sampler)
     spread = encoded(encode, sampler.sample_factors(rng, variance_codes)).var(axis=0, ddof=1)
     voting = np.flatnonzero((spread >= threshold**2) & (spread > 0))

@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 from sklearn.decomposition import PCA
 
 from snn_ntk.datasets import celeba
-from snn_ntk.disentanglement.codes import active_latents
+from snn_ntk.disentanglement.codes import active_latents, levels_of
 from snn_ntk.disentanglement.information import mutual_information
 from snn_ntk.disentanglement.readout import random_projection, read_factors
 from snn_ntk.experiments.vae_settings import (
@@ -99,12 +99,18 @@ def run_face_attributes(
         base 64 with their shape.
 
     Raises:
-        ValueError: If the setting is unknown, or there are fewer faces than asked for.
+        ValueError: If the setting is unknown, there are fewer faces than asked for, or all of them agree in every
+            attribute that stands for one of the figure's.
 
     Source: wang2024vae, Figure 4.
     """
     how = setting_named(setting)
     name, source, names, pixels, factors = _faces(images + held_out, how.side, seed)
+    varying = [names[k] for k, _, _ in levels_of(factors)]
+    columns = {wish: [varying.index(key) for key in keys if key in varying] for wish, keys in ATTRIBUTES.items()}
+    for wish, found in columns.items():
+        if not found:
+            raise ValueError(f"expected faces that differ in {' or '.join(ATTRIBUTES[wish])}, got none of {name}")
     fit, test = np.split(np.arange(images + held_out), [images])
     start = begin(how, pixels.shape[1:], m, seed)
     state, log = train_at(how, start, pixels[fit], beta=beta, steps=steps, end=steps, rows=rows, checkpoint=checkpoint)
@@ -138,11 +144,10 @@ def run_face_attributes(
         np.divide(*mutual_information(codes[:, heard], order)) for order in (factors, rng.permutation(factors))
     )
     best, pictures = {}, []
-    for attribute, keys in ATTRIBUTES.items():
-        columns = [names.index(key) for key in keys if key in names]
-        share = known[:, columns].mean(axis=1)
+    for attribute, of_attribute in columns.items():
+        share = known[:, of_attribute].mean(axis=1)
         j = int(heard[share.argmax()])
-        floor = chance[:, columns].mean(axis=1).max()
+        floor = chance[:, of_attribute].mean(axis=1).max()
         best[attribute] = {"latent": j, "share": float(share.max()), "floor": float(floor)}
         path = np.repeat(codes[base][None], 7, axis=0)
         path[:, j] = np.linspace(-2.5, 2.5, 7)

@@ -134,7 +134,7 @@ def steps_to(
     loss: Sequence[float] | np.ndarray,
     baseline: float,
     share: float = 0.9,
-) -> float:
+) -> float | None:
     """The first logged step at which a share of the final improvement over a baseline is made.
 
     Args:
@@ -144,13 +144,15 @@ def steps_to(
         share: Of the improvement that the last loss is.
 
     Returns:
-        One of the steps.
+        One of the steps; None if the last loss is no improvement.
 
     Example:
         >>> steps_to([10, 20, 30], [90.0, 55.0, 50.0], 100.0)
         20.0
     """
     loss = np.asarray(loss)
+    if not loss[-1] < baseline:
+        return None
     reached = loss <= baseline - share * (baseline - loss[-1])
     return float(np.asarray(steps)[np.argmax(reached)])
 

@@ -54,8 +54,9 @@ def train_vaes(
 
     Raises:
         TypeError: As `train_vae` raises it.
-        ValueError: As `train_vae` raises it, or if there is no state, or states are of several architectures or at
-            different steps.
+        ValueError: As `train_vae` raises it, or if there is no state, states are of several architectures or sizes or
+            at different steps, or their keys are not of the generator "threefry2x32", the one whose numbers side by
+            side are those of each alone.
         FloatingPointError: If a loss or a parameter is no longer finite; the checkpoint keeps the row before.
 
     Example:
@@ -70,8 +71,13 @@ def train_vaes(
     """
     if not states:
         raise ValueError("expected at least one state, got none")
-    if len({str(jax.tree.structure(state)) for state in states}) != 1:
-        raise ValueError("expected states of one architecture and optimizer, got several")
+    for state in states:
+        state.model.check_not_consumed()
+        if (generator := str(jax.random.key_impl(state.key))) != "threefry2x32":
+            raise ValueError(f"expected keys of the generator 'threefry2x32', got {generator!r}")
+    kinds = {f"{jax.tree.structure(state)} {[np.shape(leaf) for leaf in jax.tree.leaves(state)]}" for state in states}
+    if len(kinds) != 1:
+        raise ValueError(f"expected states of one architecture, size and optimizer, got {len(kinds)} kinds")
     if len(firsts := {int(state.step) for state in states}) != 1:
         raise ValueError(f"expected states at one step, got steps {sorted(firsts)}")
     rows, batch, first = check_choices(
@@ -95,7 +101,7 @@ def train_vaes(
         settings = beta, learning_rate, horizon, batch, optimizer
         store = Checkpoint(
             checkpoint,
-            configuration(states[0].model, _plain(arrays), images, settings=settings, steps=(first, steps), rows=rows),
+            configuration(states[0], _plain(arrays), images, settings=settings, steps=(first, steps), rows=rows),
         )
         if (found := store.read(_plain(arrays), (0.0, 0.0))) is not None:
             arrays = jax.tree.map(jnp.asarray, found[0])

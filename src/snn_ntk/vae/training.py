@@ -216,7 +216,7 @@ def train_vae(
         arrays = _arrays(state)
         settings = beta, learning_rate, horizon, batch, optimizer
         store = Checkpoint(
-            checkpoint, configuration(state.model, arrays, images, settings=settings, steps=(first, steps), rows=rows)
+            checkpoint, configuration(state, arrays, images, settings=settings, steps=(first, steps), rows=rows)
         )
         if (found := store.read(arrays, (0.0, 0.0))) is not None:
             state, kept = _state(found[0], state), found[1]
@@ -250,8 +250,8 @@ def check_choices(state, images, *, beta, steps, learning_rate, horizon, batch, 
     first = int(state.step)
     if not hasattr(steps, "__index__") or steps < first:
         raise ValueError(f"expected a whole number of steps >= {first}, the state's own, got {steps}")
-    if horizon is not None and not horizon >= 1:
-        raise ValueError(f"expected a horizon >= 1 or none, got {horizon}")
+    if horizon is not None:
+        validation.positive_integer(horizon, "horizon")
     _check_optimizer(optimizer)
     expected = jax.tree.structure(OPTIMIZERS[optimizer].init(eqx.filter(state.model, eqx.is_array)))
     if jax.tree.structure(state.moments) != expected:
@@ -259,12 +259,13 @@ def check_choices(state, images, *, beta, steps, learning_rate, horizon, batch, 
     return rows, batch, first
 
 
-def configuration(model, arrays, images, *, settings, steps, rows):
+def configuration(state, arrays, images, *, settings, steps, rows):
     """What has to be the same for a training to go on from a checkpoint; the keys are the last of the state's arrays."""
     *parts, keys = jax.tree.leaves(arrays)
     beta, learning_rate, *others = settings
     return {
-        "model": digest(str(jax.tree.structure(model)), *(f"{leaf.shape} {leaf.dtype}" for leaf in parts)),
+        "model": digest(str(jax.tree.structure(state.model)), *(f"{leaf.shape} {leaf.dtype}" for leaf in parts)),
+        "generator": str(jax.random.key_impl(state.key)),  # the keys of one seed look alike in two of them
         "seed": digest(keys),
         "initial state": digest(*parts),
         "images": digest(images),
@@ -285,4 +286,4 @@ def _state(arrays, like):
     *parts, key = jax.tree.map(jnp.asarray, arrays)
     _, static = eqx.partition((like.model, like.moments, like.step), eqx.is_array)
     model, moments, step = eqx.combine(tuple(parts), static)
-    return State(model, moments, step, jax.random.wrap_key_data(key))
+    return State(model, moments, step, jax.random.wrap_key_data(key, impl=jax.random.key_impl(like.key)))

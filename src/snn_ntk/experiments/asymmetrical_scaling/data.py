@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from snn_ntk import _validation as validation
 from snn_ntk import datasets
 
 __all__ = ["ScalingData", "scaling_data", "simulated_data"]
@@ -54,7 +55,7 @@ def simulated_data(seed: int, *, n: int = 100, d: int = 50) -> ScalingData:
     Source: caron2023overparameterised, Section 6.1.
     """
     key_x, key_noise = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-    x = datasets.sphere(key_x, 2 * n, d).astype(jnp.float32)
+    x = datasets.sphere(key_x, 2 * n, d, dtype=jnp.float32)
     y = jnp.mean(5 * jnp.sin(jnp.pi * x), axis=1) + 0.1 * jax.random.normal(key_noise, (2 * n,), jnp.float32)
     return ScalingData(x[:n], y[:n], x[n:], y[n:], x[:0], y[:0], x[:n])
 
@@ -72,7 +73,8 @@ def scaling_data(name: str, seed: int = 0, *, n: int | None = None, side: int = 
         The data, float32. MNIST has no third part.
 
     Raises:
-        ValueError: If there are no data of that name.
+        TypeError: If `n` is not an integer.
+        ValueError: If there are no data of that name, or `n` is below 1.
         FileNotFoundError: If the data set is not on disk.
 
     Example:
@@ -81,12 +83,13 @@ def scaling_data(name: str, seed: int = 0, *, n: int | None = None, side: int = 
 
     Source: caron2023overparameterised, Section 6.1, Section 6.2, Section 6.3.
     """
+    n = None if n is None else validation.positive_integer(n, "n")
     if name == "simulated":
-        return simulated_data(seed)
+        return ScalingData(*(part[:n] for part in simulated_data(seed)))
     if name == "mnist":
         digits = [datasets.mnist(n, split=part, unit_norm=False, side=side) for part in ("train", "test")]
         x, x_test = (jnp.asarray(part.images) for part in digits)
-        y, y_test = (jax.nn.one_hot(part.labels, 10) for part in digits)
+        y, y_test = (jax.nn.one_hot(part.labels, 10, dtype=jnp.float32) for part in digits)
         return ScalingData(x, y, x_test, y_test, x[:0], y[:0], x[:KERNEL_POINTS])
     parts = datasets.split(datasets.uci(name))
     names = ("x_train", "y_train", "x_test", "y_test", "x_validation", "y_validation")
