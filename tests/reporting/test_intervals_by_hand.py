@@ -8,6 +8,7 @@ from snn_ntk.reporting import (
     bootstrap_interval,
     compare,
     contrast_interval,
+    grouped_slope_interval,
     mean_interval,
     monotone_trend,
     slope_interval,
@@ -81,6 +82,18 @@ def test_the_bootstrap_is_scipys_bca():
     assert found != bootstrap_interval(samples, np.mean, 0.9, resamples=500, seed=4)
     with pytest.raises(ValueError, match="at least 5"):
         bootstrap_interval(samples[:4], np.mean)
+
+
+@pytest.mark.parametrize(
+    ("samples", "statistic"),
+    [
+        ([1.0, 1.0, 1.0, 1.0, 2.0], np.median),  # the median of any four is 1: no skewness
+        ([1.0, 2.0, 3.0, 4.0, 5.0], lambda a, axis: a.max(axis=axis) * 0 + 1.0),
+    ],
+)
+def test_where_the_bootstrap_has_no_interval_it_says_so(samples, statistic):
+    with pytest.raises(ValueError, match=r"5 samples, \d different, for which the BCa interval is not defined"):
+        bootstrap_interval(samples, statistic)
 
 
 @LEVELS
@@ -166,6 +179,14 @@ def test_a_level_lies_between_0_and_1():
         lambda level: contrast_interval([1.0], [[1.0, 2.0]], level),
         lambda level: bootstrap_interval([1.0, 2.0, 3.0, 4.0, 5.0], np.mean, level),
         lambda level: monotone_trend([1, 2, 3, 4, 5], [1, 2, 3, 5, 4], level=level),
+        # Where the interval is a point, or everything, without it.
+        lambda level: mean_interval([1.0, 1.0], level),
+        lambda level: slope_interval([1, 2], [[1.0, 2.0], [1.0, 2.0]], level),
+        lambda level: grouped_slope_interval([1, 2], [[1.0, 1.0], [2.0, 2.0]], level),
+        lambda level: contrast_interval([1.0], [[1.0, 1.0]], level),
+        lambda level: bootstrap_interval([1.0] * 5, np.mean, level),
+        lambda level: monotone_trend([1, 2, 3, 4, 5], [1.0] * 5, level=level),
+        lambda level: monotone_trend([1, 2, 3], [1, 2, 3], level=level),
     ]
     for call in calls:
         for level in (95, 0, 1, -0.5, float("nan")):

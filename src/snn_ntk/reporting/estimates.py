@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, SupportsFloat
 
@@ -113,7 +114,8 @@ def slope_interval(x: object, y: object, level: float = 0.95) -> Estimate:
         level: Coverage of the interval.
 
     Raises:
-        ValueError: If shapes do not match, a value is not positive and finite, or there are fewer than two seeds.
+        ValueError: If shapes do not match, a value is not positive and finite, there are fewer than two seeds, or the
+            level is not between 0 and 1.
 
     >>> slope_interval([1, 10, 100], [[1, 0.1, 0.01], [2, 0.2, 0.02]]).value
     -1.0
@@ -141,8 +143,8 @@ def grouped_slope_interval(x: object, groups: Sequence[object], level: float = 0
         The slope, with the smallest number of seeds that an abscissa has.
 
     Raises:
-        ValueError: If their numbers differ, an abscissa is not positive and finite or has fewer than two seeds, or an
-            ordinate is not positive and finite.
+        ValueError: If their numbers differ, an abscissa is not positive and finite or has fewer than two seeds, an
+            ordinate is not positive and finite, or the level is not between 0 and 1.
 
     >>> grouped_slope_interval([1, 10], [[1.0, 1.0, 1.0], [0.1, 0.1]])
     Estimate(value=-1.0, interval=(-1.0, -1.0), n=2)
@@ -171,11 +173,13 @@ def contrast_interval(weights: object, groups: Sequence[object], level: float = 
         The sum, with the smallest number of samples that a group has.
 
     Raises:
-        ValueError: If there are not k groups, a group has fewer than two samples, or one is not finite.
+        ValueError: If there are not k groups, a group has fewer than two samples, one is not finite, or the level is not
+            between 0 and 1.
 
     >>> contrast_interval([-1, 1], [[1.0, 1.0, 1.0], [3.0, 3.0]])
     Estimate(value=2.0, interval=(2.0, 2.0), n=2)
     """
+    level = _checked(level)
     weights, of_group = np.asarray(weights, dtype=np.float64), [_samples(group, 2) for group in groups]
     if weights.shape != (len(groups),):
         raise ValueError(f"expected a weight for each of {len(groups)} groups, got shape {weights.shape}")
@@ -202,20 +206,31 @@ def bootstrap_interval(
         seed: Seed of the resampling.
 
     Raises:
-        ValueError: If there are fewer than five samples, or one is not finite.
+        ValueError: If there are fewer than five samples, one is not finite, the level is not between 0 and 1, or the
+            interval is not defined: its acceleration, a skewness, needs a statistic that changes when a sample is left
+            out, which the median of many equal samples does not; and its bias needs resamples on both sides of the value.
 
     >>> estimate = bootstrap_interval([1.0, 2.0, 3.0, 4.0, 5.0], np.mean)
     >>> estimate.interval[0] < estimate.value < estimate.interval[1]
     True
     """
-    array = _samples(samples, 5)
+    array, level = _samples(samples, 5), _checked(level)
     value = float(statistic(array, axis=0))
     if np.ptp(array) == 0:
         return Estimate(value, (value, value), array.size)
-    interval = stats.bootstrap(
-        (array,), statistic, confidence_level=_checked(level), n_resamples=resamples, rng=np.random.default_rng(seed)
-    ).confidence_interval
-    return Estimate(value, (float(interval.low), float(interval.high)), array.size)
+    rng = np.random.default_rng(seed)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # said below
+        low, high = stats.bootstrap(
+            (array,), statistic, confidence_level=level, n_resamples=resamples, rng=rng
+        ).confidence_interval
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(
+            "expected a statistic that changes when a sample is left out, and resamples on both sides of its value, got "
+            f"{array.size} samples, {np.unique(array).size} different, for which the BCa interval is not defined: take "
+            "another statistic, such as the mean, or more samples"
+        )
+    return Estimate(value, (float(low), float(high)), array.size)
 
 
 def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int = 9999, seed: int = 0) -> Trend:
@@ -233,7 +248,7 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
         seed: Of that draw.
 
     Raises:
-        ValueError: If shapes differ or a value is not finite.
+        ValueError: If shapes differ, a value is not finite, or the level is not between 0 and 1.
 
     Example:
         >>> trend = monotone_trend([10, 10, 50, 50, 200, 200], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
@@ -242,6 +257,7 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
 
     Source: bonett2000sample.
     """
+    level = _checked(level)
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(f"expected two finite vectors of one length, got shapes {x.shape} and {y.shape}")
@@ -266,6 +282,6 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
         return Trend(value, (-1.0, 1.0), n, float(test.pvalue))
     bound = 1 - 6 / (n * (n**2 - 1))
     held = np.clip(value, -bound, bound)
-    half = stats.norm.ppf(0.5 + _checked(level) / 2) * np.sqrt((1 + held**2 / 2) / (n - 3))
+    half = stats.norm.ppf(0.5 + level / 2) * np.sqrt((1 + held**2 / 2) / (n - 3))
     low, high = np.tanh(np.arctanh(held) - half), np.tanh(np.arctanh(held) + half)
     return Trend(value, (float(min(low, value)), float(max(high, value))), n, float(test.pvalue))
