@@ -16,6 +16,7 @@ from snn_ntk.node_scaling import (
     rescaled,
     scaled_expected_output,
     scaled_tangent_kernels,
+    zipf_second_moment,
 )
 
 ERF = stax.Erf()
@@ -79,6 +80,28 @@ def test_limit_is_random_only_below_one():
     np.testing.assert_array_equal(fixed[0], fixed[1])
 
 
+@pytest.mark.parametrize("alpha", [0.5, 0.9])
+def test_mean_and_variance_of_the_limit(alpha):
+    """E Θ = K and E‖Θ − K‖² = (1 − γ)² Σλ̃² Σ Var M, however much mass lies beyond the nodes that are drawn."""
+    gamma, outputs, runs = 0.3, 2, 4000
+
+    def draw(key):
+        return limiting_kernels(
+            key, X, gamma=gamma, alpha=alpha, activation=ERF, sigma0=0.7, outputs=outputs, nodes=200
+        )
+
+    kernels = jax.jit(lambda keys: jax.lax.map(draw, keys))(jax.random.split(jax.random.key(7), runs))
+    means = tangent_kernels(X, activation=ERF, sigma0=0.7)
+    variances = node_variance(X, activation=ERF, sigma0=0.7, outputs=outputs)
+    for kernel, mean, variance in zip(kernels, means, variances, strict=True):
+        kernel, mean = np.asarray(kernel, np.float64), np.asarray(mean)
+        assert (np.abs(kernel.mean(0) - mean) < 4.5 * kernel.std(0) / np.sqrt(runs) + 1e-6).all()
+        squares = ((kernel - mean) ** 2).sum((1, 2))
+        expected = float(variance.sum()) * (1 - gamma) ** 2 * zipf_second_moment(alpha)
+        assert abs(squares.mean() - expected) < 4.5 * squares.std() / np.sqrt(runs)
+        assert abs(squares.mean() - 1.5 * expected) > 4.5 * squares.std() / np.sqrt(runs)
+
+
 def test_bad_arguments():
     params = paper.init_parameters(jax.random.key(1), 6, 4, 1, sigma0=0.7)
     with pytest.raises(ValueError, match=r"shape \(6,\)"):
@@ -90,3 +113,5 @@ def test_bad_arguments():
     for gamma in (1.5, -0.5, np.nan):
         with pytest.raises(ValueError, match="gamma"):
             limiting_kernels(jax.random.key(0), X, gamma=gamma, alpha=0.5, activation=ERF, sigma0=0.5)
+    with pytest.raises(ValueError, match="nodes >= 1, got 0"):
+        limiting_kernels(jax.random.key(0), X, gamma=0.5, alpha=0.5, activation=ERF, sigma0=0.5, nodes=0)

@@ -19,7 +19,7 @@ from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, tangent_kernels
-from snn_ntk.node_scaling.scalings import checked_share, node_scalings
+from snn_ntk.node_scaling.scalings import checked_share, zipf_masses
 from snn_ntk.paper.empirical_kernels import empirical_tangent_kernels
 from snn_ntk.paper.network import Parameters, expected_output, init_parameters
 
@@ -145,13 +145,14 @@ def limiting_kernels(
         activation: φ, whatever `activations.resolve` accepts.
         sigma0: Initial noise σ0.
         outputs: Number of outputs that the kernels are averaged over.
-        nodes: Number of terms that are drawn; their masses are normalised, which is immaterial beyond some hundreds.
+        nodes: Number of terms that are drawn; the rest is replaced by its mean, which leaves E Θ_∞ exact and takes away
+            (1 − γ)² Σ_{j > nodes} λ̃_j² of the variance's factor.
 
     Returns:
         Three kernels of shape (n, n).
 
     Raises:
-        ValueError: If γ or α is not between 0 and 1, σ0 is negative, or `x` has a wrong shape.
+        ValueError: If γ or α is not between 0 and 1, σ0 is negative, `nodes` is below 1, or `x` has a wrong shape.
 
     Example:
         >>> import jax
@@ -167,9 +168,11 @@ def limiting_kernels(
     mean = tangent_kernels(x, activation=activation, sigma0=sigma0)
     if gamma == 1:
         return mean
+    masses = zipf_masses(np.arange(1, validation.positive_integer(nodes, "nodes") + 1), alpha)
     params = init_parameters(key, nodes, x.shape[1], outputs, sigma0=sigma0, dtype=mean.mu.dtype)
-    drawn = scaled_tangent_kernels(params, node_scalings(nodes, gamma=0.0, alpha=alpha), x, activation=activation)
-    return TangentKernels(*(gamma * k + (1 - gamma) * r for k, r in zip(mean, drawn, strict=True)))
+    drawn = scaled_tangent_kernels(params, masses, x, activation=activation)
+    rest = gamma + (1 - gamma) * (1 - float(masses.sum()))
+    return TangentKernels(*(rest * k + (1 - gamma) * r for k, r in zip(mean, drawn, strict=True)))
 
 
 @full_precision
