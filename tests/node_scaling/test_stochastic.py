@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special, stats
+from scipy.integrate import quad
 
 from snn_ntk import paper
 from snn_ntk._neural_tangents import stax
@@ -69,6 +71,32 @@ def test_variance_of_the_kernels():
         expected, error = float(variance.sum()) * (SCALINGS**2).sum(), squares.std() / np.sqrt(6000)
         assert abs(squares.mean() - expected) < 4.5 * error
         assert abs(squares.mean() - 1.5 * expected) > 4.5 * error
+
+
+@pytest.mark.parametrize(("steepness", "sigma0"), [(5.0, 0.0), (1.0, 0.7)])
+def test_variance_of_orthogonal_and_equal_inputs(steepness, sigma0):
+    """u and u' are equal or independent: moments in one variable."""
+    b = steepness / np.sqrt(1 + 2 * (steepness * sigma0) ** 2)  # erf(b u) is erf(steepness u), blurred
+    value = lambda u: special.erf(b * u)  # noqa: E731
+    slope = lambda u: 2 * b / np.sqrt(np.pi) * np.exp(-((b * u) ** 2))  # noqa: E731
+    spread = lambda u: -2 * b * b * u * slope(u)  # noqa: E731
+
+    def moment(g, power):
+        return quad(lambda u: g(u) ** power * stats.norm.pdf(u), -12, 12, points=[0], epsabs=1e-13, limit=500)[0]
+
+    found = node_variance(jnp.eye(2), activation=stax.Erf(b=steepness), sigma0=sigma0, outputs=2)
+    for kernel, g, decoder, scale in (
+        (found.d, value, 1, [1, 1]),
+        (found.mu, slope, 2, [1, 0]),
+        (found.sigma, spread, 2, [sigma0**4, 0]),
+    ):
+        same, other = (decoder * moment(g, 4) - moment(g, 2) ** 2, decoder * moment(g, 2) ** 2 - moment(g, 1) ** 4)
+        np.testing.assert_allclose(kernel[0], [scale[0] * same, scale[1] * other], rtol=2e-5)
+
+
+def test_a_kink_without_noise_has_no_variance_here():
+    with pytest.raises(ValueError, match="ReLU, blurred"):
+        node_variance(X, activation=stax.Relu(), sigma0=0.0)
 
 
 def test_limit_is_random_only_below_one():
