@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from snn_ntk.disentanglement import random_projection, read_factors
 
@@ -35,16 +36,16 @@ def test_only_what_the_code_holds_is_read():
 
 
 def test_accuracy_and_interval_by_hand():
-    # The code is the factor but for one of four points of level 0: accuracies 3/4 and 1, balanced 7/8. With two right and
-    # two wrong added to each level: 5/8 and 6/8, mean 11/16, error √(15/64/8 + 12/64/8)/2.
+    # The code is the factor but for one of four points of level 0: accuracies 3/4 and 1, balanced 7/8. At the level of
+    # z = 2 one right and one wrong are added to each of two levels: 4/6 and 5/6, mean 3/4, error √(8/36/6 + 5/36/6)/2.
     v = np.array([[0]] * 4 + [[1]] * 4)
     fit = np.array([[0.0]] * 4 + [[1.0]] * 4)
     test = fit.copy()
     test[0] = 1
-    found = read_factors(fit, v, test, v)
+    found = read_factors(fit, v, test, v, level=float(2 * stats.norm.cdf(2) - 1))
     assert found.accuracy[0] == pytest.approx(7 / 8)
-    error = (27 / 64 / 8) ** 0.5 / 2
-    np.testing.assert_allclose(found.interval[0], 11 / 16 + 1.959964 * error * np.array([-1, 1]), rtol=1e-6)
+    error = (13 / 36 / 6) ** 0.5 / 2
+    np.testing.assert_allclose(found.interval[0], [3 / 4 - 2 * error, 3 / 4 + 2 * error], rtol=1e-6)
 
 
 def test_a_factor_of_one_level_leaves_nothing_to_read():
@@ -60,16 +61,36 @@ def test_levels_that_are_rare_count_as_much():
     assert read_factors(z, v, z, v).accuracy[0] == 0.5
 
 
-def test_intervals_cover():
-    # A code that is the level in 80 of 100 cases: the accuracy is 0.8, and 95% intervals hold it about as often.
+@pytest.mark.parametrize(
+    ("levels", "images", "accuracy"),
+    [(2, 100, 0.8), (10, 50, 0.98), (15, 100, 0.98), (10, 50, 0.998), (5, 10, 0.9)],
+)
+def test_intervals_cover(levels, images, accuracy):
+    """A code that is the level with this probability: 95% intervals hold it so often, and the accuracy always."""
     rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(200):
-        v = rng.integers(0, 2, (300, 1))
-        z = np.where(rng.random((300, 1)) < 0.8, v, 1 - v).astype(float)
-        low, high = read_factors(z[:100], v[:100], z[100:], v[100:]).interval[0]
-        covered += low < 0.8 < high
-    assert 200 * 0.95 - 5 * (200 * 0.95 * 0.05) ** 0.5 < covered
+    covered, runs = 0, 400
+    fit, v = np.eye(levels).repeat(2, axis=0), np.repeat(np.arange(levels), images)
+    for _ in range(runs):
+        answer = np.where(rng.random(v.size) < accuracy, v, (v + rng.integers(1, levels, v.size)) % levels)
+        found = read_factors(fit, fit.argmax(1)[:, None], np.eye(levels)[answer], v[:, None])
+        low, high = found.interval[0]
+        assert low <= found.accuracy[0] <= high
+        covered += low <= accuracy <= high
+    assert covered >= 0.93 * runs
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.95, 0.999])
+@pytest.mark.parametrize("levels", [2, 10])
+@pytest.mark.parametrize("images", [1, 50])
+def test_an_interval_holds_its_accuracy_where_all_is_right_and_where_nothing_is(level, levels, images):
+    fit, v = np.eye(levels).repeat(2, axis=0), np.repeat(np.arange(levels), images)
+    for shift, accuracy in ((0, 1), (1, 0)):
+        codes = np.eye(levels)[(v + shift) % levels]
+        found = read_factors(fit, fit.argmax(1)[:, None], codes, v[:, None], level=level)
+        assert found.accuracy[0] == accuracy
+        low, high = found.interval[0]
+        assert low <= accuracy <= high
+        assert 0 < high - low < 1
 
 
 def test_random_features_read_what_is_not_linear():

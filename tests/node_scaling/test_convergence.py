@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special, stats
+from scipy.integrate import quad
 
 from snn_ntk._neural_tangents import stax
 from snn_ntk.activations import ACTIVATION_CONSTANTS
@@ -123,10 +125,70 @@ def test_first_kernel_change():
     assert not within(changes, -expected)
 
 
-def test_quadrature_has_converged():
-    np.testing.assert_allclose(
-        theorem52(X, activation=jnp.tanh), theorem52(X, activation=jnp.tanh, nodes=36), rtol=1e-3, atol=1e-7
-    )
+def mean_of(function, c):
+    """E function(c z) by adaptive quadrature in c z."""
+    return quad(
+        lambda z: function(z) * stats.norm.pdf(z, scale=c), -40, 40, points=[0], epsabs=0, epsrel=1e-11, limit=500
+    )[0]
+
+
+def tanh_product(z):
+    """σ'' σ' σ' σ of tanh."""
+    return -2 * np.tanh(z) ** 2 / np.cosh(z) ** 6
+
+
+def erf_product(z):
+    slope = 2 / np.sqrt(np.pi) * np.exp(-(z**2))
+    return -2 * z * slope**3 * special.erf(z)
+
+
+@pytest.mark.parametrize("c", [0.3, 1.0, 3.0, 30.0, 1000.0])
+@pytest.mark.parametrize(
+    ("activation", "product"), [(jnp.tanh, tanh_product), (stax.Erf(), erf_product)], ids=["tanh", "erf"]
+)
+def test_kernel_change_of_one_input(activation, product, c):
+    expected = 2 * c**4 * mean_of(product, c)
+    np.testing.assert_allclose(theorem52(np.array([[c]]), activation=activation), [[expected]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1.0, 6.0])
+def test_kernel_change_of_three_inputs(size):
+    """Opposite inputs and a third: G by adaptive quadrature over the two dimensions that are left."""
+    x = size * np.array([[1.0, 0.0], [-1.0, 0.0], [0.6, 0.8]])
+    found = theorem52(x, activation=jnp.tanh)
+    inner = x @ x.T / 2
+    # An equally spaced rule in the plane of w/√d, where z = w·x/√d: spacing 1/25 of the width of tanh at size 6.
+    nodes = np.linspace(-9, 9, 2501)
+    w = np.stack(np.meshgrid(nodes, nodes, indexing="ij")).reshape(2, -1)
+    weight = np.exp(-(w**2).sum(0) / 2) * (nodes[1] - nodes[0]) ** 2 / (2 * np.pi)
+    z = x @ w / np.sqrt(2)
+    value = np.tanh(z)
+    slope = 1 - value**2
+    bend, product = -2 * value * slope, slope * value
+    third = np.array([[(weight * bend[i] * slope[j]) @ product.T for j in range(3)] for i in range(3)])
+    half = inner * np.einsum("ik,ijk->ij", inner, third)
+    np.testing.assert_allclose(found, half + half.T, rtol=1e-6, atol=1e-9 * np.abs(half).max())
+
+
+def test_what_is_not_resolved_is_refused():
+    with pytest.raises(ValueError, match=r"ReLU and two derivatives can be integrated, got .* up to 0\.333"):
+        theorem52(X, activation=RELU)
+    with pytest.raises(ValueError, match=r"up to 2\.083e"):
+        theorem52(2.5e3 * X, activation=jnp.tanh)
+    with pytest.raises(ValueError, match="variances up to"):
+        residual_bound(X, Y, activation=lambda z: jnp.where(z > 0.1, 1.0, 0.0), delta=1.0)
+    with pytest.raises(ValueError, match="without jumps, got sign"):
+        theorem51_mean(X, np.full(4, 0.25), activation=jnp.sign)
+
+
+@pytest.mark.parametrize("c", [0.3, 10.0, 1000.0])
+def test_moments_of_one_input(c):
+    x, y = np.array([[c]]), np.zeros(1)
+    square = 1 - mean_of(lambda z: np.cosh(z) ** -2, c)
+    np.testing.assert_allclose(residual_bound(x, y, activation=jnp.tanh, delta=1.0) ** 2, square, rtol=1e-7)
+    # The logistic function: σσ' = σ²(1 − σ) and, by symmetry, E σσ' = E σ'/2.
+    product = mean_of(lambda z: special.expit(z) * special.expit(-z), c) / 2
+    np.testing.assert_allclose(theorem51_mean(x, np.ones(1), activation=jax.nn.sigmoid), [[-c * product]], rtol=1e-7)
 
 
 def flow(net, activation, steps, rate):

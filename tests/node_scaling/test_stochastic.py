@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special, stats
+from scipy.integrate import quad
 
 from snn_ntk import paper
 from snn_ntk._neural_tangents import stax
@@ -16,6 +18,7 @@ from snn_ntk.node_scaling import (
     rescaled,
     scaled_expected_output,
     scaled_tangent_kernels,
+    zipf_second_moment,
 )
 
 ERF = stax.Erf()
@@ -70,6 +73,32 @@ def test_variance_of_the_kernels():
         assert abs(squares.mean() - 1.5 * expected) > 4.5 * error
 
 
+@pytest.mark.parametrize(("steepness", "sigma0"), [(5.0, 0.0), (1.0, 0.7)])
+def test_variance_of_orthogonal_and_equal_inputs(steepness, sigma0):
+    """u and u' are equal or independent: moments in one variable."""
+    b = steepness / np.sqrt(1 + 2 * (steepness * sigma0) ** 2)  # erf(b u) is erf(steepness u), blurred
+    value = lambda u: special.erf(b * u)  # noqa: E731
+    slope = lambda u: 2 * b / np.sqrt(np.pi) * np.exp(-((b * u) ** 2))  # noqa: E731
+    spread = lambda u: -2 * b * b * u * slope(u)  # noqa: E731
+
+    def moment(g, power):
+        return quad(lambda u: g(u) ** power * stats.norm.pdf(u), -12, 12, points=[0], epsabs=1e-13, limit=500)[0]
+
+    found = node_variance(jnp.eye(2), activation=stax.Erf(b=steepness), sigma0=sigma0, outputs=2)
+    for kernel, g, decoder, scale in (
+        (found.d, value, 1, [1, 1]),
+        (found.mu, slope, 2, [1, 0]),
+        (found.sigma, spread, 2, [sigma0**4, 0]),
+    ):
+        same, other = (decoder * moment(g, 4) - moment(g, 2) ** 2, decoder * moment(g, 2) ** 2 - moment(g, 1) ** 4)
+        np.testing.assert_allclose(kernel[0], [scale[0] * same, scale[1] * other], rtol=2e-5)
+
+
+def test_a_kink_without_noise_has_no_variance_here():
+    with pytest.raises(ValueError, match="ReLU, blurred"):
+        node_variance(X, activation=stax.Relu(), sigma0=0.0)
+
+
 def test_limit_is_random_only_below_one():
     keys = jax.random.split(jax.random.key(6), 2)
     settings = dict(activation=ERF, sigma0=0.7, alpha=0.5, nodes=50)
@@ -77,6 +106,28 @@ def test_limit_is_random_only_below_one():
     assert float(jnp.abs(a - b).max()) > 0.01
     fixed = [limiting_kernels(key, X, gamma=1.0, **settings).total for key in keys]
     np.testing.assert_array_equal(fixed[0], fixed[1])
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.9])
+def test_mean_and_variance_of_the_limit(alpha):
+    """E Θ = K and E‖Θ − K‖² = (1 − γ)² Σλ̃² Σ Var M, however much mass lies beyond the nodes that are drawn."""
+    gamma, outputs, runs = 0.3, 2, 4000
+
+    def draw(key):
+        return limiting_kernels(
+            key, X, gamma=gamma, alpha=alpha, activation=ERF, sigma0=0.7, outputs=outputs, nodes=200
+        )
+
+    kernels = jax.jit(lambda keys: jax.lax.map(draw, keys))(jax.random.split(jax.random.key(7), runs))
+    means = tangent_kernels(X, activation=ERF, sigma0=0.7)
+    variances = node_variance(X, activation=ERF, sigma0=0.7, outputs=outputs)
+    for kernel, mean, variance in zip(kernels, means, variances, strict=True):
+        kernel, mean = np.asarray(kernel, np.float64), np.asarray(mean)
+        assert (np.abs(kernel.mean(0) - mean) < 4.5 * kernel.std(0) / np.sqrt(runs) + 1e-6).all()
+        squares = ((kernel - mean) ** 2).sum((1, 2))
+        expected = float(variance.sum()) * (1 - gamma) ** 2 * zipf_second_moment(alpha)
+        assert abs(squares.mean() - expected) < 4.5 * squares.std() / np.sqrt(runs)
+        assert abs(squares.mean() - 1.5 * expected) > 4.5 * squares.std() / np.sqrt(runs)
 
 
 def test_bad_arguments():
@@ -90,3 +141,5 @@ def test_bad_arguments():
     for gamma in (1.5, -0.5, np.nan):
         with pytest.raises(ValueError, match="gamma"):
             limiting_kernels(jax.random.key(0), X, gamma=gamma, alpha=0.5, activation=ERF, sigma0=0.5)
+    with pytest.raises(ValueError, match="nodes >= 1, got 0"):
+        limiting_kernels(jax.random.key(0), X, gamma=0.5, alpha=0.5, activation=ERF, sigma0=0.5, nodes=0)

@@ -116,6 +116,19 @@ def test_lipschitz_constants():
     assert sharp_lipschitz_constant(*softplus[1:]) == pytest.approx(0.795, abs=5e-4)
 
 
+@pytest.mark.parametrize("steepness", [0.1, 5.0, 100.0])
+def test_activation_moments_of_a_steep_erf(steepness):
+    """E erf(bu)² = (2/π) arcsin(2b²/(1 + 2b²)); σ'² is a Gaussian, σ''² one times u²."""
+    b, v = steepness, 1 + 4 * steepness**2
+    expected = 2 / np.pi * np.arcsin(2 * b**2 / (1 + 2 * b**2)), 4 / np.pi * b**2 * v**-0.5, 16 / np.pi * b**6 * v**-1.5
+    np.testing.assert_allclose(activation_moments(lambda u: jax.scipy.special.erf(b * u)), expected, rtol=1e-9)
+
+
+def test_no_moments_of_a_kink():
+    with pytest.raises(ValueError, match="two derivatives that are integrated at unit variance, got ReLU"):
+        activation_moments(jax.nn.relu)
+
+
 @pytest.mark.parametrize("p", [3, 4, 7])
 @pytest.mark.parametrize(
     ("layers", "kernel"), [("both", relu_ntk_profile), ("first", lambda u: u * kappa0(u)), ("last", kappa1)]

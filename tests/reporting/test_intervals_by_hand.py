@@ -7,6 +7,7 @@ from scipy import stats
 from snn_ntk.reporting import (
     compare,
     contrast_interval,
+    grouped_slope_interval,
     mean_interval,
     monotone_trend,
     share_interval,
@@ -175,8 +176,14 @@ def test_a_level_lies_between_0_and_1():
         lambda level: contrast_interval([1.0], [[1.0, 2.0]], level),
         lambda level: share_interval([True, False], level),
         lambda level: share_interval([True, True], level),
-        lambda level: contrast_interval([1.0], [[1.0, 1.0]], level),
         lambda level: monotone_trend([1, 2, 3, 4, 5], [1, 2, 3, 5, 4], level=level),
+        # Where the interval is a point, or everything, without it.
+        lambda level: mean_interval([1.0, 1.0], level),
+        lambda level: slope_interval([1, 2], [[1.0, 2.0], [1.0, 2.0]], level),
+        lambda level: grouped_slope_interval([1, 2], [[1.0, 1.0], [2.0, 2.0]], level),
+        lambda level: contrast_interval([1.0], [[1.0, 1.0]], level),
+        lambda level: monotone_trend([1, 2, 3, 4, 5], [1.0] * 5, level=level),
+        lambda level: monotone_trend([1, 2, 3], [1, 2, 3], level=level),
     ]
     for call in calls:
         for level in (95, 0, 1, -0.5, float("nan")):

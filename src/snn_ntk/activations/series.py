@@ -73,6 +73,12 @@ def _resolved(values: Array, q: Array, slopes: Pairs) -> tuple[Array, Array]:
     return norms, good
 
 
+def norms(functions: Callable[[Array], Sequence[Array]], slopes: Pairs, q: Array) -> tuple[Array, Array]:
+    """E f² of each function at variances q, shape (k,), and for each variance whether quadrature resolves all of them."""
+    z = jnp.sqrt(q)[:, None] * jnp.asarray(_grid()[0], q.dtype)
+    return _resolved(jnp.stack([jnp.asarray(f, q.dtype) * jnp.ones_like(z) for f in functions(z)]), q, slopes)
+
+
 def series(
     functions: Callable[[Array], Sequence[Array]], slopes: Pairs, pairs: Pairs, c: Array, q1: Array, q2: Array
 ) -> tuple[Array, Array, Array, tuple[Array, Array]]:

@@ -164,7 +164,7 @@ def limiting_gram(
         Θ_∞, shape (n, n).
 
     Raises:
-        ValueError: As `node_scalings`.
+        ValueError: As `node_scalings`; if `nodes` is below 1.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -177,7 +177,7 @@ def limiting_gram(
     mean = mean_gram(x, activation=activation, variance=variance)
     if gamma == 1:
         return mean
-    masses = zipf_masses(np.arange(1, nodes + 1), alpha)
+    masses = zipf_masses(np.arange(1, validation.positive_integer(nodes, "nodes") + 1), alpha)
     drawn = init_scaled(key, masses, x.shape[1], variance=variance, dtype=x.dtype)
     rest = gamma + (1 - gamma) * (1 - float(masses.sum()))
     return rest * mean + (1 - gamma) * tangent_gram(drawn, x, activation=activation)

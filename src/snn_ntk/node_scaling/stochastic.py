@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
-from snn_ntk._gaussian import gauss_hermite_rule
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import derivative_of
+from snn_ntk.activations.duals import dual, dual_derivatives
+from snn_ntk.activations.expectations import smooth_form
 from snn_ntk.activations.resolution import resolve
 from snn_ntk.kernels.one_hidden_layer import TangentKernels, tangent_kernels
-from snn_ntk.node_scaling.scalings import checked_share, node_scalings
+from snn_ntk.node_scaling.scalings import checked_share, zipf_masses
 from snn_ntk.paper.empirical_kernels import empirical_tangent_kernels
 from snn_ntk.paper.network import Parameters, expected_output, init_parameters
 
@@ -145,13 +146,14 @@ def limiting_kernels(
         activation: φ, whatever `activations.resolve` accepts.
         sigma0: Initial noise σ0.
         outputs: Number of outputs that the kernels are averaged over.
-        nodes: Number of terms that are drawn; their masses are normalised, which is immaterial beyond some hundreds.
+        nodes: Number of terms that are drawn; the rest is replaced by its mean, which leaves E Θ_∞ exact and takes away
+            (1 − γ)² Σ_{j > nodes} λ̃_j² of the variance's factor.
 
     Returns:
         Three kernels of shape (n, n).
 
     Raises:
-        ValueError: If γ or α is not between 0 and 1, σ0 is negative, or `x` has a wrong shape.
+        ValueError: If γ or α is not between 0 and 1, σ0 is negative, `nodes` is below 1, or `x` has a wrong shape.
 
     Example:
         >>> import jax
@@ -167,9 +169,11 @@ def limiting_kernels(
     mean = tangent_kernels(x, activation=activation, sigma0=sigma0)
     if gamma == 1:
         return mean
+    masses = zipf_masses(np.arange(1, validation.positive_integer(nodes, "nodes") + 1), alpha)
     params = init_parameters(key, nodes, x.shape[1], outputs, sigma0=sigma0, dtype=mean.mu.dtype)
-    drawn = scaled_tangent_kernels(params, node_scalings(nodes, gamma=0.0, alpha=alpha), x, activation=activation)
-    return TangentKernels(*(gamma * k + (1 - gamma) * r for k, r in zip(mean, drawn, strict=True)))
+    drawn = scaled_tangent_kernels(params, masses, x, activation=activation)
+    rest = gamma + (1 - gamma) * (1 - float(masses.sum()))
+    return TangentKernels(*(rest * k + (1 - gamma) * r for k, r in zip(mean, drawn, strict=True)))
 
 
 @full_precision
@@ -192,7 +196,8 @@ def node_variance(
         Variances, three arrays of shape (n, n).
 
     Raises:
-        ValueError: If the rows of `x` are not of unit norm, or σ0 is negative.
+        ValueError: If the rows of `x` are not of unit norm, σ0 is negative, or φ̂ has a kink or a jump (φ without noise)
+            or changes faster than is resolved. Inside of `jax.jit` the last is NaN.
 
     Example:
         >>> from snn_ntk import stax
@@ -203,28 +208,28 @@ def node_variance(
     Source: book, chapter 13; caron2023overparameterised, Eq. 12 (without noise).
     """
     x = validation.floats(validation.unit_rows(x))
-    sigma0, smoothed = validation.non_negative(sigma0, "sigma0"), resolve(activation).smoothed
+    sigma0, resolved = validation.non_negative(sigma0, "sigma0"), resolve(activation)
 
     def value(u: Array) -> Array:
-        return smoothed(u, jnp.full_like(u, sigma0))
+        return resolved.smoothed(u, jnp.full_like(u, sigma0))
 
     slope = derivative_of(value)
     spread = derivative_of(slope)  # ∂_s φ̂ = s ∂_u² φ̂: the heat equation, and finite at s = 0.
-    at, weights = gauss_hermite_rule(40)
-    weight = np.outer(weights, weights)
     inner = jnp.clip(x @ x.T, -1, 1)
-    first = jnp.asarray(at, inner.dtype)[:, None]
-    second = inner[..., None, None] * first + jnp.sqrt(1 - inner**2)[..., None, None] * first.T
+    one = jnp.ones((), inner.dtype)
 
-    def variance(g: Any, scale: Array, decoder: float) -> Array:
-        product = g(first) * g(second)
-        mean, square = (jnp.sum(weight * product**power, axis=(-2, -1)) for power in (1, 2))
+    def smooth(g: Any) -> Any:
+        return smooth_form(g, f"{resolved.name}, blurred")
+
+    def variance(g: Any, mean: Array, scale: Array, decoder: float) -> Array:
+        square = dual(smooth(lambda u: g(u) ** 2), inner, one, one)
         return scale**2 * (decoder * square - mean**2)
 
+    means = dual_derivatives(smooth(value), inner, one, one)  # E g g' of all three
     squares = jnp.square(sigma0) * (x**2) @ (x**2).T
     decoder = 1 + 2 / outputs  # E ā² of the decoder weights' mean square ā
     return TangentKernels(
-        mu=variance(slope, inner, decoder),
-        sigma=variance(spread, squares, decoder),
-        d=variance(value, jnp.ones_like(inner), 1.0),
+        mu=variance(slope, means[1], inner, decoder),
+        sigma=variance(spread, means[2], squares, decoder),
+        d=variance(value, means[0], jnp.ones_like(inner), 1.0),
     )

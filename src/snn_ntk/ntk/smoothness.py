@@ -1,15 +1,16 @@
 """How smooth the features of tangent kernels are: distances after each feature map, bounds, Lipschitz constants."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
 from snn_ntk import _validation as validation
-from snn_ntk._gaussian import gauss_hermite_rule
+from snn_ntk._precision import in_precision_of
+from snn_ntk.activations.base import derivative_of
+from snn_ntk.activations.resolution import resolve
+from snn_ntk.activations.series import norms
 
 __all__ = [
     "FeatureDistances",
@@ -124,15 +125,17 @@ def phi_bound(x: Num[Array, "*b d"], y: Num[Array, "*b d"], *, as_printed: bool 
     return first + 2 * distance
 
 
-def activation_moments(activation: Callable[[Array], Array], *, nodes: int = 100) -> tuple[float, float, float]:
-    """The moments γ_j = E[(σ⁽ʲ⁾(u))²], u ~ N(0, 1), j = 0, 1, 2, by Gauss–Hermite quadrature.
+def activation_moments(activation: Any) -> tuple[float, float, float]:
+    """The moments γ_j = E[(σ⁽ʲ⁾(u))²], u ~ N(0, 1), j = 0, 1, 2, by quadrature in float64, to 1e-9.
 
     Args:
-        activation: A smooth scalar function that JAX can differentiate.
-        nodes: Number of quadrature nodes.
+        activation: A smooth σ, whatever `activations.resolve` accepts.
 
     Returns:
         γ0, γ1, γ2.
+
+    Raises:
+        ValueError: If σ has a kink or a jump, overflows, or changes faster than is resolved.
 
     Example:
         >>> import jax.numpy as jnp
@@ -141,10 +144,17 @@ def activation_moments(activation: Callable[[Array], Array], *, nodes: int = 100
 
     Source: lecture, Proposition 9; bietti2019inductive, Proposition 9.
     """
-    u, weights = gauss_hermite_rule(nodes)
-    derivatives = [activation, jax.grad(activation), jax.grad(jax.grad(activation))]
-    values = [np.asarray(jax.vmap(f)(jnp.asarray(u)), dtype=np.float64) for f in derivatives]
-    gamma0, gamma1, gamma2 = (float(weights @ v**2) for v in values)
+    resolved = resolve(activation)
+    slope = derivative_of(resolved.phi)
+    functions = resolved.phi, slope, derivative_of(slope)
+    with in_precision_of(np.float64):
+        found, good = norms(lambda z: [f(z) for f in functions], ((0, 1), (1, 2)), jnp.ones(1))
+    if not good.all():
+        raise ValueError(
+            f"expected an activation with two derivatives that are integrated at unit variance, got {resolved.name}: it "
+            "has a kink or a jump, overflows, or changes faster than is resolved"
+        )
+    gamma0, gamma1, gamma2 = found[:, 0].tolist()
     return gamma0, gamma1, gamma2
 
 

@@ -113,7 +113,8 @@ def slope_interval(x: object, y: object, level: float = 0.95) -> Estimate:
         level: Coverage of the interval.
 
     Raises:
-        ValueError: If shapes do not match, a value is not positive and finite, or there are fewer than two seeds.
+        ValueError: If shapes do not match, a value is not positive and finite, there are fewer than two seeds, or the
+            level is not between 0 and 1.
 
     >>> slope_interval([1, 10, 100], [[1, 0.1, 0.01], [2, 0.2, 0.02]]).value
     -1.0
@@ -141,8 +142,8 @@ def grouped_slope_interval(x: object, groups: Sequence[object], level: float = 0
         The slope, with the smallest number of seeds that an abscissa has.
 
     Raises:
-        ValueError: If their numbers differ, an abscissa is not positive and finite or has fewer than two seeds, or an
-            ordinate is not positive and finite.
+        ValueError: If their numbers differ, an abscissa is not positive and finite or has fewer than two seeds, an
+            ordinate is not positive and finite, or the level is not between 0 and 1.
 
     >>> grouped_slope_interval([1, 10], [[1.0, 1.0, 1.0], [0.1, 0.1]])
     Estimate(value=-1.0, interval=(-1.0, -1.0), n=2)
@@ -171,7 +172,8 @@ def contrast_interval(weights: object, groups: Sequence[object], level: float = 
         The sum, with the smallest number of samples that a group has.
 
     Raises:
-        ValueError: If there are not k groups, a group has fewer than two samples, or one is not finite.
+        ValueError: If there are not k groups, a group has fewer than two samples, one is not finite, or the level is not
+            between 0 and 1.
 
     >>> contrast_interval([-1, 1], [[1.0, 1.0, 1.0], [3.0, 3.0]])
     Estimate(value=2.0, interval=(2.0, 2.0), n=2)
@@ -230,7 +232,7 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
         seed: Of that draw.
 
     Raises:
-        ValueError: If shapes differ or a value is not finite.
+        ValueError: If shapes differ, a value is not finite, or the level is not between 0 and 1.
 
     Example:
         >>> trend = monotone_trend([10, 10, 50, 50, 200, 200], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
@@ -239,6 +241,7 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
 
     Source: bonett2000sample.
     """
+    level = _checked(level)
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(f"expected two finite vectors of one length, got shapes {x.shape} and {y.shape}")
@@ -263,6 +266,6 @@ def monotone_trend(x: object, y: object, *, level: float = 0.95, resamples: int 
         return Trend(value, (-1.0, 1.0), n, float(test.pvalue))
     bound = 1 - 6 / (n * (n**2 - 1))
     held = np.clip(value, -bound, bound)
-    half = stats.norm.ppf(0.5 + _checked(level) / 2) * np.sqrt((1 + held**2 / 2) / (n - 3))
+    half = stats.norm.ppf(0.5 + level / 2) * np.sqrt((1 + held**2 / 2) / (n - 3))
     low, high = np.tanh(np.arctanh(held) - half), np.tanh(np.arctanh(held) + half)
     return Trend(value, (float(min(low, value)), float(max(high, value))), n, float(test.pvalue))
