@@ -74,6 +74,7 @@ def scaled_expected_output(
 
     Example:
         >>> import jax
+        >>> from snn_ntk.node_scaling import node_scalings
         >>> params = init_parameters(jax.random.key(0), 4, 3, 1, sigma0=0.5)
         >>> scalings = node_scalings(4, gamma=0.2, alpha=0.5)
         >>> scaled_expected_output(params, scalings, jnp.eye(3), activation=jnp.tanh).shape
@@ -107,6 +108,7 @@ def scaled_tangent_kernels(
 
     Example:
         >>> import jax
+        >>> from snn_ntk.node_scaling import node_scalings
         >>> params = init_parameters(jax.random.key(0), 4, 3, 1, sigma0=0.5)
         >>> scalings = node_scalings(4, gamma=0.2, alpha=0.5)
         >>> scaled_tangent_kernels(params, scalings, jnp.eye(3), activation=jnp.tanh).mu.shape
