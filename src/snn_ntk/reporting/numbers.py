@@ -11,6 +11,7 @@ Interval = tuple[float, float]
 _WORDS = {12: "trillion", 9: "billion", 6: "million", 3: "thousand"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _DIGITS = 3  # of a number without an interval
+_ALL: Interval = (-math.inf, math.inf)
 _MOST = 7  # of one whose interval is narrower than that: what is left is rounding
 
 
@@ -48,7 +49,7 @@ def _side(value: float, region: Interval) -> tuple[bool, bool]:
     return value < region[0], value > region[1]
 
 
-def show_number(value: float, interval: Interval | None = None, region: Interval = (-math.inf, math.inf)) -> str:
+def show_number(value: float, interval: Interval | None = None, region: Interval = _ALL) -> str:
     """A number with the digits that its interval warrants; three where it has none, fewer if it is small or they say it all.
 
     More where it would otherwise seem to lie in a region that it lies outside of, or the reverse.
@@ -83,7 +84,7 @@ def _digits_of(value: float, interval: Interval | None) -> tuple[int, bool]:
     return place, abs(value) < 1e-3
 
 
-def show_percent(value: float, interval: Interval | None = None, region: Interval = (-math.inf, math.inf)) -> str:
+def show_percent(value: float, interval: Interval | None = None, region: Interval = _ALL) -> str:
     """A share in per cent.
 
     >>> show_percent(0.0247, (0.02, 0.03)).replace("\\u00a0", " ")
@@ -93,7 +94,7 @@ def show_percent(value: float, interval: Interval | None = None, region: Interva
     return show_number(100 * value, *shares) + "\u00a0%"
 
 
-def show_interval(interval: Interval, region: Interval = (-math.inf, math.inf)) -> str:
+def show_interval(interval: Interval, region: Interval = _ALL) -> str:
     """An interval that was measured, in the digits of the number that it belongs to.
 
     >>> show_interval((0.9961, 1.0039))
@@ -102,7 +103,7 @@ def show_interval(interval: Interval, region: Interval = (-math.inf, math.inf)) 
     return "[{}, {}]".format(*(show_number(end, interval, region) for end in interval))
 
 
-def show_estimate(value: float, interval: Interval, region: Interval = (-math.inf, math.inf)) -> str:
+def show_estimate(value: float, interval: Interval, region: Interval = _ALL) -> str:
     """A number and its interval; one without sampling error has none to show.
 
     >>> show_estimate(0.99953, (0.9961, 1.0039)), show_estimate(0.25, (0.25, 0.25))

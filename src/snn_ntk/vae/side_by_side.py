@@ -80,17 +80,8 @@ def train_vaes(
         raise ValueError(f"expected states of one architecture, size and optimizer, got {len(kinds)} kinds")
     if len(firsts := {int(state.step) for state in states}) != 1:
         raise ValueError(f"expected states at one step, got steps {sorted(firsts)}")
-    rows, batch, first = check_choices(
-        states[0],
-        images,
-        beta=beta,
-        steps=steps,
-        learning_rate=learning_rate,
-        horizon=horizon,
-        batch=batch,
-        optimizer=optimizer,
-        rows=rows,
-    )
+    settings = beta, learning_rate, horizon, batch, optimizer
+    rows, batch, first = check_choices(states[0], images, settings, steps=steps, rows=rows)
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
     kept: list[Any] = []
     arrays, static = eqx.partition(
@@ -98,7 +89,6 @@ def train_vaes(
     )
     store = None
     if checkpoint is not None:
-        settings = beta, learning_rate, horizon, batch, optimizer
         store = Checkpoint(
             checkpoint,
             configuration(states[0], _plain(arrays), images, settings=settings, steps=(first, steps), rows=rows),

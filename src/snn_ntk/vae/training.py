@@ -198,23 +198,13 @@ def train_vae(
     Source: higgins2017beta, Eq. 4; loshchilov2017sgdr, Eq. 5 (for the falling rate).
     """
     state.model.check_not_consumed()
-    rows, batch, first = check_choices(
-        state,
-        images,
-        beta=beta,
-        steps=steps,
-        learning_rate=learning_rate,
-        horizon=horizon,
-        batch=batch,
-        optimizer=optimizer,
-        rows=rows,
-    )
+    settings = beta, learning_rate, horizon, batch, optimizer
+    rows, batch, first = check_choices(state, images, settings, steps=steps, rows=rows)
     stops = np.unique(np.linspace(first, steps, rows + 1).round().astype(int))
     kept: list[Any] = []
     store = None
     if checkpoint is not None:
         arrays = _arrays(state)
-        settings = beta, learning_rate, horizon, batch, optimizer
         store = Checkpoint(
             checkpoint, configuration(state, arrays, images, settings=settings, steps=(first, steps), rows=rows)
         )
@@ -241,8 +231,9 @@ def train_vae(
     return state, Log(stops[1:], reconstruction, kl)
 
 
-def check_choices(state, images, *, beta, steps, learning_rate, horizon, batch, optimizer, rows):
+def check_choices(state, images, settings, *, steps, rows):
     """Raises an error unless a state can be trained so; returns rows, batch and the state's step as Python's integers."""
+    beta, learning_rate, horizon, batch, optimizer = settings
     validation.image_bytes(images, state.model.shape)
     validation.non_negative(beta, "beta")
     validation.non_negative(learning_rate, "learning_rate")
