@@ -75,8 +75,10 @@ def _resolved(values: Array, q: Array, slopes: Pairs) -> tuple[Array, Array]:
 
 def norms(functions: Callable[[Array], Sequence[Array]], slopes: Pairs, q: Array) -> tuple[Array, Array]:
     """E f² of each function at variances q, shape (k,), and for each variance whether quadrature resolves all of them."""
-    z = jnp.sqrt(q)[:, None] * jnp.asarray(_grid()[0], q.dtype)
-    return _resolved(jnp.stack([jnp.asarray(f, q.dtype) * jnp.ones_like(z) for f in functions(z)]), q, slopes)
+    # Rows of nodes meet columns of variances, which a user's `jax_numpy_rank_promotion="raise"` is not about.
+    with jax.numpy_rank_promotion("allow"):
+        z = jnp.sqrt(q)[:, None] * jnp.asarray(_grid()[0], q.dtype)
+        return _resolved(jnp.stack([jnp.asarray(f, q.dtype) * jnp.ones_like(z) for f in functions(z)]), q, slopes)
 
 
 def series(
