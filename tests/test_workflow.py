@@ -470,16 +470,20 @@ def test_a_changed_page_alone_is_read_and_written_and_a_broken_reference_elsewhe
 # What runs again
 
 
-def to_run(root: Path) -> set[str]:
-    """The chapters that a build would run, by its own engine's dry run."""
-    engine = workflow_build._snakemake(
-        root, "smoke", 1, [f"_build/smoke/chapters/{c}/notebook.ipynb" for c in CHAPTERS], []
-    )
+def rules_to_run(root: Path, *targets: str) -> set[str]:
+    """What a build would run for these files, by its own engine's dry run."""
+    engine = workflow_build._snakemake(root, "smoke", 2, list(targets), [])
     quiet = engine.index("--quiet")
     engine[quiet : quiet + 2] = ["--dry-run"]
     finished = subprocess.run(engine, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    return {name.replace("_", "-") for name in re.findall(r"rule chapter_(\w+):", finished.stdout + finished.stderr)}
+    return set(re.findall(r"rule (\w+):", finished.stdout + finished.stderr))
+
+
+def to_run(root: Path) -> set[str]:
+    """The chapters that a build would run."""
+    found = rules_to_run(root, *(f"_build/smoke/chapters/{c}/notebook.ipynb" for c in CHAPTERS))
+    return {name.removeprefix("chapter_").replace("_", "-") for name in found}
 
 
 def commit_no_run(book):
@@ -519,6 +523,16 @@ def test_only_what_depends_on_a_change_runs_again(book):
     assert "01-one: running" in output
     assert "02-two: running" not in output
     assert to_run(book) == set()
+
+
+def test_the_change_log_and_the_citation_are_rendered_again_too(book):
+    status, output = build(book)
+    assert status == 0, output
+    assert rules_to_run(book, "_build/smoke/book.json") == set()
+    for name in ("CHANGELOG.md", "CITATION.cff"):
+        (book / name).write_text("new")
+        assert rules_to_run(book, "_build/smoke/book.json") == {"book"}
+        (book / name).unlink()
 
 
 @pytest.mark.heavy
