@@ -78,7 +78,6 @@ def log_distance(published: float, runs: Any, of: int = _PUBLISHED) -> Estimate:
         ValueError: If a value is not positive, or there are fewer than two runs.
 
     Example:
-        >>> import numpy as np
         >>> found = log_distance(1.0, [1.9, 2.0, 2.1])
         >>> [round(number, 2) for number in (found.value, *found.interval)]
         [0.69, 0.54, 0.85]
