@@ -112,7 +112,14 @@ def leaky(z):
     return jnp.where(z > 0, z, 0.2 * z)
 
 
-@pytest.mark.parametrize("phi", [leaky, jax.jit(jax.nn.relu), jax.nn.selu, jax.nn.elu, jax.nn.relu6, jnp.floor])
+@pytest.mark.parametrize(
+    "phi",
+    [
+        jax.jit(jax.nn.relu),
+        jnp.floor,
+        *(pytest.param(phi, marks=pytest.mark.heavy) for phi in (leaky, jax.nn.selu, jax.nn.elu, jax.nn.relu6)),
+    ],
+)
 def test_kinks_and_jumps_in_a_function_are_refused(phi, x64):
     x = jax.random.normal(jax.random.key(0), (3, 5))
     for kernels in (tangent_kernels, tangent_kernels_batched):
@@ -189,8 +196,8 @@ def test_rectified_monomials_against_quadrature(x64):
     "make",
     [
         lambda t: stax.Rbf(t),
-        lambda t: stax.LeakyRelu(t),
-        lambda t: lambda z: jnp.tanh(t * z),
+        pytest.param(lambda t: stax.LeakyRelu(t), marks=pytest.mark.heavy),
+        pytest.param(lambda t: lambda z: jnp.tanh(t * z), marks=pytest.mark.heavy),
         lambda t: lambda z, w=None: jnp.where(z > 3, t, t) * jax.nn.sigmoid(z + t),
     ],
 )

@@ -74,7 +74,9 @@ NOT_RESOLVED = {
 }
 
 
-@pytest.mark.parametrize("name", NOT_RESOLVED)
+@pytest.mark.parametrize(
+    "name", ["a jump away from 0", *(pytest.param(n, marks=pytest.mark.heavy) for n in NOT_RESOLVED if "jump" not in n)]
+)
 def test_what_is_not_resolved_names_mean_and_variance(name, x64):
     phi, noise = NOT_RESOLVED[name]
     params = Parameters(jnp.zeros((4, 1)), jnp.full((4, 1), noise), jnp.ones((4, 1)))

@@ -51,7 +51,7 @@ def test_a_seed_does_not_depend_on_those_beside_it():
         train_figure2(X, X, seeds=[0], noise="none", **options)
 
 
-@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("double", [False, pytest.param(True, marks=pytest.mark.heavy)])
 def test_edge_is_that_of_the_dense_kernel(double):
     with jax.enable_x64(double):
         check_edge()
@@ -113,6 +113,7 @@ def test_a_diverged_run_says_so_and_keeps_what_was_finite():
     assert np.isfinite(run["moved"]).all()
 
 
+@pytest.mark.heavy
 def test_a_choice_is_its_change_and_seeds_and_widths_are_those_of_single_runs():
     settings = dict(n=6, steps=4, learning_rate=1.0)
     run = run_choice(choice="ten-classes", narrowest=8, widest=16, seeds=2, **settings)

@@ -27,6 +27,7 @@ def test_it_is_the_density_of_a_gaussian(x):
         np.testing.assert_allclose(got, law.logpdf(np.asarray(y).T).sum(), rtol=1e-10)
 
 
+@pytest.mark.heavy
 def test_its_gradient_in_every_parameter(x):
     y = jnp.sin(x[:, :1])
 

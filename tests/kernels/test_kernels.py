@@ -68,7 +68,7 @@ def test_expectation_over_neurons(name, x, x64):
         np.testing.assert_array_less(jnp.abs(got.mean(0) - want), 4.5 * error)
 
 
-@pytest.mark.parametrize("n", [700, 1025])
+@pytest.mark.parametrize("n", [700, pytest.param(1025, marks=pytest.mark.heavy)])
 def test_blocks_of_the_symmetric_form_fit_together(n):
     x = unit_vectors(jax.random.PRNGKey(2), n, 7)
     symmetric = tangent_kernels(x, activation=stax.Erf(), sigma0=0.5)
@@ -113,6 +113,7 @@ def test_variance_weights_have_a_small_share_of_the_trace_in_high_dimension():
         assert float(off.mean()) * d == pytest.approx(1.0, rel=0.1)
 
 
+@pytest.mark.heavy
 def test_variance_weights_of_an_activation_with_an_even_part_are_not_small_in_norm(x64):
     """In trace their kernel is of order 1/d of that of the mean weights; in norm only if the activation is odd."""
     x = unit_vectors(jax.random.PRNGKey(0), 400, 50)
@@ -174,7 +175,9 @@ def test_any_finite_input_gives_finite_kernels(data, n1, n2, d, sigma0):
         assert bool(jnp.isfinite(part).all())
 
 
-@pytest.mark.parametrize("n", [3, 600])  # one rectangle, and blocks on and above the diagonal
+@pytest.mark.parametrize(
+    "n", [3, pytest.param(600, marks=pytest.mark.heavy)]
+)  # one rectangle; blocks on and above the diagonal
 def test_one_kernel_alone_is_the_one_of_three(n, x64):
     x = jax.random.normal(jax.random.key(0), (n, 4))
     three = tangent_kernels(x, activation=stax.Erf(), sigma0=0.5)

@@ -52,6 +52,7 @@ def test_variance_is_the_exact_one(setting):
     assert (abs(np.asarray(moments.mean) - mean) < 4.5 * np.sqrt(exact / 20_000)).all()
 
 
+@pytest.mark.heavy
 def test_two_sets_of_inputs_and_errors(setting):
     params, x = setting
     kernel = expected_tangent_kernel(apply_fn, params, x, x[:2], jax.random.key(0), samples=1)

@@ -37,7 +37,9 @@ def both(name, end, **options):
     return x, noisy, patches(x, size, strides, padding), dense
 
 
-@pytest.mark.parametrize("noise", ["independent", "per_position", "shared"])
+@pytest.mark.parametrize(
+    "noise", ["independent", *(pytest.param(n, marks=pytest.mark.heavy) for n in ("per_position", "shared"))]
+)
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in LIGHT else pytest.mark.heavy) for n in SHAPES])
 def test_the_kernels_are_those_of_a_dense_layer_on_patches(name, noise, x64):
     x, conv, seen, dense = both(name, stax.Flatten() if "padded" in name else stax.GlobalAvgPool(), noise=noise)
