@@ -2,6 +2,7 @@
 
 | chapter | file |
 |---|---|
+| 2, along a principal component ([J]'s Figure 3) | `principal_direction` |
 | 9, weight movement (Figure 2) | `weight_movement`, `figure2_targets`, `figure2_choices` |
 | 10, disentanglement (Figure 3) | `disentanglement`, `vae_settings` |
 | 11, face attributes (Figure 4) | `face_attributes`, `vae_settings` |
