@@ -88,6 +88,8 @@ def test_two_means_of_one_law_are_told_apart_as_rarely_as_the_interval_says():
         log_distance(1.0, [1.0])
     with pytest.raises(ValueError, match="expected positive values of at least two runs"):
         log_distance(0.0, [1.0, 2.0])
+    with pytest.raises(ValueError, match="expected positive values of at least two runs"):
+        log_distance(1.0, [0.0, 2.0])
 
 
 def test_at_the_end_scatter_widens_the_interval_instead_of_excusing_a_difference():
