@@ -161,6 +161,12 @@ def test_a_basis_keeps_the_products_of_dependent_inputs(x):
     np.testing.assert_allclose(reduced @ reduced.T, x @ x.T, atol=1e-5)
 
 
+def test_a_basis_of_integers_has_their_products():
+    x = np.array([[1, 2, 3, 0], [0, 1, 1, 1]])
+    reduced = np.asarray(in_basis(jnp.asarray(x)))
+    np.testing.assert_allclose(reduced @ reduced.T, [[14, 5], [5, 3]], rtol=1e-6)
+
+
 def test_targets_of_another_shape_are_not_broadcast(unchecked):
     x, options = points(3, 4), dict(width=8, sigma0=0.5, **TANH)
     for y in (x[:1, :2], x[:, 0]):

@@ -80,6 +80,7 @@ def stochastic_step(
     """
     if batch_size > x.shape[0]:
         raise ValueError(f"expected a batch of at most n={x.shape[0]}, got {batch_size}")
+    y = validation.of_shape(y, x.shape[:1], "y")
     rows = jax.random.choice(key, x.shape[0], (batch_size,), replace=False)
     return gradient_step(net, x[rows], y[rows], learning_rate=learning_rate / batch_size)
 
