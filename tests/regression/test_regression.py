@@ -264,6 +264,23 @@ def test_the_noise_of_dropout_inflates_nothing(n, wrap):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_what_is_certified_holds_or_the_kernel_is_refused():
+    """Half of the eigenvalues at −0.0999 and a ridge of 0.1: residuals of 1e-3 are errors of 10 ‖Y‖, not of 0.01."""
+    rng = np.random.default_rng(0)
+    vectors, values = np.linalg.qr(rng.normal(size=(200, 200)))[0], rng.uniform(0, 1, 200)
+    y = rng.normal(size=200)
+    for lowest, refused in ((-0.0999, True), (0.0, False)):
+        values[:100] = lowest
+        kernel = (vectors * values) @ vectors.T
+        model = KernelRidge("precomputed", ridge=0.1, solver="streamed", tol=1e-3)
+        if refused:
+            with pytest.raises(ValueError, match="positive semi-definite kernel, got a direction"):
+                model.fit((kernel + kernel.T) / 2, y)
+        else:
+            error = model.fit((kernel + kernel.T) / 2, y).dual_coef_ - np.linalg.solve(kernel + 0.1 * np.eye(200), y)
+            assert np.linalg.norm(error) <= model.error_bound_
+
+
 def test_what_float32_cannot_resolve_is_warned_of():
     x = np.linspace(0, 1, 200)[:, None]
     with pytest.warns(ConvergenceWarning, match=r"stalled.*condition number is about.*ridge well above"):

@@ -58,7 +58,8 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         X_fit_: The inputs.
         solver_: "dense" or "streamed".
         residual_: ‖R‖ for each output (and ridge), when streamed.
-        error_bound_: ‖R‖/ρ, at least the error of the dual coefficients of each output, when streamed.
+        error_bound_: ‖R‖/ρ, when streamed: at least the error of the dual coefficients of each output, if the kernel has no
+            eigenvalue below 0. One in (−ρ, 0) is refused where a step meets it, and none may.
         n_iter_: Passes over the kernel in float32, when streamed.
 
     Example:
@@ -133,7 +134,7 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         Raises:
             TypeError: If `kernel`, `activation` or a number is not of its kind.
             ValueError: If a value is out of range, shapes do not fit, something is not finite, the kernel has an
-                eigenvalue below −ρ, or `folder` holds another kernel.
+                eigenvalue below −ρ (streamed: a step meets one below 0 beyond rounding), or `folder` holds another kernel.
         """
         for name in ("residual_", "error_bound_", "n_iter_"):  # what an earlier fit certified
             vars(self).pop(name, None)
