@@ -144,6 +144,16 @@ def test_margin_norm_refuses_other_labels(labels):
     assert margin_norm(np.eye(2), np.array([1, -1])) == pytest.approx(2**0.5)
 
 
+def test_margin_norm_of_what_has_none_is_refused():
+    """Equal inputs with both labels have no margin; with one label they are one input."""
+    assert margin_norm(np.ones((2, 2)), np.array([1.0, 1])) == pytest.approx(1)
+    with pytest.raises(ValueError, match="there twice with both labels"):
+        margin_norm(np.ones((2, 2)), np.array([1.0, -1]))
+    for kernel in (-np.eye(2), np.array([[1.0, 2], [2, 1]])):
+        with pytest.raises(ValueError, match="without negative eigenvalues"):
+            margin_norm(kernel, np.ones(2))
+
+
 def test_margin_norm_is_the_constrained_infimum():
     x, y = data(12)
     kernel, y = np.asarray(first_layer_gram(x)), np.asarray(y)
