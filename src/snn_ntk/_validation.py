@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 __all__ = [
     "below_infinity",
+    "cholesky_factor",
     "finite",
     "floats",
     "generator",
@@ -83,6 +84,28 @@ def finite(value: Any, name: str) -> np.ndarray:
     if not np.isfinite(value).all():
         raise ValueError(f"expected finite values in {name}, got NaN or infinity")
     return value
+
+
+def cholesky_factor(matrix: Array, name: str) -> Array:
+    """The lower Cholesky factor of a symmetric matrix of floats whose pivots are above what its rounding can make of 0.
+
+    What is not symmetric would be taken for its symmetric part, and a pivot that should be 0 for any number.
+    """
+    factor = jnp.linalg.cholesky(matrix)
+    if not (_is_concrete(matrix) and _is_concrete(factor)):
+        return factor
+    values = finite(matrix, name)
+    if not np.allclose(values, values.T, rtol=0, atol=1e-5 * np.abs(values).max()):
+        raise ValueError(f"expected {name} to be symmetric, got a matrix that is not")
+    rounding = len(values) * float(jnp.finfo(factor.dtype).eps) * np.diagonal(values).max()
+    # No pivot is below the smallest eigenvalue; NaN where there is none.
+    if not np.diagonal(np.asarray(factor, np.float64)).min() ** 2 > rounding:
+        raise ValueError(
+            f"expected {name} to be positive definite in {factor.dtype}, got the eigenvalue "
+            f"{np.linalg.eigvalsh(values)[0]:.2g}, not above rounding, {rounding:.2g}: leave out inputs that are there "
+            "twice, or compute it in float64"
+        )
+    return factor
 
 
 def non_negative(value: Any, name: str) -> Any:

@@ -48,6 +48,31 @@ def test_a_matrix_that_is_none_is_refused():
         log_marginal_likelihood(jnp.array([[1.0, 2.0], [2.0, 1.0]]), jnp.ones((2, 1)), 0.0)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_point_that_is_there_twice_needs_noise(seed, x64):
+    """With two different targets at one point the likelihood is 0 without noise; with some it is scipy's."""
+    points, y = jax.random.normal(jax.random.key(seed), (6, 3)), jax.random.normal(jax.random.key(seed + 100), (6, 1))
+    nngp = kernel(0.5, 1.2, 0.1, points.at[5].set(points[0])).nngp
+    with pytest.raises(ValueError, match=r"positive definite in float64, got the eigenvalue .* not above rounding"):
+        log_marginal_likelihood(nngp, y, 0.0)
+    law = scipy.stats.multivariate_normal(np.zeros(6), np.asarray(nngp) + 0.1 * np.eye(6))
+    np.testing.assert_allclose(log_marginal_likelihood(nngp, y, 0.1), law.logpdf(y[:, 0]), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("nngp", "ridge", "message"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], -0.5, "ridge >= 0"),
+        ([[1.0, 0.0], [0.0, 1.0]], [0.5, -0.5], "ridge >= 0"),
+        ([[1.0, 0.0], [0.0, 1.0]], np.nan, "ridge >= 0"),
+        ([[1.0, 0.9], [0.0, 1.0]], 0.1, "to be symmetric"),
+    ],
+)
+def test_noise_is_not_negative_and_a_covariance_symmetric(nngp, ridge, message):
+    with pytest.raises(ValueError, match=message):
+        log_marginal_likelihood(jnp.array(nngp), jnp.ones((2, 1)), jnp.asarray(ridge))
+
+
 def test_a_kernel_of_integers_leaves_targets_and_noise_as_they_are():
     y = jnp.array([[0.5], [0.7], [-0.3]])
     found = log_marginal_likelihood(2 * jnp.eye(3, dtype=int), y, 0.5)

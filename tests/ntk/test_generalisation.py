@@ -39,6 +39,19 @@ def test_bound_is_its_formula():
     assert with_confidence == pytest.approx(by_hand + 3 * np.sqrt(np.log(60) / 60), rel=1e-8)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_bound_of_inputs_that_are_there_twice_is_refused(seed):
+    """With two different targets at one point no function of the kernel's space fits: the bound would be infinite."""
+    x = jax.random.normal(jax.random.key(seed), (6, 3))
+    with pytest.raises(ValueError, match="positive definite in float64"):
+        generalisation_bound(first_layer_gram(x.at[5].set(x[0])), jnp.arange(6.0))
+
+
+def test_bound_of_a_kernel_that_is_not_symmetric_is_refused():
+    with pytest.raises(ValueError, match="kernel to be symmetric"):
+        generalisation_bound(jnp.array([[1.0, 0.9], [0.0, 1.0]]), jnp.ones(2))
+
+
 def test_linearised_complexity_is_attained_and_bounded():
     x, _ = data()
     start = init_two_layer(jax.random.key(1), 40, 6)
@@ -129,6 +142,16 @@ def test_margin_norm_refuses_other_labels(labels):
     with pytest.raises(ValueError, match="finite values in kernel"):
         margin_norm(np.full((2, 2), np.nan), np.array([1, -1]))
     assert margin_norm(np.eye(2), np.array([1, -1])) == pytest.approx(2**0.5)
+
+
+def test_margin_norm_of_what_has_none_is_refused():
+    """Equal inputs with both labels have no margin; with one label they are one input."""
+    assert margin_norm(np.ones((2, 2)), np.array([1.0, 1])) == pytest.approx(1)
+    with pytest.raises(ValueError, match="there twice with both labels"):
+        margin_norm(np.ones((2, 2)), np.array([1.0, -1]))
+    for kernel in (-np.eye(2), np.array([[1.0, 2], [2, 1]])):
+        with pytest.raises(ValueError, match="without negative eigenvalues"):
+            margin_norm(kernel, np.ones(2))
 
 
 def test_margin_norm_is_the_constrained_infimum():

@@ -66,6 +66,18 @@ def test_first_layer_gram_is_half_the_first_part():
     np.testing.assert_allclose(jnp.diag(first_layer_gram(x)), norms**2 / 2, rtol=1e-7)
 
 
+@pytest.mark.parametrize("d", [2, 20, 784])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_kernels_of_inputs_with_themselves_and_their_opposites(d, dtype):
+    """K(x, x) = 2‖x‖² and K(x, −x) = 0, H∞(x, x) = ‖x‖²/2 and H∞(x, −x) = 0, to rounding."""
+    x = normal(0, 50, d).astype(dtype)
+    squares, tolerance = jnp.sum(x.astype(float) ** 2, axis=1), 16 * float(jnp.finfo(dtype).eps)
+    for kernel, factor in ((relu_ntk, 2), (first_layer_gram, 0.5)):
+        for same in (kernel(x), kernel(x, x)):
+            np.testing.assert_allclose(jnp.diagonal(same), factor * squares, rtol=tolerance)
+        np.testing.assert_allclose(jnp.diagonal(kernel(x, -x)) / squares, 0, atol=tolerance)
+
+
 def test_different_dimensions_are_refused():
     with pytest.raises((ValueError, TypeError)):  # the annotations, enforced under test, may be first
         relu_ntk(normal(0, 2, 3), normal(1, 2, 4))

@@ -146,6 +146,21 @@ def test_stochastic_step_averages_to_the_gradient():
         stochastic_step(start, x, y, keys[0], learning_rate=0.3, batch_size=N + 1)
 
 
+@pytest.mark.parametrize("extra", [-1, 3])
+def test_stochastic_step_has_a_target_for_each_input(extra, unchecked):
+    x, _ = problem(0)
+    start = init_two_layer(jax.random.key(1), 50, D)
+    with pytest.raises(ValueError, match="expected y of shape"):
+        stochastic_step(start, x, jnp.ones(N + extra), jax.random.key(2), learning_rate=0.3, batch_size=2)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [1.0, 0.5], [1.0, np.nan]])
+def test_online_labels_have_two_signs(labels):
+    net = init_two_layer(jax.random.key(0), 8, 2)
+    with pytest.raises(ValueError, match="expected labels -1 and 1"):
+        online_logistic(net, jnp.eye(2), jnp.array(labels), learning_rate=0.5)
+
+
 def test_measures_of_motion():
     x, _ = problem(0)
     start = init_two_layer(jax.random.key(1), 4, D)

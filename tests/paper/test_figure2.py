@@ -161,6 +161,22 @@ def test_a_basis_keeps_the_products_of_dependent_inputs(x):
     np.testing.assert_allclose(reduced @ reduced.T, x @ x.T, atol=1e-5)
 
 
+def test_an_encoder_has_no_more_rows_than_inputs():
+    with pytest.raises(ValueError, match="at least the encoder's 20 rows, got 10"):
+        initial_norms(init_figure2(jax.random.key(0), 10, 20, 2), d_in=10, key=jax.random.key(1))
+
+
+def test_an_activation_that_is_not_resolved_is_refused():
+    with pytest.raises(ValueError, match="expected"):
+        figure2_limit_kernels(jnp.eye(3), activation=lambda z: jnp.sin(400 * z), sigma0=0.5)
+
+
+def test_a_basis_of_integers_has_their_products():
+    x = np.array([[1, 2, 3, 0], [0, 1, 1, 1]])
+    reduced = np.asarray(in_basis(jnp.asarray(x)))
+    np.testing.assert_allclose(reduced @ reduced.T, [[14, 5], [5, 3]], rtol=1e-6)
+
+
 def test_targets_of_another_shape_are_not_broadcast(unchecked):
     x, options = points(3, 4), dict(width=8, sigma0=0.5, **TANH)
     for y in (x[:1, :2], x[:, 0]):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import erf
 
 from snn_ntk import nt, stax
 from snn_ntk.kernels import tangent_kernels
@@ -64,6 +65,27 @@ def test_expectation_and_variance_over_noise(name, x):
     # Eight outputs: four standard errors; the sample variance of a near-Gaussian has relative error √(2/samples).
     np.testing.assert_array_less(jnp.abs(error), 4 * jnp.sqrt(variance / samples))
     np.testing.assert_allclose(sample.var(0, ddof=1), variance, rtol=4 * np.sqrt(2 / samples))
+
+
+@pytest.mark.parametrize("sigma0", [1e-4, 0.02, 0.1])
+@pytest.mark.parametrize(
+    ("activation", "phi"),
+    [(stax.Erf(), erf), (stax.Relu(), lambda z: np.maximum(z, 0)), (jnp.tanh, np.tanh), (stax.Abs(), np.abs)],
+    ids=["erf", "relu", "tanh", "abs"],
+)
+def test_the_variance_of_little_noise_is_not_rounding(activation, phi, sigma0, x):
+    """In float64, of φ(z) − φ(u), which is small too; a rule on each side of the kink at z = 0."""
+    params = init_parameters(jax.random.key(1), 30, 6, sigma0=sigma0)
+    u, s = (np.asarray(x, float) @ np.asarray(params.mu, float).T)[..., None], sigma0 * np.linalg.norm(x, axis=1)
+    s = s[:, None, None]
+    kink, (nodes, weights) = np.clip(-u / s, -9, 9), np.polynomial.legendre.leggauss(100)
+    g = np.concatenate([kink + (nodes - 1) / 2 * (kink + 9.5), kink + (nodes + 1) / 2 * (9.5 - kink)], axis=-1)
+    weights = np.concatenate([weights * (kink + 9.5), weights * (9.5 - kink)], axis=-1) * np.exp(-(g**2) / 2)
+    weights /= weights.sum(-1, keepdims=True)
+    difference = phi(u + s * g) - phi(u)
+    variance = (weights * difference**2).sum(-1) - (weights * difference).sum(-1) ** 2
+    expected = variance @ np.asarray(params.d, float) ** 2 / 30
+    np.testing.assert_allclose(output_variance(params, x, activation=activation), expected, rtol=3e-5)
 
 
 def test_sampling_by_neuron_is_sampling_by_weight(x):

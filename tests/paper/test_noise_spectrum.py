@@ -66,6 +66,14 @@ def test_table_of_factors_against_no_noise(sigma0):
     np.testing.assert_allclose(values[present], [q**2, 1.0], rtol=1e-10)
 
 
+@pytest.mark.parametrize("size", [1e-12, 1e6])
+def test_factors_do_not_know_the_size_of_the_activation(size):
+    for against in ("same variance", "no noise"):
+        one, other = (noise_factors(lambda z, s=s: s * erf(z), sigma0=0.5, against=against) for s in (1.0, size))
+        np.testing.assert_array_equal(np.isfinite(one), np.arange(9) % 2 == 1)  # erf is odd
+        np.testing.assert_allclose(other, one, rtol=1e-9)
+
+
 def test_same_variance_factor_does_not_know_the_activation():
     for phi in (erf, np.sin, np.exp, np.cos):
         values = noise_factors(phi, sigma0=0.7, degrees=5)

@@ -1,5 +1,7 @@
 """The objectives against quadrature, Monte Carlo and their closed forms."""
 
+import decimal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,31 @@ def test_gaussian_kl_is_the_integral(variance, variance0):
     assert float(value) == pytest.approx(integral, rel=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gaussian_kl_keeps_its_digits_at_every_move(dtype):
+    """Against 60 digits: the difference of the means, and the ratio of the variances as it comes."""
+    moves = [0.0, 1e-9, -1e-6, 1e-4, -1e-3, 0.03, -0.2, 0.249, 0.251, -0.251, 0.9, -0.9, 30.0]
+    with jax.enable_x64(dtype == np.float64), decimal.localcontext(prec=60):
+        for shift in (0.0, 1e-7, 0.3):
+            given = np.array([(shift, 0.7 * (1 + r), 0.0, 0.7) for r in moves], dtype).T
+            found = paper.gaussian_kl(*map(jnp.asarray, given))
+            assert found.dtype == dtype
+            for value, (a, v, a0, v0) in zip(found, given.T, strict=True):
+                a, v, a0, v0 = (decimal.Decimal(float(number)) for number in (a, v, a0, v0))
+                exact = ((a - a0) ** 2 / v0 + v / v0 - 1 - (v / v0).ln()) / 2
+                assert float(value) == pytest.approx(float(exact), rel=30 * float(np.finfo(dtype).eps), abs=1e-30)
+
+
+@pytest.mark.parametrize("move", ["mu", "sigma"])
+def test_kl_of_a_small_move_is_not_rounding(net, x, move):
+    step = 1e-4 * jax.random.normal(jax.random.key(3), net.mu.shape)
+    new = net._replace(**{move: getattr(net, move) + step})
+    mu, sigma, mu0, sigma0, points = (np.asarray(v, np.float64) for v in (new.mu, new.sigma, net.mu, net.sigma, x))
+    ratio = (points**2 @ (sigma**2 - sigma0**2).T) / (points**2 @ (sigma0**2).T)
+    expected = ((points @ (mu - mu0).T) ** 2 / (points**2 @ (sigma0**2).T) + ratio - np.log1p(ratio)).sum(1) / 2
+    np.testing.assert_allclose(paper.kl(new, net, x), expected, rtol=1e-5)
+
+
 def test_kl_with_fixed_variance_weights_sees_the_data_only(net, x):
     step = 0.1 * jax.random.normal(jax.random.key(3), net.mu.shape)
     value = paper.kl(net._replace(mu=net.mu + step), net, x)
@@ -54,7 +81,7 @@ def test_kl_with_fixed_variance_weights_sees_the_data_only(net, x):
 
 
 def test_kl_is_zero_at_the_start_and_positive_elsewhere(net, x):
-    assert paper.kl(net, net, x) == pytest.approx(0.0, abs=1e-3)
+    np.testing.assert_array_equal(paper.kl(net, net, x), 0)
     assert float(paper.kl(moved(net), net, x).min()) > 0.1
 
 

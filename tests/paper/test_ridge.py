@@ -324,3 +324,15 @@ def test_a_ridge_above_rounding_solves_a_singular_kernel():
     for ridge in (1e-10, 1.0):
         found = paper.ridge_as_printed(kernel, y, beta=ridge)
         np.testing.assert_allclose(found, 2 / (2 + ridge) * 2, rtol=1e-5)
+
+
+def test_a_stationary_point_is_sought_for_no_more_steps_than_asked():
+    nets = jax.vmap(lambda key: paper.init_parameters(key, 16, 3, sigma0=SIGMA0))(
+        jax.random.split(jax.random.key(0), 1)
+    )
+    x = jnp.eye(3)[None]
+    for most in (1, 5, 12):
+        end = paper.stationary_point(
+            nets, x, x, activation=ERF, sigma0=SIGMA0, beta=BETA, tolerance=1e-12, max_steps=most
+        )
+        assert end.steps == most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import signal
@@ -235,6 +236,49 @@ def test_a_tangent_kernel_has_no_posterior():
     mean, std = KernelRidge(activation=stax.Erf(), sigma0=0.5, get="nngp").fit(X, Y).predict(X, return_std=True)
     assert mean.shape == (12, 3)
     assert np.all(std > 0)
+
+
+@pytest.mark.parametrize(("fixed", "other"), [("nngp", "ntk"), ("ntk", "nngp")])
+def test_a_partial_keeps_the_kernel_that_it_names(fixed, other):
+    kernel_fn = stax.serial(StochasticDense(1, sigma0=0.5), stax.Erf(), stax.Dense(1))[2]
+    model = KernelRidge(functools.partial(kernel_fn, get=fixed), get=other, ridge=0.1).fit(X[:8], Y[:8])
+    k = np.asarray(kernel_fn(jnp.asarray(X), jnp.asarray(X[:8]), fixed), np.float64)
+    np.testing.assert_allclose(model.predict(X), k @ np.linalg.solve(k[:8] + 0.1 * np.eye(8), Y[:8]), atol=1e-5)
+    if fixed == "ntk":
+        with pytest.raises(ValueError, match="tangent kernel is not the covariance"):
+            model.predict(X, return_std=True)
+
+
+@pytest.mark.parametrize("n", [1, 12])
+@pytest.mark.parametrize("wrap", [lambda fn: fn, lambda fn: lambda a, b: fn(a, b, "nngp")], ids=["plain", "lambda"])
+def test_the_noise_of_dropout_inflates_nothing(n, wrap):
+    """The covariance of f̂ does not know of dropout with independent masks: it is that of the network without it."""
+
+    def model(*dropout):
+        kernel_fn = stax.serial(stax.Dense(1), stax.Relu(), *dropout, stax.Dense(1))[2]
+        return KernelRidge(wrap(kernel_fn), get="nngp", ridge=0.1).fit(X[:n], Y[:n])
+
+    noisy, plain = model(stax.Dropout(0.5)), model()
+    for x in (X[:n], X[:1], X):
+        for found, expected in zip(noisy.predict(x, return_std=True), plain.predict(x, return_std=True), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_certified_holds_or_the_kernel_is_refused():
+    """Half of the eigenvalues at −0.0999 and a ridge of 0.1: residuals of 1e-3 are errors of 10 ‖Y‖, not of 0.01."""
+    rng = np.random.default_rng(0)
+    vectors, values = np.linalg.qr(rng.normal(size=(200, 200)))[0], rng.uniform(0, 1, 200)
+    y = rng.normal(size=200)
+    for lowest, refused in ((-0.0999, True), (0.0, False)):
+        values[:100] = lowest
+        kernel = (vectors * values) @ vectors.T
+        model = KernelRidge("precomputed", ridge=0.1, solver="streamed", tol=1e-3)
+        if refused:
+            with pytest.raises(ValueError, match="positive semi-definite kernel, got a direction"):
+                model.fit((kernel + kernel.T) / 2, y)
+        else:
+            error = model.fit((kernel + kernel.T) / 2, y).dual_coef_ - np.linalg.solve(kernel + 0.1 * np.eye(200), y)
+            assert np.linalg.norm(error) <= model.error_bound_
 
 
 def test_what_float32_cannot_resolve_is_warned_of():

@@ -46,3 +46,21 @@ def test_nothing_is_learned_without_a_kernel(rate):
 def test_a_learning_rate_is_positive(rate):
     with pytest.raises(ValueError, match="expected a learning rate > 0"):
         limit_flow(np.eye(2), np.zeros((2, 1)), np.ones((2, 1)), [1.0], learning_rate=rate)
+
+
+def test_a_descent_at_the_edge_goes_back_and_forth_and_has_no_end():
+    # Eigenvalue 1 of two points: at η = 4 the error changes its sign at every step, at 3.9 it dies out.
+    f0, y = np.zeros((2, 1)), np.ones((2, 1))
+    found = limit_flow(np.eye(2), f0, y, [0, 1, 2, 7], learning_rate=4.0).train[:, 0, 0]
+    np.testing.assert_allclose(found, [0, 2, 0, 2])
+    np.testing.assert_allclose(limit_flow(np.eye(2), f0, y, [np.inf], learning_rate=3.9).train[0], y)
+    for call in (limit_flow, lambda *given, **options: limit_movement(np.eye(2), *given, **options)):
+        with pytest.raises(ValueError, match=r"learning rate below 4, .*have no limit"):
+            call(np.eye(2), f0, y, [1, np.inf], learning_rate=4.0)
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.5])
+def test_numbers_of_steps_are_whole(rate):
+    with pytest.raises(ValueError, match="whole numbers of steps"):
+        limit_flow(np.diag([1.0, 0.001]), F0, Y, [0.5], learning_rate=rate)
+    assert np.isfinite(limit_flow(np.diag([1.0, 0.001]), F0, Y, [0.5]).train).all()

@@ -114,3 +114,9 @@ def test_a_flow_is_as_exact_as_it_is_asked_to_be():
             expected = np.exp(-np.outer([0.5, 1.0, 2.0], [1.0, 9.0]))
             assert np.abs(np.asarray(flow.records) - expected).max() < 20 * tolerance
             np.testing.assert_allclose(flow.params, expected[-1], rtol=0, atol=20 * tolerance)
+
+
+@pytest.mark.parametrize(("steps", "error"), [(-3, ValueError), (2.5, TypeError), (None, TypeError), (True, TypeError)])
+def test_a_number_of_steps_is_a_whole_one(steps, error, unchecked):
+    with pytest.raises(error, match="expected steps"):
+        gradient_descent(lambda w: w**2, jnp.array(1.0), learning_rate=0.1, steps=steps, record_at=np.zeros(0, int))

@@ -29,15 +29,15 @@ def log_marginal_likelihood(
     Args:
         nngp: Covariance K between the inputs, shape (n, n).
         y: Targets, shape (n, d_out), each output a draw of its own.
-        ridge: Variance of the noise, one number or one for each input.
+        ridge: Variance of the noise, one number or one for each input, each at least 0.
 
     Returns:
         The log marginal likelihood, summed over outputs.
 
     Raises:
         TypeError: If `nngp` is no array.
-        ValueError: If shapes do not fit, or K + R is not positive definite in its precision (within a trace the result is
-            NaN).
+        ValueError: If shapes do not fit, something is not finite, a variance is negative, K is not symmetric, or K + R is
+            not positive definite beyond rounding in its precision (within a trace that is NaN or not seen).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -61,14 +61,12 @@ def log_marginal_likelihood(
             f"expected nngp (n, n), y (n, d_out) and ridge () or (n,), got shapes {K.shape}, {y.shape} and {ridges}"
         )
     outputs = y.shape[1]
-    factor = jnp.linalg.cholesky(K + jnp.diag(jnp.broadcast_to(jnp.asarray(ridge, K.dtype), (n,))))
+    ridge = jnp.broadcast_to(jnp.asarray(ridge, K.dtype), (n,))
+    if not isinstance(ridge, Tracer) and not bool((ridge >= 0).all()):
+        raise ValueError(f"expected ridge >= 0, got {ridge.min()}")
+    if not isinstance(y, Tracer):
+        validation.finite(y, "y")
+    factor = validation.cholesky_factor(K + jnp.diag(ridge), "nngp + ridge")
     white = jax.scipy.linalg.solve_triangular(factor, y, lower=True)
     log_det = 2 * jnp.log(jnp.diagonal(factor)).sum()
-    value = -0.5 * ((white**2).sum() + outputs * (log_det + n * math.log(2 * math.pi)))
-    if not isinstance(value, Tracer) and not bool(jnp.isfinite(value)):
-        validation.finite(y, "y")
-        raise ValueError(
-            f"expected nngp + ridge to be positive definite in {K.dtype}, got a matrix that is not: raise ridge, or "
-            "compute the kernel in float64"
-        )
-    return value
+    return -0.5 * ((white**2).sum() + outputs * (log_det + n * math.log(2 * math.pi)))

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
@@ -80,6 +81,7 @@ def stochastic_step(
     """
     if batch_size > x.shape[0]:
         raise ValueError(f"expected a batch of at most n={x.shape[0]}, got {batch_size}")
+    y = validation.of_shape(y, x.shape[:1], "y")
     rows = jax.random.choice(key, x.shape[0], (batch_size,), replace=False)
     return gradient_step(net, x[rows], y[rows], learning_rate=learning_rate / batch_size)
 
@@ -142,7 +144,7 @@ def online_logistic(
         The last network and, for each sample, whether the network before it was wrong, booleans of shape (n,).
 
     Raises:
-        ValueError: If `y` is not of shape (n,).
+        ValueError: If `y` is not of shape (n,), or a label is not ±1.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -162,6 +164,8 @@ def online_logistic(
         return net._replace(w=net.w - learning_rate * pull_back(net, x, slope[None])), margin <= 0
 
     y = validation.of_shape(y, x.shape[:1], "y")
+    if not isinstance(y, Tracer) and not (jnp.abs(jnp.asarray(y)) == 1).all():
+        raise ValueError("expected labels -1 and 1, got others")
     return jax.lax.scan(body, net, (validation.floats(x), validation.floats(y)))
 
 

@@ -18,7 +18,7 @@ from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import as_floats, standard_deviation
 from snn_ntk.activations.duals import dual_derivatives
-from snn_ntk.ntk.relu_kernel import kappa0, kappa1
+from snn_ntk.ntk.relu_kernel import kappa0, kappa1, snapped
 
 __all__ = ["LimitLayer", "erf_dual", "feature_map", "principal_components", "recursion", "relu_dual"]
 
@@ -62,10 +62,7 @@ def relu_dual(c: Array | float, q1: Array | float, q2: Array | float) -> tuple[A
     """
     c, q1, q2 = as_floats(c, q1, q2)
     scale = standard_deviation(q1) * standard_deviation(q2)
-    rho = c / jnp.where(scale > 0, scale, 1)
-    # κ0 turns an error ε at ρ = ±1 into √ε: a correlation within rounding of ±1 is taken to be ±1, so that equal and
-    # opposite inputs keep the exact ranks of their Gram matrices.
-    rho = jnp.where(1.0 - jnp.abs(rho) < 8 * jnp.finfo(rho.dtype).eps, jnp.sign(rho), rho)
+    rho = snapped(c / jnp.where(scale > 0, scale, 1))
     return scale * kappa1(rho) / 2, kappa0(rho) / 2
 
 
@@ -195,7 +192,8 @@ def _feature_map(x, hidden):
         norms = jnp.sqrt(jnp.diag(gram))
         sizes = jnp.outer(norms, norms)
         # An input of zeros has no angles: any will do, since its features are 0.
-        cosines = jnp.where(sizes > 0, gram / jnp.where(sizes > 0, sizes, 1), jnp.eye(len(x), dtype=x.dtype))
+        cosines = snapped(gram / jnp.where(sizes > 0, sizes, 1))
+        cosines = jnp.where(sizes > 0, cosines, jnp.eye(len(x), dtype=x.dtype))
         outer = jnp.einsum("np,nq->npq", _square_root(kappa0(cosines)), features).reshape(x.shape[0], -1)
         psi = _square_root(kappa1(cosines) * sizes)
         features = jnp.concatenate([outer, psi], axis=1)

@@ -110,7 +110,8 @@ def margin_norm(kernel: np.ndarray, y: np.ndarray) -> float:
         The norm; at most √(yᵀK⁻¹y).
 
     Raises:
-        ValueError: If a label is not ±1, or the kernel not finite.
+        ValueError: If a label is not ±1, the kernel not finite or with a negative eigenvalue, or the infimum infinite or
+            not found to a hundredth.
 
     Example:
         >>> round(margin_norm(np.eye(4), np.array([1, -1, 1, -1.0])), 4)
@@ -122,6 +123,9 @@ def margin_norm(kernel: np.ndarray, y: np.ndarray) -> float:
     if not np.all(np.abs(y) == 1):
         raise ValueError(f"expected labels -1 and 1, got {np.unique(y)}")
     q = validation.finite(kernel, "kernel") * np.outer(y, y)
+    values = np.linalg.eigvalsh(q)
+    if values[0] < -1e-10 * abs(values[-1]):
+        raise ValueError(f"expected a kernel without negative eigenvalues, got {values[0]:.3g} beside {values[-1]:.3g}")
 
     def negative_dual(alpha):
         product = q @ alpha
@@ -136,4 +140,11 @@ def margin_norm(kernel: np.ndarray, y: np.ndarray) -> float:
         bounds=[(0, None)] * len(y),
         options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 30},
     )
+    # Divided by the least margin the function is feasible: so near is its norm to the infimum, if there is one.
+    least = float((q @ result.x).min())
+    if not least > 0.99:
+        raise ValueError(
+            f"expected labels that functions of the kernel's space have by a margin which float64 resolves, got one of "
+            f"{least:.2g} for 1: an input that is there twice with both labels has none"
+        )
     return float(np.sqrt(max(-2 * result.fun, 0.0)))

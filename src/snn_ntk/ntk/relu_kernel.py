@@ -71,6 +71,14 @@ def relu_ntk_profile(u: Float[Array, "..."]) -> Float[Array, "..."]:
     return u * kappa0(u) + kappa1(u)
 
 
+def snapped(rho: Array) -> Array:
+    """Cosines, those within rounding of ±1 taken to be ±1.
+
+    κ0 turns an error ε there into √ε: so equal and opposite inputs keep the exact ranks of their Gram matrices.
+    """
+    return jnp.where(1.0 - jnp.abs(rho) < 8 * jnp.finfo(rho.dtype).eps, jnp.sign(rho), rho)
+
+
 @full_precision
 def cosines(x1: Array, x2: Array) -> tuple[Array, Array]:
     """Products of norms and cosines of all pairs of rows."""
@@ -78,7 +86,7 @@ def cosines(x1: Array, x2: Array) -> tuple[Array, Array]:
         raise ValueError(f"expected inputs of equal dimension, got {x1.shape} and {x2.shape}")
     x1, x2 = validation.floats(x1), validation.floats(x2)
     norms = jnp.linalg.norm(x1, axis=-1)[:, None] * jnp.linalg.norm(x2, axis=-1)[None, :]
-    return norms, x1 @ x2.T / jnp.where(norms == 0, 1, norms)
+    return norms, snapped(x1 @ x2.T / jnp.where(norms == 0, 1, norms))
 
 
 def relu_ntk(x1: Num[Array, "n1 d"], x2: Num[Array, "n2 d"] | None = None) -> Float[Array, "n1 n2"]:

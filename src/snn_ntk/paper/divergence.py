@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from snn_ntk import _validation as validation
+from snn_ntk._precision import full_precision
 from snn_ntk.paper.network import Parameters, preactivation_law
 
 __all__ = ["frobenius_penalty", "gaussian_kl", "kl"]
@@ -36,10 +37,21 @@ def gaussian_kl(
     Source: wang2024vae, Eq. 4 (which asks for the textbook formula); book, chapter 8.
     """
     mean, variance, mean0, variance0 = map(validation.floats, (mean, variance, mean0, variance0))
-    ratio = variance / variance0
-    return 0.5 * (ratio + (mean - mean0) ** 2 / variance0 - 1 - jnp.log(ratio))
+    return _divergence(mean - mean0, variance - variance0, variance0)
 
 
+def _divergence(shift, growth, variance0):
+    """½[Δ²/v₀ + r − log(1 + r)], Δ = a − a₀ and r = v/v₀ − 1: what has not moved adds no rounding."""
+    r = growth / variance0
+    # r − log(1 + r) cancels at small r. With s = r/(2 + r), log(1 + r) = 2 artanh s and r − 2 s = r s.
+    small = jnp.abs(r) < 0.25
+    near, far = jnp.where(small, r, 0), jnp.where(small, 1, r)
+    s = near / (2 + near)
+    rest = sum(s ** (2 * k) / (2 * k + 1) for k in range(1, 10))
+    return 0.5 * (shift**2 / variance0 + jnp.where(small, s * (near - 2 * rest), far - jnp.log1p(far)))
+
+
+@full_precision
 def kl(params: Parameters, initial: Parameters, x: Num[Array, "n d_in"]) -> Float[Array, " n"]:
     """Divergence of the latent law from the one at initialisation, KL(P(z_i(t)) ‖ P(z_i(0))).
 
@@ -64,9 +76,11 @@ def kl(params: Parameters, initial: Parameters, x: Num[Array, "n d_in"]) -> Floa
 
     Source: wang2024vae, Eq. 4; book, chapter 8.
     """
-    mean, variance = preactivation_law(params, x)
-    mean0, variance0 = preactivation_law(initial, x)
-    return jnp.sum(gaussian_kl(mean, variance, mean0, variance0), axis=-1)
+    x = validation.floats(x)
+    # Of the moves of the weights: a difference of two laws would have their rounding.
+    shift = x @ (params.mu - initial.mu).T
+    growth = (x * x) @ ((params.sigma - initial.sigma) * (params.sigma + initial.sigma)).T
+    return jnp.sum(_divergence(shift, growth, preactivation_law(initial, x)[1]), axis=-1)
 
 
 def frobenius_penalty(params: Parameters, initial: Parameters) -> Float[Array, ""]:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Num
 
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
+from snn_ntk.activations.refusal import is_unresolved, refuse
 from snn_ntk.activations.resolution import resolve
 
 __all__ = ["Figure2Kernels", "figure2_limit_kernels"]
@@ -61,7 +62,8 @@ def figure2_limit_kernels(
 
     Raises:
         TypeError: If the activation is unknown.
-        ValueError: If `samples` is less than 1.
+        ValueError: If `samples` is less than 1, or the activation overflows or is not resolved at a variance, which the
+            message names. Inside of `jax.jit` that is NaN.
 
     Example:
         >>> import jax.numpy as jnp
@@ -96,7 +98,14 @@ def figure2_limit_kernels(
     )
 
 
-@partial(jax.jit, static_argnums=0)
 def _pair(activation, c, q1, q2):
+    value, slope = _derivatives(activation, c, q1, q2)
+    if is_unresolved(value, slope):
+        refuse(activation, q1, q2)
+    return value, slope
+
+
+@partial(jax.jit, static_argnums=0)
+def _derivatives(activation, c, q1, q2):
     # Compiled by itself: one program for all pairs and one for all variances, instead of one for the recursion.
     return activation.derivatives(c, q1, q2)[:2]

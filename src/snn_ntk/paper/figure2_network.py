@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
 from snn_ntk.activations.base import standard_deviation
 from snn_ntk.activations.resolution import resolve
@@ -83,7 +84,7 @@ def _normal_arrays(keys, shapes):
     return [row[:size].reshape(shape) for row, size, shape in zip(drawn, sizes, shapes, strict=True)]
 
 
-def in_basis(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
+def in_basis(x: Num[Array, "n d"]) -> Float[Array, "n r"]:
     """The inputs in an orthonormal basis of their span, so that the first layer has n rows instead of d.
 
     Every gradient of the encoder is a combination of inputs, so W_enc moves only within their span, and a standard
@@ -103,6 +104,7 @@ def in_basis(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
 
     Source: book, chapter 9.
     """
+    x = validation.floats(x)
     if len(x) >= x.shape[1]:
         return x
     triangle = np.linalg.qr(np.asarray(x, np.float64).T)[1]

@@ -142,6 +142,9 @@ def layer_movement(params: Figure2Parameters, start: Figure2Parameters) -> Float
     Returns:
         Norms, shape (4,).
 
+    Raises:
+        ValueError: If the encoder has more rows than `d_in`.
+
     Example:
         >>> import jax
         >>> params = init_figure2(jax.random.key(0), 4, 3, 2)
@@ -164,6 +167,9 @@ def initial_norms(start: Figure2Parameters, *, d_in: int, key: Array) -> Float[A
     Returns:
         Norms, shape (4,).
 
+    Raises:
+        ValueError: If the encoder has more rows than `d_in`.
+
     Example:
         >>> import jax
         >>> start = init_figure2(jax.random.key(0), 100, 10, 5)
@@ -174,6 +180,8 @@ def initial_norms(start: Figure2Parameters, *, d_in: int, key: Array) -> Float[A
     Source: wang2024vae, Figure 2; book, chapter 9.
     """
     squares = _squared_norms(start)
+    if d_in < start.encoder.shape[0]:
+        raise ValueError(f"expected d_in of at least the encoder's {start.encoder.shape[0]} rows, got {d_in}")
     left_out = (d_in - start.encoder.shape[0]) * start.encoder.shape[1]
     return jnp.sqrt(squares.at[0].add(_chi_square(key, left_out))) if left_out else jnp.sqrt(squares)
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from snn_ntk import _validation as validation
 from snn_ntk._precision import full_precision
-from snn_ntk.activations.base import standard_deviation
+from snn_ntk.activations.base import Activation, derivative_of, standard_deviation
 from snn_ntk.activations.refusal import check_smoothing
 from snn_ntk.activations.resolution import resolve
 
@@ -203,7 +203,7 @@ def expected_output(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
 
 @full_precision
 def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activation: Any) -> Float[Array, "n d_out"]:
-    """The variance of the network's output over its noise, exactly.
+    """The variance of the network's output over its noise, also where that is small.
 
     Var_ζ f_k(x, ζ) = (1/m) Σ_r W_d[r, k]² (E φ(z_r)² - φ̂(u_r; s_r)²)
 
@@ -236,6 +236,22 @@ def output_variance(params: Parameters, x: Num[ArrayLike, "n d_in"], *, activati
     activation = resolve(activation)
     square, mean = activation.second_moment(u, s), activation.smoothed(u, s)
     check_smoothing(activation, u, s, square, mean)
+    return _variance(activation, u, s, square, mean) @ params.d**2 / u.shape[1]
+
+
+def _variance(activation: Activation, u: Array, s: Array, square: Array, mean: Array) -> Array:
+    """E φ(z)² − φ̂² of every neuron; where the noise is small and that cancels, Σ_k s²ᵏ φ̂⁽ᵏ⁾(u)²/k!, of which two terms do.
+
+    The series stands only where it is the difference to rounding, so also where φ has a kink that no derivative sees.
+    """
     # Rounding may leave a tiny negative difference where the noise is 0.
-    variance = jnp.maximum(square - mean**2, 0)
-    return variance @ params.d**2 / u.shape[1]
+    difference = jnp.maximum(square - mean**2, 0)
+    if activation.jumps:
+        return difference
+    slope = derivative_of(lambda u: activation.smoothed(u, s))
+    first, second = (s * slope(u)) ** 2, (s**2 * derivative_of(slope)(u)) ** 2 / 2
+    eps = jnp.finfo(u.dtype).eps
+    # The third term is about second²/first, and must be below the rounding of the difference.
+    converged = second <= jnp.maximum(jnp.sqrt(eps * square) * jnp.sqrt(first), eps * square)
+    agrees = jnp.abs(first + second - difference) <= 64 * eps * square
+    return jnp.where(converged & agrees, first + second, difference)

@@ -123,7 +123,7 @@ def noise_factors(
     q = 1 + sigma0**2
     noisy = degree_weights(phi, variance=q, degrees=degrees)
     base = noisy if against == "same variance" else degree_weights(phi, degrees=degrees)
-    present = base > 1e-20 * max(base.max(), 1.0)
+    present = base > 1e-20 * base.max()
     factors = np.full(degrees + 1, np.nan)
     factors[present] = (noisy[present] / base[present]) * q ** -np.arange(degrees + 1.0)[present]
     return factors

@@ -159,8 +159,9 @@ def stationary_point(
     step = descend(jnp.zeros_like(initial.mu), 1)
     first, ratio, steps = length(step), np.ones(runs), 1
     while steps < max_steps and not (ratio < tolerance).all():
-        before = descend(step, 9)
+        count = min(10, max_steps - steps)
+        before = descend(step, count - 1)
         step = descend(before, 1)
-        steps += 10
+        steps += count
         ratio = length(step - before) / first
     return Stationary(jax.vmap(_Problem.network)(problem, step), ratio, steps)

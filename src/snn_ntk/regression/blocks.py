@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,11 +37,33 @@ def _of_activation(activation: Any, sigma0: Any, get: str) -> Block:
     return block
 
 
+def _fixed_get(kernel: Any) -> Any:
+    """The `get` that a `functools.partial` has fixed, or None."""
+    return kernel.keywords.get("get") if isinstance(kernel, functools.partial) else None
+
+
 def _takes_get(kernel: Callable) -> bool:
+    if _fixed_get(kernel) is not None:
+        return False
     try:
         return "get" in inspect.signature(kernel).parameters
     except (TypeError, ValueError):  # a builtin says nothing of its arguments
         return False
+
+
+def _equal(x1: np.ndarray, x2: np.ndarray) -> bool:
+    """Whether neural-tangents takes two arrays for one and the same."""
+    return x1.shape == x2.shape and bool((np.abs(x1 - x2) < 1e-12).all())
+
+
+def _of_two(block: Block, x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+    """A block of two arrays that are not equal, for `stax.Dropout` takes the noise in two equal ones for the same."""
+    if not _equal(x1, x2):
+        return block(x1, x2)
+    turned = np.roll(x2, 1, axis=0)
+    if not _equal(x1, turned):
+        return np.roll(block(x1, turned), -1, axis=1)
+    return block(x1, np.concatenate([x2, x2[:1]]))[:, :-1]
 
 
 def block_function(kernel: Any, activation: Any, sigma0: Any, get: str) -> Block:
@@ -66,12 +89,13 @@ def block_function(kernel: Any, activation: Any, sigma0: Any, get: str) -> Block
             raise ValueError("expected a finite kernel, got NaN or infinity")
         return result
 
-    return block
+    return functools.partial(_of_two, block)
 
 
 def is_covariance(kernel: Any, get: str) -> bool:
     """Whether the kernel is one that a posterior variance can be asked of: not the tangent kernel of a network."""
-    return get in ("nngp", "d") or (callable(kernel) and not _takes_get(kernel))
+    fixed = _fixed_get(kernel)
+    return (fixed or get) in ("nngp", "d") or (callable(kernel) and fixed is None and not _takes_get(kernel))
 
 
 def blocks_of_rows(n: int, size: int) -> Iterator[slice]:

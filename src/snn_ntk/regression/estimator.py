@@ -31,7 +31,8 @@ class KernelRidge(RegressorMixin, BaseEstimator):
     coefficients are within ‖R‖/ρ of the exact ones, predictions at the training inputs within ‖R‖, and any other
     within √k(x, x) ‖R‖/(2√ρ), for the kernel as it is stored. With `folder`, an interrupted fit goes on where it was.
 
-    The kernel is computed in the precision of the inputs. A kernel of two blocks is never inflated by noise.
+    The kernel is computed in the precision of the inputs, and never inflated by noise, that of `stax.Dropout` included
+    (but within `nt.batch`, which makes blocks of its own).
     Several processes (`jax.distributed`) call each method with the same arguments, and one mesh of all their devices.
 
     Args:
@@ -39,7 +40,8 @@ class KernelRidge(RegressorMixin, BaseEstimator):
             (n2, ...), to their kernel (n1, n2); or "precomputed", in which case X is the kernel.
         activation: In place of `kernel`: that of a stochastic network with one hidden layer, as in `tangent_kernels`.
         sigma0: Initial value σ0 of its variance weights.
-        get: "ntk" or "nngp"; with an activation also "mu", "sigma" or "d", one group's kernel.
+        get: "ntk" or "nngp"; with an activation also "mu", "sigma" or "d", one group's kernel. What a `functools.partial`
+            has fixed stays.
         ridge: ρ ≥ 0, or several; conjugate gradients need ρ > 0.
         f0: Initial output f̂₀, a function of inputs to outputs like y; None is 0.
         solver: "dense", "streamed", or "auto" for what fits in `memory`.
@@ -56,7 +58,8 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         X_fit_: The inputs.
         solver_: "dense" or "streamed".
         residual_: ‖R‖ for each output (and ridge), when streamed.
-        error_bound_: ‖R‖/ρ, at least the error of the dual coefficients of each output, when streamed.
+        error_bound_: ‖R‖/ρ, when streamed: at least the error of the dual coefficients of each output, if the kernel has no
+            eigenvalue below 0. One in (−ρ, 0) is refused where a step meets it, and none may.
         n_iter_: Passes over the kernel in float32, when streamed.
 
     Example:
@@ -131,7 +134,7 @@ class KernelRidge(RegressorMixin, BaseEstimator):
         Raises:
             TypeError: If `kernel`, `activation` or a number is not of its kind.
             ValueError: If a value is out of range, shapes do not fit, something is not finite, the kernel has an
-                eigenvalue below −ρ, or `folder` holds another kernel.
+                eigenvalue below −ρ (streamed: a step meets one below 0 beyond rounding), or `folder` holds another kernel.
         """
         for name in ("residual_", "error_bound_", "n_iter_"):  # what an earlier fit certified
             vars(self).pop(name, None)

@@ -152,7 +152,8 @@ def gradient_descent(
         A run that diverges shows it in its records.
 
     Raises:
-        ValueError: If `record_at` is not increasing or out of range, if `batched` leading axes differ, if there are several
+        TypeError: If `steps` is not an integer.
+        ValueError: If `steps` is negative, if `record_at` is not increasing or out of range, if `batched` leading axes differ, if there are several
             learning rates, or if `checkpoint` belongs to another configuration or cannot know whether it does, as
             with a loss that calls back to Python.
 
@@ -164,6 +165,8 @@ def gradient_descent(
 
     Source: wang2024vae, Eq. 5.
     """
+    if steps != 0 or isinstance(steps, bool):
+        steps = validation.positive_integer(steps, "steps")
     record_at = log_spaced_steps(steps) if record_at is None else np.asarray(record_at)
     if record_at.ndim != 1 or not np.issubdtype(record_at.dtype, np.integer) or np.any(np.diff(record_at) <= 0):
         raise ValueError(f"expected record_at to be increasing whole step numbers, got {record_at}")

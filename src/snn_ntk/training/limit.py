@@ -70,14 +70,18 @@ def _all_filters(values, times, learning_rate, n):
         exponent = -values * times / n
         slope = times / n
     else:
+        if not (times == np.rint(times)).all():
+            raise ValueError(f"expected whole numbers of steps with a learning rate, got {times.ravel()}")
         rate = learning_rate * values / n
         if np.any(rate >= 1):  # the mode oscillates: (1 − rate)^t is negative for odd t
             with np.errstate(over="ignore"):
-                left = (1 - rate) ** np.rint(times)
-            if not np.isfinite(left).all():
+                left = (1 - rate) ** times
+            # At a rate of 2 to rounding a mode changes its sign for ever: there is no end that a power would be.
+            endless = np.isinf(times).any() and rate.max() >= 2 - 1e-12
+            if endless or not np.isfinite(left).all():
                 raise ValueError(
                     f"expected a learning rate below {2 * n / values.max():.3g}, or fewer steps, got {learning_rate:.3g} "
-                    f"and {times.max():.3g}: descent diverges, and its outputs overflow"
+                    f"and {times.max():.3g}: descent diverges, and its outputs {'have no limit' if np.isfinite(left).all() else 'overflow'}"
                 )
             return left, (1 - left) / np.where(values > 0, values, 1.0)
         exponent = times * np.log1p(-rate)
@@ -108,7 +112,7 @@ def limit_flow(
         kernel: Factor Θ of the tangent kernel Θ ⊗ I_d, shape (n, n).
         f0: Outputs before training, shape (n, d).
         y: Targets, shape (n, d).
-        times: Times of the flow of L = 1/(2n) ‖f − Y‖², or numbers of steps if `learning_rate` is given, shape (r,);
+        times: Times of the flow of L = 1/(2n) ‖f − Y‖², or whole numbers of steps if `learning_rate` is given, shape (r,);
             infinity is the end.
         kernel_test: Kernel between test and training points, shape (k, n).
         f0_test: Outputs on test points before training, shape (k, d).
@@ -119,8 +123,9 @@ def limit_flow(
 
     Raises:
         ValueError: If shapes do not fit together, the kernel is not symmetric and positive, a number is not finite, a time is
-            negative, the learning rate is not positive, descent diverges beyond the range of floats, only one of
-            `kernel_test` and `f0_test` is given, or test points are asked for at infinity under a kernel that is 0.
+            negative or a number of steps not whole, the learning rate is not positive, descent diverges beyond the range of
+            floats or is asked for an end that it does not have (η ≥ 2n/λ_max), only one of `kernel_test` and `f0_test` is
+            given, or test points are asked for at infinity under a kernel that is 0.
 
     Example:
         >>> import numpy as np
