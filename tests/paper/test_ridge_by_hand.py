@@ -66,3 +66,13 @@ def test_a_kernel_that_is_not_symmetric_is_inverted_whole():
     np.testing.assert_allclose(paper.ridge_corrected(kernel, y, f0, beta=0.5), wanted, rtol=1e-14)
     with pytest.raises(ValueError, match="expected an invertible kernel"):
         paper.ridge_corrected(np.array([[0.0, 1.0], [0.0, -1.0]]), y, f0, beta=0.5)
+
+
+def test_rounding_is_that_of_the_largest_entry():
+    """A singular value of 1 is rounding beside one of 1e18, and one of 7e-16 beside a ridge of 1.5."""
+    y, f0 = np.ones((3, 1)), np.zeros((3, 1))
+    skew = np.array([[1e18, 1e17, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    with pytest.raises(ValueError, match="expected an invertible kernel"):
+        paper.ridge_corrected(skew, y, f0, beta=0.5)
+    with pytest.raises(ValueError, match="smallest eigenvalue plus the ridge is above rounding"):
+        paper.ridge_corrected(np.diag([7e-16 - 1.5, 1.5, 1.5]), y, f0, beta=0.5)
