@@ -153,9 +153,9 @@ def gradient_descent(
 
     Raises:
         TypeError: If `steps` is not an integer.
-        ValueError: If `steps` is negative, if `record_at` is not increasing or out of range, if `batched` leading axes differ, if there are several
-            learning rates, or if `checkpoint` belongs to another configuration or cannot know whether it does, as
-            with a loss that calls back to Python.
+        ValueError: If `steps` is negative, if `record_at` is not increasing or out of range, if `batched` leading axes
+            differ, if there are several learning rates, or if `checkpoint` belongs to another configuration or cannot
+            know whether it does, as with a loss that calls back to Python.
 
     Example:
         >>> import jax.numpy as jnp
