@@ -75,7 +75,7 @@ NOT_RESOLVED = {
 
 
 @pytest.mark.parametrize(
-    "name", ["a jump away from 0", *(pytest.param(n, marks=pytest.mark.heavy) for n in NOT_RESOLVED if "jump" not in n)]
+    "name", [pytest.param(n, marks=() if "jump" in n else pytest.mark.heavy) for n in NOT_RESOLVED]
 )
 def test_what_is_not_resolved_names_mean_and_variance(name, x64):
     phi, noise = NOT_RESOLVED[name]

@@ -175,9 +175,8 @@ def test_any_finite_input_gives_finite_kernels(data, n1, n2, d, sigma0):
         assert bool(jnp.isfinite(part).all())
 
 
-@pytest.mark.parametrize(
-    "n", [3, pytest.param(600, marks=pytest.mark.heavy)]
-)  # one rectangle; blocks on and above the diagonal
+# One rectangle, and blocks on and above the diagonal.
+@pytest.mark.parametrize("n", [3, pytest.param(600, marks=pytest.mark.heavy)])
 def test_one_kernel_alone_is_the_one_of_three(n, x64):
     x = jax.random.normal(jax.random.key(0), (n, 4))
     three = tangent_kernels(x, activation=stax.Erf(), sigma0=0.5)
